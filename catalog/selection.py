@@ -1,0 +1,173 @@
+"""Which entry serves a request, at what size and price. Pure functions, total over all inputs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from catalog.entries import Entry
+from catalog.tiers import Tier
+
+MIN_SIZE_PX: Final = 512  # Source: the contract of the existing product, section 2
+SIZE_STEP_PX: Final = 16  # Source: FLUX.1 packs 2x2 patches of latents at 1/8 of the image's size
+HD_PX: Final = 1024  # both sides from here on make a request HD; Source: the contract, section 2
+
+
+class NoEntryAvailable(LookupError):
+    """No entry is enabled within the user's reach."""
+
+
+class UnknownEntry(LookupError):
+    """The request names an entry that does not exist or is disabled."""
+
+    def __init__(self, model_key: str) -> None:
+        super().__init__(model_key)
+        self.model_key = model_key
+
+
+class EntryBeyondTier(PermissionError):
+    """The request names an entry that the user's tier does not reach."""
+
+    def __init__(self, model_key: str, required: Tier, tier: Tier) -> None:
+        super().__init__(model_key, required, tier)
+        self.model_key = model_key
+        self.required = required
+        self.tier = tier
+
+
+class SizeRejected(ValueError):
+    """A width or height is too small, too large for the entry, or off the grid."""
+
+    def __init__(self, field: str, size_px: int, rule: str) -> None:
+        super().__init__(f"{field} must be {rule}, not {size_px}")
+        self.field = field
+        self.size_px = size_px
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a request asks for. Sizes in pixels; a side left out follows the other or the entry."""
+
+    width_px: int | None = None
+    height_px: int | None = None
+    model_key: str | None = None
+    prefer_realism: bool = True
+    prefer_speed: bool = False
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """The wished width and height, a square if only one was named, None if neither was."""
+        width_px = self.width_px if self.width_px is not None else self.height_px
+        height_px = self.height_px if self.height_px is not None else self.width_px
+        return None if width_px is None or height_px is None else (width_px, height_px)
+
+    @property
+    def hd(self) -> bool:
+        """Whether both sides are HD."""
+        return self.size_px is not None and min(self.size_px) >= HD_PX
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether the entry can draw the wished size."""
+        return self.size_px is None or entry.fits(*self.size_px)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The entry that serves a request, the image's size in pixels and the price in credits."""
+
+    entry: Entry
+    width_px: int
+    height_px: int
+    credits: int
+
+
+def choose(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Choice:
+    """Choose the entry that serves the wish of a user of this tier.
+
+    Raises:
+        UnknownEntry, EntryBeyondTier: the wish names an entry that cannot be had.
+        NoEntryAvailable: nothing is enabled within reach.
+        SizeRejected: the chosen entry cannot draw the wished size.
+
+    """
+    entry = select_entry(entries, tier, wish)
+    width_px, height_px = wish.size_px or (entry.width_px, entry.height_px)
+    # The side that the request named is the one that its error names.
+    sides = {"width": wish.width_px, "height": wish.height_px}
+    for field, limit_px in (("width", entry.max_width_px), ("height", entry.max_height_px)):
+        size_px = sides[field]
+        if size_px is None:
+            continue
+        if size_px < MIN_SIZE_PX:
+            raise SizeRejected(field, size_px, f"at least {MIN_SIZE_PX}")
+        if size_px > limit_px:
+            raise SizeRejected(field, size_px, f"at most {limit_px} for {entry.name}")
+        if size_px % SIZE_STEP_PX:
+            raise SizeRejected(field, size_px, f"a multiple of {SIZE_STEP_PX}")
+    if not entry.fits(width_px, height_px):  # a square from one side, on an entry with unequal limits
+        field = "width" if wish.width_px is not None else "height"
+        limit_px = min(entry.max_width_px, entry.max_height_px)
+        raise SizeRejected(field, width_px, f"at most {limit_px} for a square of {entry.name}")
+    return Choice(entry, width_px, height_px, price(entry, tier))
+
+
+def select_entry(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Entry:
+    """Select the entry for a wish, its size not yet judged against the entry's maximum.
+
+    Raises:
+        UnknownEntry, EntryBeyondTier, NoEntryAvailable: see `choose`.
+
+    """
+    enabled = [entry for entry in entries if entry.enabled]
+    if wish.model_key is not None:
+        return _named(enabled, tier, wish.model_key)
+    within_reach = [entry for entry in enabled if tier.reaches(entry.tier)]
+    if not within_reach:
+        raise NoEntryAvailable
+    if tier is Tier.ENTERPRISE:
+        return min(within_reach, key=_best_first)
+    if wish.prefer_realism:
+        realism = [entry for entry in within_reach if entry.realism]
+        return _realism(realism, wish) if realism else min(within_reach, key=_best_first)
+    fast = [entry for entry in within_reach if entry.fast_mode] if wish.prefer_speed else []
+    return min(fast or within_reach, key=_cheapest_first)
+
+
+def price(entry: Entry, tier: Tier) -> int:
+    """Return the credits that a generation costs: the entry's price, nothing for enterprise."""
+    return 0 if tier is Tier.ENTERPRISE else entry.credit_cost
+
+
+def _named(enabled: list[Entry], tier: Tier, model_key: str) -> Entry:
+    for entry in enabled:
+        if entry.key == model_key:
+            if not tier.reaches(entry.tier):
+                raise EntryBeyondTier(model_key, entry.tier, tier)
+            return entry
+    raise UnknownEntry(model_key)
+
+
+def _realism(realism: list[Entry], wish: Wish) -> Entry:
+    fitting = [entry for entry in realism if wish.fits(entry)]
+    if wish.hd or not fitting:  # if none fits, the largest one's limit is what the error should name
+        return min(realism, key=_largest_first)
+    return min(fitting, key=_cheapest_first)
+
+
+def _area_px(entry: Entry) -> tuple[int, int]:
+    return entry.max_width_px * entry.max_height_px, entry.width_px * entry.height_px
+
+
+def _largest_first(entry: Entry) -> tuple[int, int, int, str]:
+    limit, default = _area_px(entry)
+    return -limit, -default, entry.credit_cost, entry.key
+
+
+def _best_first(entry: Entry) -> tuple[int, int, int, int, str]:
+    limit, default = _area_px(entry)
+    return -entry.quality.rank, -limit, -default, entry.credit_cost, entry.key
+
+
+def _cheapest_first(entry: Entry) -> tuple[int, int, int, str]:
+    limit, default = _area_px(entry)
+    return entry.credit_cost, limit, default, entry.key

@@ -1,0 +1,89 @@
+"""What every backend takes and gives, and how it reports its progress."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from catalog.entries import Adapter
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Phase(StrEnum):
+    """What a backend is doing; each phase has a deadline of its own in the worker."""
+
+    LOAD = "load"
+    ENCODE = "encode"
+    STEP = "step"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A phase that begins, or the denoising step that has just ended (1 to steps)."""
+
+    phase: Phase
+    step: int = 0
+    steps: int = 0
+
+
+Report = Callable[[Progress], None]
+"""Called at every phase and step. It may raise to stop the generation; the backend stays usable."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that determines an image: the same order on the same weights is the same image, bit for bit."""
+
+    model_id: str
+    revision: str | None
+    adapter: Adapter | None
+    prompt: str
+    width_px: int
+    height_px: int
+    steps: int
+    guidance_scale: float
+    max_text_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished image, checked finite and not flat, and how it came about."""
+
+    image: "Image"
+    seconds: Mapping[Phase, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """What turns an order into a picture. Used by one thread at a time."""
+
+    @property
+    def resident(self) -> frozenset[str]:
+        """The model ids whose pipelines are in the accelerator's memory, ready."""
+        ...
+
+    def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
+        """Make a pipeline resident before the first order asks for it.
+
+        Raises:
+            InferenceError: see `generate`.
+
+        """
+        ...
+
+    def generate(self, order: Order, report: Report) -> Picture:
+        """Draw the order, reporting each phase as it begins and each step as it ends.
+
+        Raises:
+            InferenceError: one subclass per cause, each with the code that a client reads.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the accelerator's memory."""
+        ...

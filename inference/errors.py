@@ -1,0 +1,57 @@
+"""What can go wrong while an image is made: one class a cause."""
+
+from typing import ClassVar
+
+
+class InferenceError(Exception):
+    """A generation cannot be drawn. `code` is the generation's errorCode; the text names no prompt."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+
+class WeightsMissing(InferenceError):
+    """A model or adapter is not on this machine and cannot be fetched."""
+
+    code = "MODEL_LOADING"
+
+    def __init__(self, model_id: str, cause: str) -> None:
+        super().__init__(f"The weights of {model_id} could not be loaded: {cause}")
+        self.model_id = model_id
+        self.cause = cause
+
+
+class AdapterMismatch(InferenceError):
+    """A LoRA's keys or shapes do not fit the transformer, wholly or in part: it must not be applied."""
+
+    code = "MODEL_LOADING"
+
+    def __init__(self, model_id: str, cause: str) -> None:
+        super().__init__(f"The adapter {model_id} does not fit its base model: {cause}")
+        self.model_id = model_id
+        self.cause = cause
+
+
+class ImageNotFinite(InferenceError):
+    """The latents or the decoded image hold NaN or infinity."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"The {where} are not finite")
+        self.where = where
+
+
+class ImageFlat(InferenceError):
+    """The decoded image is one even colour."""
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__(f"The image is flat: its pixels deviate by {deviation:.2g} levels")
+        self.deviation = deviation
+
+
+class OutOfMemory(InferenceError):
+    """The accelerator's memory does not suffice."""
+
+    code = "OUT_OF_MEMORY"
+
+    def __init__(self, device: str) -> None:
+        super().__init__(f"The memory of {device} does not suffice for this generation")
+        self.device = device
