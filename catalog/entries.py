@@ -3,27 +3,25 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from importlib.resources import files
 from typing import Any, Final, Self
 
+from catalog import fields
+from catalog.ranks import Ranked
 from catalog.tiers import Tier
 
 APP_ID: Final = "avatar-creator"
+MIN_SIZE_PX: Final = 512  # Source: the contract of the existing product, section 2
+SIZE_STEP_PX: Final = 16  # Source: FLUX.1 packs 2x2 patches of latents at 1/8 of the image's size
 
 
-class Quality(StrEnum):
-    """How good an entry's image is, in rising order."""
+class Quality(Ranked):
+    """How good an entry's image is."""
 
     FAST = "fast"
     STANDARD = "standard"
     HIGH = "high"
     ULTRA = "ultra"
-
-    @property
-    def rank(self) -> int:
-        """The position in rising order, fast being 0."""
-        return list(Quality).index(self)
 
 
 class EntryMalformed(ValueError):
@@ -134,53 +132,68 @@ class Entry:
 
         """
         try:
-            return cls._read(row, row["capabilities"])
-        except (KeyError, TypeError, ValueError) as error:
+            return cls._read(row, fields.mapping("capabilities", row["capabilities"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise EntryMalformed(str(row.get("model_key", "?")), cause) from error
 
     @classmethod
     def _read(cls, row: Mapping[str, Any], abilities: Mapping[str, Any]) -> Self:
-        adapter = None
-        if abilities.get("loraModel"):
-            adapter = Adapter(
-                model_id=str(abilities["loraModel"]),
-                scale=float(abilities["loraScale"]),
-                weight_name=str(abilities["loraWeightName"]),
-                revision=abilities.get("loraRevision"),
-            )
+        licence = fields.mapping("licence", abilities["licence"])
         return cls(
-            key=str(row["model_key"]),
-            name=str(row["name"]),
+            key=fields.text("model_key", row["model_key"]),
+            name=fields.text("name", row["name"]),
             tier=Tier(row["tier"]),
-            credit_cost=_positive("credit_cost", row["credit_cost"], least=0),
-            quota_cost=_positive("quota_cost", row["quota_cost"], least=0),
-            provider=str(row["provider"]),
-            model_id=str(abilities["modelId"]),
-            revision=abilities.get("modelRevision"),
-            adapter=adapter,
-            width_px=_positive("width", abilities["width"]),
-            height_px=_positive("height", abilities["height"]),
-            max_width_px=_positive("maxWidth", abilities["maxWidth"]),
-            max_height_px=_positive("maxHeight", abilities["maxHeight"]),
-            steps=_positive("numInferenceSteps", abilities["numInferenceSteps"]),
-            guidance_scale=float(abilities["guidanceScale"]),
-            max_text_tokens=_positive("maxTextTokens", abilities["maxTextTokens"]),
+            credit_cost=fields.whole("credit_cost", row["credit_cost"], least=0),
+            quota_cost=fields.whole("quota_cost", row["quota_cost"], least=0),
+            provider=fields.text("provider", row["provider"]),
+            model_id=fields.text("modelId", abilities["modelId"]),
+            revision=fields.text_or_none("modelRevision", abilities.get("modelRevision")),
+            adapter=_adapter(abilities),
+            width_px=_side("width", abilities["width"], "maxWidth", abilities["maxWidth"]),
+            height_px=_side("height", abilities["height"], "maxHeight", abilities["maxHeight"]),
+            max_width_px=abilities["maxWidth"],
+            max_height_px=abilities["maxHeight"],
+            steps=fields.whole("numInferenceSteps", abilities["numInferenceSteps"]),
+            guidance_scale=fields.number("guidanceScale", abilities["guidanceScale"]),
+            max_text_tokens=fields.whole("maxTextTokens", abilities["maxTextTokens"]),
             quality=Quality(abilities["quality"]),
-            processing_time=str(abilities["processingTime"]),
-            fast_mode=bool(abilities.get("fastMode", False)),
-            quality_terms=tuple(str(term) for term in abilities["qualityTerms"]),
-            licence=Licence(**abilities["licence"]),
-            enabled=bool(row["enabled"]),
-            beta=bool(row["beta"]),
-            total_usage=int(row.get("total_usage", 0)),
+            processing_time=fields.text("processingTime", abilities["processingTime"]),
+            fast_mode=fields.flag("fastMode", abilities.get("fastMode", False)),
+            quality_terms=fields.texts("qualityTerms", abilities["qualityTerms"]),
+            licence=Licence(
+                name=fields.text("licence.name", licence["name"]),
+                commercial=fields.flag("licence.commercial", licence["commercial"]),
+                note=fields.text("licence.note", licence["note"]),
+            ),
+            enabled=fields.flag("enabled", row["enabled"]),
+            beta=fields.flag("beta", row["beta"]),
+            total_usage=fields.whole("total_usage", row.get("total_usage", 0), least=0),
         )
 
 
-def _positive(field: str, number: object, least: int = 1) -> int:
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        raise ValueError(f"{field} must be a whole number of at least {least}, not {number!r}")
-    return number
+def _adapter(abilities: Mapping[str, Any]) -> Adapter | None:
+    wanted = bool(abilities.get("loraModel"))
+    # An operator who edits one of the two and not the other must not sell a LoRA that is never applied.
+    if fields.flag("useLoRA", abilities.get("useLoRA", wanted)) != wanted:
+        raise ValueError("useLoRA and loraModel contradict each other")
+    if not wanted:
+        return None
+    return Adapter(
+        model_id=fields.text("loraModel", abilities["loraModel"]),
+        scale=fields.number("loraScale", abilities["loraScale"]),
+        weight_name=fields.text("loraWeightName", abilities["loraWeightName"]),
+        revision=fields.text_or_none("loraRevision", abilities.get("loraRevision")),
+    )
+
+
+def _side(field: str, value: object, limit_field: str, limit: object) -> int:
+    size_px, limit_px = fields.whole(field, value), fields.whole(limit_field, limit)
+    if not MIN_SIZE_PX <= size_px <= limit_px or size_px % SIZE_STEP_PX:
+        raise ValueError(
+            f"{field} must be a multiple of {SIZE_STEP_PX} from {MIN_SIZE_PX} to {limit_field}, not {size_px}"
+        )
+    return size_px
 
 
 def shipped_entries(flux_model: str | None = None, flux_lora_model: str | None = None) -> tuple[Entry, ...]:

@@ -4,11 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from catalog.entries import Entry
+from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX, Entry
 from catalog.tiers import Tier
 
-MIN_SIZE_PX: Final = 512  # Source: the contract of the existing product, section 2
-SIZE_STEP_PX: Final = 16  # Source: FLUX.1 packs 2x2 patches of latents at 1/8 of the image's size
 HD_PX: Final = 1024  # both sides from here on make a request HD; Source: the contract, section 2
 
 

@@ -1,0 +1,75 @@
+# Everything that developing and running needs. Only python3 (3.11 or later) and make have to be there already.
+#
+# PYTHON           the interpreter that makes .venv
+# ARGS             handed to the command: make up ARGS="--port 5001", make test ARGS="tests/catalog -q"
+# TORCH_INDEX_URL  the index of torch's CPU builds. The default index serves Linux a CUDA build of several GB, which
+#                  cpu.lock is not made for; PyTorch's install page names the CPU index to put here. Not needed
+#                  where pip finds a CPU wheel by itself, as on macOS, or through PIP_FIND_LINKS.
+
+PYTHON ?= python3
+ARGS ?=
+TORCH_INDEX_URL ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+COMPILE = $(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+	--python-version 3.11 --no-annotate --custom-compile-command "make lock"
+
+.PHONY: help
+help:  ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+.PHONY: install
+install: $(STAMP)  ## make .venv with what cpu.lock pins, and this project editable
+
+.PHONY: up
+up: install  ## start the API, a worker, Redis and the database on this machine
+	$(BIN)/avatar-creator up $(ARGS)
+
+.PHONY: test
+test: install  ## run the tests
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: lint
+lint: install  ## check style, format, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: fmt
+fmt: install  ## format the code and fix what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: install  ## measure generation, beside the times of the old back end
+	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+# Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
+.PHONY: lock
+lock: install  ## resolve pyproject.toml into requirements/*.lock
+	$(COMPILE) --extra worker --output-file requirements/cuda.lock $(ARGS)
+	$(COMPILE) --extra dev --excludes requirements/cuda-only.txt --output-file requirements/cpu.lock $(ARGS)
+	@! grep -E '^(cuda|nvidia|triton)' requirements/cpu.lock || \
+		{ echo 'requirements/cuda-only.txt lacks what is named above.' >&2; exit 1; }
+
+.PHONY: clean
+clean:  ## remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks dist
+	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
+
+# Begins anew when the interpreter in .venv is gone; otherwise pip brings it up to the lock.
+$(STAMP): pyproject.toml requirements/cpu.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'avatar-creator needs Python 3.11 or later: make PYTHON=/path/to/python3.11 install' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	@echo 'Installing into $(VENV): a minute or two.'
+	$(BIN)/python -m pip install --quiet --requirement requirements/cpu.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(STAMP)

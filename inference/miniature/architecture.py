@@ -1,0 +1,130 @@
+"""What the miniature's models are: the same classes as FLUX.1's, a few thousand times smaller.
+
+This is the one place that decides widths, depths and channels. Whoever trains the weights imports it.
+"""
+
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
+
+T5_WIDTH = 64
+"""Of FLUX.1's 4096."""
+
+CLIP_WIDTH = 32
+"""Of FLUX.1's 768."""
+
+HEADS = 2
+HEAD_WIDTH = 64
+"""The transformer is HEADS * HEAD_WIDTH = 128 wide, of FLUX.1's 24 * 128 = 3072."""
+
+DOUBLE_BLOCKS = 2
+SINGLE_BLOCKS = 4
+
+LATENT_CHANNELS = 16
+"""As FLUX.1's, so that the transformer's in_channels is 64 here as there."""
+
+VAE_CHANNELS = (8, 16, 16, 32, 64, 64)
+"""Six levels make a spatial factor of 32, of FLUX.1's 8: 512 px are 8 x 8 image tokens, not 32 x 32."""
+
+LORA_RANK = 16
+"""Source: the Realism LoRA's shapes."""
+
+
+def transformer(*, guidance_embeds: bool) -> FluxTransformer2DModel:
+    """Make the transformer with fresh weights, 2.4 M parameters; only dev has guidance embedded."""
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=4 * LATENT_CHANNELS,
+        num_layers=DOUBLE_BLOCKS,
+        num_single_layers=SINGLE_BLOCKS,
+        attention_head_dim=HEAD_WIDTH,
+        num_attention_heads=HEADS,
+        joint_attention_dim=T5_WIDTH,
+        pooled_projection_dim=CLIP_WIDTH,
+        guidance_embeds=guidance_embeds,
+        axes_dims_rope=(16, 24, 24),  # sums to the head's width
+    )
+
+
+def autoencoder() -> AutoencoderKL:
+    """Make the VAE with fresh weights, 1 M parameters: (B, 3, H, W) to (B, 16, H/32, W/32) and back."""
+    levels = len(VAE_CHANNELS)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=VAE_CHANNELS,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=4,
+        sample_size=512,
+        scaling_factor=0.3611,  # this and all below: as FLUX.1's
+        shift_factor=0.1159,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        force_upcast=True,
+    )
+
+
+def clip() -> CLIPTextModel:
+    """Make the CLIP text model with fresh weights: at most 77 tokens to one pooled vector (B, 32)."""
+    tokenizer = clip_tokenizer()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=CLIP_WIDTH,
+            projection_dim=CLIP_WIDTH,
+            intermediate_size=4 * CLIP_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def t5() -> T5EncoderModel:
+    """Make the T5 encoder with fresh weights: T tokens to (B, T, 64)."""
+    tokenizer = t5_tokenizer()
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=T5_WIDTH,
+            d_kv=T5_WIDTH // 2,
+            d_ff=2 * T5_WIDTH,
+            num_layers=2,
+            num_heads=2,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def scheduler(*, dynamic_shifting: bool) -> FlowMatchEulerDiscreteScheduler:
+    """Make dev's scheduler, which shifts by the image's size, or schnell's, which does not."""
+    return FlowMatchEulerDiscreteScheduler(
+        shift=3.0 if dynamic_shifting else 1.0,
+        use_dynamic_shifting=dynamic_shifting,
+        base_shift=0.5,
+        max_shift=1.15,
+        base_image_seq_len=256,
+        max_image_seq_len=4096,
+    )
+
+
+def lora_shapes() -> dict[str, tuple[int, int]]:
+    """Name the adapter's tensors and their shapes: every double block, in the format of XLabs.
+
+    `down` is (rank, in), `up` (out, rank). Source: the keys of XLabs-AI/flux-RealismLora.
+    """
+    width = HEADS * HEAD_WIDTH
+    shapes = {}
+    for block in range(DOUBLE_BLOCKS):
+        for part, out in (("qkv_lora1", 3), ("qkv_lora2", 3), ("proj_lora1", 1), ("proj_lora2", 1)):
+            prefix = f"double_blocks.{block}.processor.{part}"
+            shapes[f"{prefix}.down.weight"] = (LORA_RANK, width)
+            shapes[f"{prefix}.up.weight"] = (out * width, LORA_RANK)
+    return shapes

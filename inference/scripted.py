@@ -1,0 +1,91 @@
+"""A backend without weights that draws a gradient and fails on cue, for tests of what surrounds it."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from catalog.entries import Adapter
+from inference.backend import Order, Phase, Picture, Progress, Report
+from inference.errors import InferenceError
+
+
+@dataclass(frozen=True)
+class Script:
+    """What goes wrong, and at which step: 1 to steps, 0 before the first. Seconds are waited for real.
+
+    step_s: how long every step takes.
+    stall_at, stall_s: from that step on nothing is reported for so long.
+    fail_at, failure: the error that is raised at that step.
+    kill_at: the process kills itself there with SIGKILL, as the kernel does when memory runs out.
+    load_s: how long a model that is not resident takes to load.
+    """
+
+    step_s: float = 0.0
+    stall_at: int | None = None
+    stall_s: float = 3600.0
+    fail_at: int = 0
+    failure: InferenceError | None = None
+    kill_at: int | None = None
+    load_s: float = 0.0
+
+
+class ScriptedBackend:
+    """Draws at once and by script. The same seed is the same image. See `inference.backend.Backend`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        """Take the script, which may be exchanged between two orders."""
+        self.script = script or Script()
+        self.orders: list[Order] = []
+        self._resident: set[str] = set()
+
+    @property
+    def resident(self) -> frozenset[str]:
+        """The model ids that were warmed up or drawn with."""
+        return frozenset(self._resident)
+
+    def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:  # noqa: ARG002 - the protocol's
+        """Make a model id resident."""
+        time.sleep(self.script.load_s)
+        self._resident.add(model_id)
+
+    def generate(self, order: Order, report: Report) -> Picture:
+        """Draw a gradient in the seed's colours, following the script.
+
+        Raises:
+            InferenceError: the script's failure.
+
+        """
+        self.orders.append(order)
+        if order.model_id not in self._resident:
+            report(Progress(Phase.LOAD))
+            self.warm_up(order.model_id, order.revision, order.adapter)
+        report(Progress(Phase.ENCODE))
+        self._play(0)
+        for step in range(1, order.steps + 1):
+            time.sleep(self.script.step_s)
+            self._play(step)
+            report(Progress(Phase.STEP, step, order.steps))
+        report(Progress(Phase.DECODE))
+        return Picture(_gradient(order), {phase: 0.0 for phase in Phase if phase is not Phase.LOAD})
+
+    def close(self) -> None:
+        """Forget what is resident."""
+        self._resident.clear()
+
+    def _play(self, step: int) -> None:
+        script = self.script
+        if step == script.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == script.stall_at:
+            time.sleep(script.stall_s)
+        if step == script.fail_at and script.failure is not None:
+            raise script.failure
+
+
+def _gradient(order: Order) -> Image.Image:
+    red, green, blue = (order.seed >> shift & 0xFF for shift in (0, 8, 16))
+    gradient = Image.linear_gradient("L").resize((order.width_px, order.height_px))
+    return ImageOps.colorize(gradient, black=(red, green, blue), white=(255 - red, 255 - green, 255 - blue))

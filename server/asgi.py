@@ -1,0 +1,111 @@
+"""The API process. It never imports torch."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.connection import Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.plugins.pydantic import PydanticPlugin
+
+from server.auth.middleware import BearerAuthentication
+from server.auth.users import Caller
+from server.avatars.controllers import AvatarController
+from server.credits.controllers import CreditController
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+from server.entries.controllers import EntryController
+from server.envelope import MAX_BODY_BYTES, answer_error, request_id_middleware
+from server.generations.controllers import GenerationController
+from server.images.controllers import read_image
+from server.images.links import Links, shared_secret
+from server.images.store import ImageStore
+from server.projects.controllers import ProjectController
+from server.queues.bell import Bell
+from server.queues.reaper import Reaper
+from server.settings import Settings
+from server.system.controllers import alive, health, ready
+
+if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
+PREFIXES = ("/api/avatar-creator", "/api/apps/avatar-creator")
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the API on a migrated database."""
+    uow = UnitOfWork(open_engine(settings.database_url))
+    bell = Bell(settings)
+    images = ImageStore(settings.images_dir)
+    links = Links(shared_secret(settings.data_dir))
+    reaper = Reaper(uow, bell, images, settings)
+    nouns: list[ControllerRouterHandler] = [
+        ProjectController,
+        GenerationController,
+        AvatarController,
+        health,
+    ]
+    shared = {"uow": uow, "bell": bell, "images": images, "links": links, "settings": settings}
+    return Litestar(
+        route_handlers=[
+            *(Router(path=prefix, route_handlers=nouns) for prefix in PREFIXES),
+            EntryController,
+            CreditController,
+            read_image,
+            alive,
+            ready,
+        ],
+        state=State({"uow": uow}),
+        dependencies={
+            **{name: _given(part) for name, part in shared.items()},
+            "caller": Provide(_caller, sync_to_thread=False),
+        },
+        middleware=[
+            request_id_middleware,
+            DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public", exclude=["^/schema"]),
+        ],
+        exception_handlers={Exception: answer_error},
+        cors_config=CORSConfig(
+            allow_origins=list(settings.cors_origins),
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        ),
+        plugins=[PydanticPlugin(prefer_alias=True, validate_strict=True)],
+        openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,  # the entrypoint has set the logs up for the whole process
+        lifespan=[_reaping(reaper, uow)],
+    )
+
+
+def _given(part: object) -> Provide:
+    def provided() -> Any:
+        return part
+
+    return Provide(provided, sync_to_thread=False)
+
+
+def _caller(request: Request[Caller, None, State]) -> Caller:
+    return request.user
+
+
+def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        stopped = threading.Event()
+        thread = threading.Thread(target=reaper.run, args=(stopped,), name="reaper", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join(timeout=10)
+            uow.close()
+
+    return lifespan

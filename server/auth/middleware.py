@@ -1,0 +1,41 @@
+"""Lets a request pass that bears a valid token."""
+
+from typing import Final
+
+from anyio import to_thread
+from litestar.connection import ASGIConnection
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+
+from server.auth.users import Caller
+from server.db.unit_of_work import UnitOfWork
+from server.errors import TokenInvalid, TokenMissing
+
+SCHEME: Final = "bearer"
+MAX_TOKEN_CHARS: Final = 4096  # a session token of the existing platform has some hundred
+
+
+class BearerAuthentication(AbstractAuthenticationMiddleware):
+    """Finds the caller behind the Authorization header. Routes marked `public` do without."""
+
+    async def authenticate_request(self, connection: ASGIConnection) -> AuthenticationResult:  # type: ignore[type-arg]  # as the base declares it
+        """Return the caller as the request's user.
+
+        Raises:
+            TokenMissing, TokenInvalid: see there.
+
+        """
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != SCHEME or not token:
+            raise TokenMissing
+        if len(token) > MAX_TOKEN_CHARS:
+            raise TokenInvalid
+        uow: UnitOfWork = connection.app.state.uow
+        caller = await to_thread.run_sync(_authenticated, uow, token)
+        connection.scope["state"]["caller"] = caller
+        return AuthenticationResult(user=caller, auth=None)
+
+
+def _authenticated(uow: UnitOfWork, token: str) -> Caller:
+    with uow.read() as tx:
+        return tx.users.authenticate(token)

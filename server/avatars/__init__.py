@@ -1,0 +1,1 @@
+"""Avatars: what was delivered."""

@@ -1,0 +1,5 @@
+"""The command line: `avatar-creator`."""
+
+from server.cli.group import main
+
+__all__ = ["main"]

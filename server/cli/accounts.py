@@ -1,0 +1,142 @@
+"""users, keys, credits, generations: what an operator does by hand."""
+
+import json
+
+import click
+
+from catalog.tiers import Tier
+from server.auth.users import UserExists, UserUnknown
+from server.cli.options import opened, takes_settings
+from server.generations import settlement
+from server.settings import Settings
+
+tier_option = click.Choice([tier.value for tier in Tier])
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+
+
+def _print_key(user_id: str, token: str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"userId": user_id, "apiKey": token}))
+    else:
+        click.echo(f"User {user_id}\nAPI key {token}\nThe key is shown only now.")
+
+
+@click.group()
+def users() -> None:
+    """Create users and set their tier."""
+
+
+@users.command("create")
+@click.option("--email", help="For you to find the user by; it identifies nobody.")
+@click.option("--tier", type=tier_option, default=Tier.FREE.value, show_default=True)
+@click.option("--credits", "granted", type=click.IntRange(min=0), help="[env: WELCOME_CREDITS]")
+@click.option("--id", "user_id", help="The user's id on the existing platform.")
+@json_option
+@takes_settings
+def create_user(
+    settings: Settings,
+    email: str | None,
+    tier: str,
+    granted: int | None,
+    user_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Create a user with credits and a first API key."""
+    first_credits = settings.welcome_credits if granted is None else granted
+    try:
+        with opened(settings) as uow, uow.begin() as tx:
+            user = tx.users.add(email, Tier(tier), user_id)
+            tx.ledger.open_account(user.id)
+            if first_credits:
+                tx.ledger.grant(user.id, first_credits, "Welcome credits", user.id)
+            key = tx.users.mint_key(user.id, "first")
+    except UserExists as error:
+        raise click.ClickException(str(error)) from error
+    _print_key(user.id, key.token, as_json=as_json)
+
+
+@users.command("set-tier")
+@click.argument("who")
+@click.argument("tier", type=tier_option)
+@takes_settings
+def set_tier(settings: Settings, who: str, tier: str) -> None:
+    """Move a user, by id or email, to another tier."""
+    try:
+        with opened(settings) as uow, uow.begin() as tx:
+            user = tx.users.find(who)
+            user.tier = tier
+    except UserUnknown as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"User {user.id} is {tier} now.")
+
+
+@click.group()
+def keys() -> None:
+    """Issue and revoke API keys."""
+
+
+@keys.command("create")
+@click.argument("who")
+@click.option("--label", default="cli", show_default=True)
+@json_option
+@takes_settings
+def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> None:
+    """Issue an API key to a user, by id or email."""
+    try:
+        with opened(settings) as uow, uow.begin() as tx:
+            user = tx.users.find(who)
+            key = tx.users.mint_key(user.id, label)
+    except UserUnknown as error:
+        raise click.ClickException(str(error)) from error
+    _print_key(user.id, key.token, as_json=as_json)
+
+
+@keys.command("revoke")
+@click.argument("who")
+@click.option("--prefix", help="Only the key that begins so; by default all of the user's.")
+@takes_settings
+def revoke_keys(settings: Settings, who: str, prefix: str | None) -> None:
+    """Revoke a user's API keys."""
+    try:
+        with opened(settings) as uow, uow.begin() as tx:
+            revoked = tx.users.revoke_keys(tx.users.find(who).id, prefix=prefix)
+    except UserUnknown as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Revoked {revoked} keys.")
+
+
+@click.group("credits")
+def credits_() -> None:
+    """Grant credits."""
+
+
+@credits_.command("grant")
+@click.argument("who")
+@click.argument("amount", type=click.IntRange(min=1))
+@click.option("--reason", default="Granted by the operator", show_default=True)
+@takes_settings
+def grant(settings: Settings, who: str, amount: int, reason: str) -> None:
+    """Grant a user, by id or email, an amount of credits."""
+    try:
+        with opened(settings) as uow, uow.begin() as tx:
+            user = tx.users.find(who)
+            balance = tx.ledger.grant(user.id, amount, reason, user.id)
+    except UserUnknown as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"User {user.id} has {balance} credits available.")
+
+
+@click.group()
+def generations() -> None:
+    """Look after generations."""
+
+
+@generations.command("cancel")
+@click.argument("generation_ids", nargs=-1, required=True)
+@takes_settings
+def cancel(settings: Settings, generation_ids: tuple[str, ...]) -> None:
+    """Cancel generations that have not ended and give their credits back."""
+    with opened(settings) as uow:
+        cancelled = settlement.cancel(uow, generation_ids)
+    click.echo(f"Cancelled {cancelled} of {len(generation_ids)}.")

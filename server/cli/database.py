@@ -1,0 +1,57 @@
+"""migrate, seed, models."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from catalog.entries import EntryMalformed, shipped_entries
+from server.cli.options import opened, takes_settings
+from server.db import migrate as migrations
+from server.db.engine import open_engine
+from server.settings import Settings
+
+
+@click.command()
+@takes_settings
+def migrate(settings: Settings) -> None:
+    """Bring the database to the newest revision."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.database_url)
+    migrations.migrate(engine)
+    engine.dispose()
+    click.echo("The database is at the newest revision.")
+
+
+@click.command()
+@takes_settings
+def seed(settings: Settings) -> None:
+    """Write the catalogue's missing or outdated entries; what you changed yourself stays."""
+    shipped = shipped_entries(settings.flux_model, settings.flux_lora_model)
+    with opened(settings) as uow, uow.begin() as tx:
+        written = tx.entries.seed(shipped)
+    click.echo(f"Wrote {written} of {len(shipped)} entries.")
+
+
+@click.command()
+@takes_settings
+def models(settings: Settings) -> None:
+    """List the catalogue, with prices and licences."""
+    with opened(settings) as uow, uow.read() as tx:
+        try:
+            entries = tx.entries.all()
+        except EntryMalformed as error:
+            raise click.ClickException(str(error)) from error
+    table = Table("key", "name", "tier", "credits", "size", "steps", "LoRA", "on", "licence")
+    for entry in sorted(entries, key=lambda entry: (entry.tier.rank, entry.key)):
+        table.add_row(
+            entry.key,
+            entry.name,
+            entry.tier.value,
+            str(entry.credit_cost),
+            f"{entry.width_px}x{entry.height_px}",
+            str(entry.steps),
+            f"{entry.adapter.model_id} @ {entry.adapter.scale}" if entry.adapter else "-",
+            "yes" if entry.enabled else "no",
+            f"{entry.licence.name}. {entry.licence.note}",
+        )
+    Console().print(table)

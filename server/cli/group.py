@@ -1,0 +1,45 @@
+"""The command group. Commands are imported when they are called, so that each starts with what it needs."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "up": "server.cli.up:up",
+    "api": "server.cli.serve:api",
+    "worker": "server.cli.serve:worker",
+    "migrate": "server.cli.database:migrate",
+    "seed": "server.cli.database:seed",
+    "models": "server.cli.database:models",
+    "users": "server.cli.accounts:users",
+    "keys": "server.cli.accounts:keys",
+    "credits": "server.cli.accounts:credits_",
+    "generations": "server.cli.accounts:generations",
+    "generate": "server.cli.generate:generate",
+    "doctor": "server.cli.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names in the order in which they are told."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None if there is none of this name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="avatar-creator")
+def main() -> None:
+    """Turn prompts into avatars on your own GPUs."""

@@ -1,0 +1,57 @@
+"""What the commands share: the data folder, the settings and the database."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from server.db.engine import open_engine
+from server.db.migrate import is_current
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DatabaseAway
+from server.settings import SettingInvalid, Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def takes_settings(command: Command) -> Command:
+    """Give a command the option --data-dir and, as its first argument, the settings."""
+
+    @click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where the database, images and weights are kept. [env: DATA_DIR]",
+    )
+    @functools.wraps(command)
+    def with_settings(*args: Any, data_dir: Path | None, **options: Any) -> Any:
+        try:
+            settings = Settings.from_environment(data_dir)
+        except SettingInvalid as error:
+            raise click.ClickException(str(error)) from error
+        return command(settings, *args, **options)
+
+    return with_settings  # type: ignore[return-value]  # the decorated function takes other arguments
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[UnitOfWork]:
+    """Open the migrated database for a command; tell in words if it cannot be had."""
+    if settings.database_url.startswith("sqlite"):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.database_url)
+    try:
+        if not is_current(engine):
+            raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
+        yield UnitOfWork(engine)
+    except (DatabaseAway, DBAPIError) as error:
+        raise click.ClickException(f"The database does not answer ({_cause(error)})") from error
+    finally:
+        engine.dispose()
+
+
+def _cause(error: BaseException) -> str:
+    return type(error.__cause__ or error).__name__

@@ -1,0 +1,82 @@
+"""api, worker: the processes that operators run."""
+
+import signal
+import socket
+import threading
+from dataclasses import replace
+from types import FrameType
+
+import click
+import uvicorn
+
+from server.asgi import create_app
+from server.cli.options import opened, takes_settings
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+from server.images.store import ImageStore
+from server.queues.bell import Bell
+from server.queues.reaper import Reaper
+from server.settings import Settings
+from server.stack.api import PortTaken, listen
+from server.telemetry import configure_logs
+from server.tether import tie_to_parent
+from server.worker.watchdog import Watchdog
+
+GRACE_S = 10
+
+
+@click.command()
+@click.option("--host", help="The address to listen on.  [env: HOST; default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="[env: PORT; default: 5000]")
+@click.option("--socket", "descriptor", type=int, hidden=True, help="A listening socket of the parent's.")
+@click.option("--tethered", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@takes_settings
+def api(
+    settings: Settings, host: str | None, port: int | None, descriptor: int | None, *, tethered: bool
+) -> None:
+    """Run the API."""
+    configure_logs("api")
+    if tethered:
+        tie_to_parent(GRACE_S)
+    settings = replace(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+    )
+    try:
+        listening = (
+            listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
+        )
+    except PortTaken as error:
+        raise click.ClickException(str(error)) from error
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+@click.command()
+@takes_settings
+def worker(settings: Settings) -> None:
+    """Run a worker for one device, with its watchdog and the reaper."""
+    configure_logs("watchdog")
+    with opened(settings):
+        pass
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    uow = UnitOfWork(open_engine(settings.database_url))
+    reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
+    reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
+    reaping.start()
+    Watchdog(settings, uow).run(stopped)
+    reaping.join()
+    uow.close()

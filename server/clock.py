@@ -1,0 +1,15 @@
+"""The time, in UTC, and how it looks on the wire."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def wire(moment: datetime | None) -> str | None:
+    """Return the time as clients know it: ISO 8601 in UTC with milliseconds, ending in Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

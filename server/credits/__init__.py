@@ -1,0 +1,1 @@
+"""Credits: the accounts and the ledger."""

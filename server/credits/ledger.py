@@ -1,0 +1,203 @@
+"""Two-phase credits: grant, hold, then capture or void. Each runs inside the caller's transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import case, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from server.db.tables import Account, Posting, Transfer
+from server.errors import InsufficientCredits
+
+AVAILABLE: Final = "available"
+HELD: Final = "held"
+REVENUE: Final = "revenue"
+ISSUANCE: Final = "issuance"
+
+
+class CaptureBeyondHold(ValueError):
+    """More was to be captured than was held: a bug of the caller's."""
+
+    def __init__(self, held: int, captured: int) -> None:
+        super().__init__(f"{captured} credits cannot be captured from a hold of {held}")
+        self.held = held
+        self.captured = captured
+
+
+class HoldMissing(LookupError):
+    """A generation has no hold: a bug, since one is made with it."""
+
+    def __init__(self, generation_id: str) -> None:
+        super().__init__(f"generation {generation_id} has no hold")
+        self.generation_id = generation_id
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A difference between the accounts and the ledger; there is never one."""
+
+    user_id: str
+    account: str
+    stored: int
+    posted: int
+
+
+class Ledger:
+    """The accounts and the append-only double-entry ledger behind them.
+
+    A second settlement of one hold violates a unique constraint and takes its transaction with it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def open_account(self, user_id: str) -> None:
+        """Open a user's account with nothing in it."""
+        self._session.add(Account(user_id=user_id, available=0, held=0))
+        self._session.flush()
+
+    def available(self, user_id: str) -> int:
+        """Return the credits that a user can spend."""
+        return self._session.scalar(select(Account.available).where(Account.user_id == user_id)) or 0
+
+    def grant(self, user_id: str, granted: int, description: str, reference_id: str) -> int:
+        """Issue credits to a user and return what is then available."""
+        balance = self._move(user_id, available=granted, held=0)
+        if balance is None:
+            raise LookupError(f"user {user_id} has no account")
+        transfer_id = self._transfer(user_id, "grant", granted, balance, "grant", reference_id, description)
+        self._post(transfer_id, user_id, {ISSUANCE: -granted, AVAILABLE: granted})
+        return balance
+
+    def hold(self, user_id: str, held: int, generation_id: str, description: str) -> int:
+        """Reserve the price of a generation and return what is then available.
+
+        Raises:
+            InsufficientCredits: the available credits do not cover it; nothing was held.
+
+        """
+        balance = self._move(user_id, available=-held, held=held)
+        if balance is None:
+            raise InsufficientCredits(required=held, available=self.available(user_id))
+        transfer_id = self._transfer(user_id, "hold", held, balance, "generation", generation_id, description)
+        self._post(transfer_id, user_id, {AVAILABLE: -held, HELD: held})
+        return balance
+
+    def capture(self, generation_id: str, captured: int) -> None:
+        """Take up to the whole hold of a generation for good; the rest comes back at once.
+
+        Raises:
+            CaptureBeyondHold: more than was held.
+            IntegrityError: the hold has already ended.
+
+        """
+        hold = self._hold_of(generation_id)
+        if not 0 <= captured <= hold.credits:
+            raise CaptureBeyondHold(hold.credits, captured)
+        self._settle(hold, "capture", captured, rest=hold.credits - captured)
+
+    def void(self, generation_id: str) -> None:
+        """Give the whole hold of a generation back.
+
+        Raises:
+            IntegrityError: the hold has already ended.
+
+        """
+        hold = self._hold_of(generation_id)
+        self._settle(hold, "void", hold.credits, rest=hold.credits)
+
+    def sum_of_postings(self) -> int:
+        """Return the sum over the whole ledger: zero, or credits were made or lost."""
+        return int(self._session.scalar(select(func.coalesce(func.sum(Posting.amount), 0))) or 0)
+
+    def drifts(self) -> list[Drift]:
+        """Return every account whose stored credits differ from what was posted to it."""
+        posted = {
+            name: func.coalesce(func.sum(case((Posting.account == name, Posting.amount), else_=0)), 0)
+            for name in (AVAILABLE, HELD)
+        }
+        rows = self._session.execute(
+            select(Account.user_id, Account.available, Account.held, posted[AVAILABLE], posted[HELD])
+            .outerjoin(Posting, Posting.user_id == Account.user_id)
+            .group_by(Account.user_id, Account.available, Account.held)
+        )
+        drifts = []
+        for user_id, available, held, posted_available, posted_held in rows:
+            drifts.append(Drift(user_id, AVAILABLE, available, int(posted_available)))
+            drifts.append(Drift(user_id, HELD, held, int(posted_held)))
+        return [drift for drift in drifts if drift.stored != drift.posted]
+
+    def _hold_of(self, generation_id: str) -> Transfer:
+        hold = self._session.scalar(
+            select(Transfer).where(Transfer.kind == "hold", Transfer.reference_id == generation_id)
+        )
+        if hold is None:
+            raise HoldMissing(generation_id)
+        return hold
+
+    def _settle(self, hold: Transfer, kind: str, amount: int, rest: int) -> None:
+        balance = self._move(hold.user_id, available=rest, held=-hold.credits)
+        if balance is None:
+            raise HoldMissing(hold.reference_id)
+        transfer_id = self._transfer(
+            hold.user_id,
+            kind,
+            amount,
+            balance,
+            hold.reference_type,
+            hold.reference_id,
+            hold.description,
+            settles_id=hold.id,
+        )
+        sides = {HELD: -hold.credits, AVAILABLE: rest, REVENUE: hold.credits - rest}
+        self._post(transfer_id, hold.user_id, sides)
+
+    def _move(self, user_id: str, *, available: int, held: int) -> int | None:
+        """Change an account in one conditional statement; None if it does not cover the change."""
+        return self._session.scalar(
+            update(Account)
+            .where(Account.user_id == user_id, Account.available + available >= 0, Account.held + held >= 0)
+            .values(available=Account.available + available, held=Account.held + held)
+            .returning(Account.available)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _transfer(
+        self,
+        user_id: str,
+        kind: str,
+        amount: int,
+        balance: int,
+        reference_type: str,
+        reference_id: str,
+        description: str,
+        settles_id: int | None = None,
+    ) -> int:
+        transfer = Transfer(
+            user_id=user_id,
+            kind=kind,
+            credits=amount,
+            balance=balance,
+            settles_id=settles_id,
+            reference_type=reference_type,
+            reference_id=reference_id,
+            description=description,
+        )
+        self._session.add(transfer)
+        self._session.flush()
+        return transfer.id
+
+    def _post(self, transfer_id: int, user_id: str, sides: Mapping[str, int]) -> None:
+        if sum(sides.values()) != 0:
+            raise AssertionError(f"a transfer must balance: {sides}")
+        self._session.execute(
+            insert(Posting),
+            [
+                {"transfer_id": transfer_id, "user_id": user_id, "account": account, "amount": amount}
+                for account, amount in sides.items()
+                if amount
+            ]
+            # An enterprise generation moves nothing and is recorded all the same.
+            or [{"transfer_id": transfer_id, "user_id": user_id, "account": HELD, "amount": 0}],
+        )

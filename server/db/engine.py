@@ -1,0 +1,40 @@
+"""The engine for either database, and how SQLite is made as strict as PostgreSQL."""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+BUSY_TIMEOUT_S: Final = 15  # other processes' commits, each a few milliseconds; past it something is wrong
+POOL_SIZE: Final = 20  # below the API's 40 threads: the rest wait, PostgreSQL's 100 connections last
+
+
+def open_engine(database_url: str) -> Engine:
+    """Open the engine for `postgresql://…` or `sqlite:///FILE`.
+
+    An execution option `read_only` on a connection starts its transaction without the write lock.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+        timeouts = {"connect_timeout": 5}
+        return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True, connect_args=timeouts)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    # FULL: a commit survives a power cut, like PostgreSQL's.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a transaction that reads first can then never fail to upgrade.
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,47 @@
+"""Brings a database to the revision that this program was written for."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+# An arbitrary number that all processes of this program agree on; PostgreSQL's advisory locks have no names.
+MIGRATION_LOCK: Final = 7_201_845_531
+
+
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Upgrade the database to a revision; two processes doing so at once take turns."""
+    with engine.begin() as connection:
+        _take_turns(connection)
+        command.upgrade(_config(connection), revision)
+
+
+def unmigrate(engine: Engine, revision: str = "base") -> None:
+    """Downgrade the database to a revision. Data of what it removes are lost."""
+    with engine.begin() as connection:
+        _take_turns(connection)
+        command.downgrade(_config(connection), revision)
+
+
+def is_current(engine: Engine) -> bool:
+    """Return whether the database has the newest revision."""
+    with engine.connect() as connection:
+        there = MigrationContext.configure(connection).get_current_revision()
+        return there == ScriptDirectory.from_config(_config(connection)).get_current_head()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _take_turns(connection: Connection) -> None:
+    # SQLite's transaction has the only write lock already.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})

@@ -1,0 +1,10 @@
+"""Runs the revisions on the connection that `server.db.migrate` hands over."""
+
+from alembic import context
+
+from server.db.tables import Table
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Table.metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

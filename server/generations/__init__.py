@@ -1,0 +1,1 @@
+"""Generations: from a request to an avatar or a reason."""

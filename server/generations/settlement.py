@@ -1,0 +1,113 @@
+"""Ending a generation: each end is one transaction with its credits and its event."""
+
+from collections.abc import Iterable
+
+from server.db.tables import Avatar, Generation
+from server.db.unit_of_work import Transaction, UnitOfWork
+from server.events import log as events
+from server.generations.states import Reason
+from server.generations.store import Claim
+from server.telemetry import get_log
+
+log = get_log(__name__)
+
+CANCELLED_BY_OPERATOR = "The generation was cancelled."
+
+
+def complete(uow: UnitOfWork, claim: Claim, avatar: Avatar, seconds: dict[str, float]) -> Generation:
+    """Deliver an avatar: the avatar, the status, the capture and the event, fenced by the attempt.
+
+    Raises:
+        LeaseLost: the generation is no longer this attempt's; nothing was changed.
+
+    """
+    with uow.begin() as tx:
+        generation = tx.generations.complete(claim, avatar.id)
+        tx.avatars.add(avatar)
+        tx.ledger.capture(generation.id, generation.credits)
+        tx.entries.count_use(generation.entry_key)
+        tx.events.append(generation.id, events.COMPLETED, attempt=claim.attempt, seconds=seconds)
+    return generation
+
+
+def fail(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
+    """Fail the attempt's generation and give its hold back.
+
+    Raises:
+        LeaseLost: the generation is no longer this attempt's; nothing was changed.
+
+    """
+    with uow.begin() as tx:
+        failed = [tx.generations.fail(claim, reason, message)]
+        _give_back(tx, failed)
+    _log_failed(failed)
+
+
+def release(uow: UnitOfWork, claim: Claim) -> None:
+    """Return the attempt's generation to the queue, as a worker does that is told to stop.
+
+    Raises:
+        LeaseLost: the generation is no longer this attempt's; nothing was changed.
+
+    """
+    with uow.begin() as tx:
+        tx.generations.release(claim)
+        tx.events.append(claim.generation_id, events.RELEASED, attempt=claim.attempt)
+
+
+def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
+    """Cancel those of the generations that have not ended, give their holds back, return how many."""
+    ids = list(generation_ids)
+    with uow.begin() as tx:
+        running = tx.generations.fail_running(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
+        waiting = tx.generations.fail_waiting(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
+        cancelled = [*running, *waiting]
+        _give_back(tx, cancelled)
+    _log_failed(cancelled)
+    return len(cancelled)
+
+
+def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason, message: str) -> int:
+    """Fail those of the generations that still wait, give their holds back, return how many."""
+    with uow.begin() as tx:
+        failed = tx.generations.fail_waiting(generation_ids, reason, message)
+        _give_back(tx, failed)
+    _log_failed(failed)
+    return len(failed)
+
+
+def lose(uow: UnitOfWork, *, worker: str | None = None) -> int:
+    """Return to the queue what a dead worker held, or by default all whose lease has run out."""
+    with uow.begin() as tx:
+        lost = tx.generations.lose(worker=worker)
+        for generation in lost:
+            tx.events.append(generation.id, events.LOST, attempt=generation.attempt, worker=generation.worker)
+    for generation in lost:
+        log.warning(
+            "generation.lost",
+            generation_id=generation.id,
+            attempt=generation.attempt,
+            losses=generation.losses,
+            worker=generation.worker,
+        )
+    return len(lost)
+
+
+def _give_back(tx: Transaction, failed: Iterable[Generation]) -> None:
+    for generation in failed:
+        tx.ledger.void(generation.id)
+        tx.events.append(
+            generation.id, events.FAILED, attempt=generation.attempt, reason=generation.error_code
+        )
+
+
+def _log_failed(failed: Iterable[Generation]) -> None:
+    for generation in failed:
+        log.warning(
+            "generation.failed",
+            generation_id=generation.id,
+            entry=generation.entry_key,
+            attempt=generation.attempt,
+            cause=generation.error_message,
+            credits_given_back=generation.credits,
+        )

@@ -1,0 +1,30 @@
+"""Serves images by their signed paths."""
+
+from typing import Final
+
+from litestar import Response, get
+
+from server.errors import NotFound
+from server.images.links import ROUTE, Links
+from server.images.store import ImageStore
+
+# The bytes behind a path never change, so a browser may keep them for as long as it likes.
+HEADERS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+@get(f"{ROUTE}/{{name:str}}", public=True, sync_to_thread=True)
+def read_image(name: str, links: Links, images: ImageStore) -> Response[bytes]:
+    """Return an image's file."""
+    found = links.open(name)
+    if found is None:
+        raise NotFound("Image")
+    key, variant = found
+    try:
+        content = images.read(key, variant)
+    except FileNotFoundError as error:
+        raise NotFound("Image") from error
+    return Response(content, media_type=variant.media_type, headers=HEADERS)

@@ -1,0 +1,42 @@
+"""Projects in the database."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.db.tables import Project
+from server.errors import NotFound
+
+
+class Projects:
+    """Reads and adds projects inside the caller's transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, project: Project) -> None:
+        """Add a project."""
+        self._session.add(project)
+        self._session.flush()
+
+    def owned_by(self, user_id: str, project_id: str) -> Project:
+        """Return a user's project.
+
+        Raises:
+            NotFound: there is none of this id, or it is another user's.
+
+        """
+        project = self._session.scalar(
+            select(Project).where(Project.id == project_id, Project.user_id == user_id)
+        )
+        if project is None:
+            raise NotFound("Project")
+        return project
+
+    def all_of(self, user_id: str) -> list[Project]:
+        """Return a user's projects, newest first."""
+        found = self._session.scalars(
+            select(Project)
+            .where(Project.user_id == user_id)
+            .order_by(Project.created_at.desc(), Project.id.desc())
+        )
+        return list(found)

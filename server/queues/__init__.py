@@ -1,0 +1,1 @@
+"""The bell: RQ on Redis wakes the workers."""

@@ -1,0 +1,39 @@
+"""What all request and answer bodies have in common."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+from server.clock import wire
+
+
+class Request(BaseModel):
+    """A request body: camelCase on the wire, types as JSON has them, unknown fields ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="ignore",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+
+class View(BaseModel):
+    """An answer body, read from a row's attributes."""
+
+    model_config = ConfigDict(alias_generator=to_camel, from_attributes=True, populate_by_name=True)
+
+
+def _folded(text: Any) -> Any:
+    """Trim a text and fold its runs of white space to one blank; leave anything else to its type."""
+    return re.sub(r"\s+", " ", text).strip() if isinstance(text, str) else text
+
+
+WireTime = Annotated[datetime, PlainSerializer(wire, return_type=str)]
+Fold = BeforeValidator(_folded)
+Name = Annotated[str, Field(min_length=1, max_length=100), Fold]
+Word = Annotated[str, Field(max_length=50)]

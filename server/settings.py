@@ -1,0 +1,169 @@
+"""Everything an operator can set, read once at the entrypoint from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Self, cast, get_args
+
+import platformdirs
+
+Profile = Literal["miniature", "full"]
+PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
+OFFLOADS: Final = ("none", "model", "sequential")  # Source: accelerate's hooks, as diffusers offers them
+
+
+class SettingInvalid(ValueError):
+    """An environment variable holds a value that cannot be used."""
+
+    def __init__(self, name: str, value: str, rule: str) -> None:
+        super().__init__(f"{name} must be {rule}, not {value!r}")
+        self.name = name
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process. Secrets stay out of its repr."""
+
+    data_dir: Path
+    """Where the embedded database, the images, the secret and the miniature's weights live."""
+
+    database_url: str = field(repr=False)
+    """`postgresql://…` as operators know it, or the SQLite file in the data folder."""
+
+    redis_url: str | None = field(default=None, repr=False)
+    """None: the Redis that `avatar-creator up` runs for this data folder."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    cors_origins: tuple[str, ...] = ("http://localhost:5173",)
+
+    model_profile: Profile = "miniature"
+    """`miniature` draws on any CPU; `full` loads the real weights."""
+
+    models_dir: Path | None = None
+    """Where the full profile's weights lie, `org/name` below it; None: the Hugging Face cache."""
+
+    device: str = "auto"
+    offload: str = "none"
+    resident_pipelines: int = 2
+    """How many base models stay in the accelerator's memory."""
+
+    huggingface_api_key: str | None = field(default=None, repr=False)
+    flux_model: str | None = None
+    flux_lora_model: str | None = None
+
+    welcome_credits: int = 0
+    """Credits of a user that an operator creates without naming any."""
+
+    lease_margin_s: float = 15.0
+    """What a lease lasts beyond the deadline of the phase that it covers: time for a slow commit."""
+
+    load_timeout_s: float = 900.0
+    """One pipeline from a cold disk: FLUX.1-dev is 34 GB."""
+
+    phase_timeout_s: float = 60.0
+    """Encoding, one step, decoding or storing: past it the watchdog kills the worker."""
+
+    generation_timeout_s: float = 900.0
+    """A whole attempt, loading included; past it the generation fails and is given back."""
+
+    queue_max_wait_s: float = 1800.0
+    """A generation that waited longer fails and is given back."""
+
+    queue_max_depth: int = 10_000
+    """Pending generations beyond which new ones are refused with 503."""
+
+    max_attempts: int = 3
+    """How often a generation may lose its worker before it is poison."""
+
+    shutdown_grace_s: float = 60.0
+    """How long SIGTERM lets the current generation finish before it is released."""
+
+    reaper_period_s: float = 2.0
+    orphan_image_age_s: float = 3600.0
+    """An image that no avatar owns is swept after this long; far longer than any settlement takes."""
+
+    def __post_init__(self) -> None:
+        _one_of("MODEL_PROFILE", self.model_profile, PROFILES)
+        _one_of("OFFLOAD", self.offload, OFFLOADS)
+
+    @property
+    def images_dir(self) -> Path:
+        """The folder of the image store."""
+        return self.data_dir / "images"
+
+    @property
+    def redis_url_file(self) -> Path:
+        """Where `up` writes the address of the Redis that it runs."""
+        return self.data_dir / "redis.url"
+
+    @classmethod
+    def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings; an argument given on the command line wins over the environment.
+
+        Raises:
+            SettingInvalid: a variable cannot be used; the message names it.
+
+        """
+        env = {name: text.strip() for name, text in environ.items() if text.strip()}
+        home = data_dir or Path(env.get("DATA_DIR", platformdirs.user_data_path("avatar-creator")))
+        home = home.expanduser().absolute()
+        models_dir = env.get("MODELS_DIR")
+        return cls(
+            data_dir=home,
+            database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}"),
+            redis_url=env.get("REDIS_URL"),
+            host=env.get("HOST", cls.host),
+            port=int(_number(env, "PORT", cls.port)),
+            cors_origins=tuple(
+                origin.strip() for origin in env.get("CORS_ORIGIN", ",".join(cls.cors_origins)).split(",")
+            ),
+            model_profile=cast("Profile", env.get("MODEL_PROFILE", cls.model_profile)),
+            models_dir=Path(models_dir).expanduser() if models_dir else None,
+            device=env.get("DEVICE", cls.device),
+            offload=env.get("OFFLOAD", cls.offload),
+            resident_pipelines=int(_number(env, "RESIDENT_PIPELINES", cls.resident_pipelines, least=1)),
+            huggingface_api_key=env.get("HUGGINGFACE_API_KEY"),
+            flux_model=env.get("FLUX_MODEL"),
+            flux_lora_model=env.get("FLUX_LORA_MODEL"),
+            welcome_credits=int(_number(env, "WELCOME_CREDITS", cls.welcome_credits)),
+            lease_margin_s=_number(env, "LEASE_MARGIN_S", cls.lease_margin_s, least=1),
+            load_timeout_s=_number(env, "LOAD_TIMEOUT_S", cls.load_timeout_s, least=1),
+            phase_timeout_s=_number(env, "PHASE_TIMEOUT_S", cls.phase_timeout_s, least=1),
+            generation_timeout_s=_number(env, "GENERATION_TIMEOUT_S", cls.generation_timeout_s, least=1),
+            queue_max_wait_s=_number(env, "QUEUE_MAX_WAIT_S", cls.queue_max_wait_s, least=1),
+            queue_max_depth=int(_number(env, "QUEUE_MAX_DEPTH", cls.queue_max_depth, least=1)),
+            max_attempts=int(_number(env, "MAX_ATTEMPTS", cls.max_attempts, least=1)),
+            shutdown_grace_s=_number(env, "SHUTDOWN_GRACE_S", cls.shutdown_grace_s),
+            reaper_period_s=_number(env, "REAPER_PERIOD_S", cls.reaper_period_s, least=0.05),
+            orphan_image_age_s=_number(env, "ORPHAN_IMAGE_AGE_S", cls.orphan_image_age_s, least=60),
+        )
+
+    def connected_redis_url(self) -> str | None:
+        """Return the Redis to use: the set one, or the one that `up` runs now; None if there is none."""
+        if self.redis_url:
+            return self.redis_url
+        try:
+            return self.redis_url_file.read_text("utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingInvalid(name, value, "one of " + ", ".join(choices))
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: float = 0) -> float:
+    text = env.get(name)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number < float("inf"):
+        raise SettingInvalid(name, text, f"a number of at least {least:g}")
+    return number

@@ -1,0 +1,66 @@
+"""The whole product on one machine: Redis, the API and the workers, started and stopped together."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+from urllib.request import urlopen
+
+from server.db.unit_of_work import UnitOfWork
+from server.settings import Settings
+from server.stack.api import ApiProcess
+from server.stack.redis import EmbeddedRedis
+from server.worker.watchdog import Watchdog
+
+LOOK_S: Final = 0.05
+
+
+class Stack:
+    """Starts the parts, keeps each alive in a thread of its own, and stops them in the right order."""
+
+    def __init__(self, settings: Settings, uow: UnitOfWork, workers: int) -> None:
+        self.api = ApiProcess(settings)
+        self.watchdogs = [Watchdog(settings, uow) for _ in range(workers)]
+        self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the parts while the body does. Redis stops last: the others still ring it."""
+        with ExitStack() as parts:
+            if self._redis is not None:
+                self._redis.start()
+                parts.callback(self._redis.stop)
+                parts.enter_context(_thread("redis", self._redis.keep))
+            for number, watchdog in enumerate(self.watchdogs):
+                parts.enter_context(_thread(f"watchdog-{number}", watchdog.run))
+            parts.enter_context(_thread("api", self.api.run))
+            yield
+
+    def wait_until_ready(self, stopped: threading.Event) -> bool:
+        """Wait until the API answers and every worker is warm; return whether that came before a stop."""
+        while not stopped.is_set():
+            if all(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
+                return True
+            time.sleep(LOOK_S)
+        return False
+
+    def _api_answers(self) -> bool:
+        try:
+            with urlopen(f"{self.api.url}/readyz", timeout=1):  # noqa: S310  # our own address
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run a part in a thread; ask it to stop at the end, and wait for it."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=run, args=(stopped,), name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

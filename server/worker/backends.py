@@ -1,0 +1,23 @@
+"""Which backend a worker draws with."""
+
+from inference.backend import Backend
+from server.settings import Settings
+
+
+def make_backend(settings: Settings) -> Backend:
+    """Return the backend of the settings, its weights not yet loaded."""
+    from inference.devices import Offload  # noqa: PLC0415  # as below
+    from inference.local import LocalBackend, LocalConfig  # noqa: PLC0415  # torch is loaded here, not before
+
+    # Without a folder the full profile looks into the Hugging Face cache.
+    miniatures = settings.data_dir / "models" if settings.model_profile == "miniature" else None
+    return LocalBackend(
+        LocalConfig(
+            profile=settings.model_profile,
+            models_dir=settings.models_dir or miniatures,
+            device=settings.device,
+            offload=Offload(settings.offload),
+            resident_pipelines=settings.resident_pipelines,
+            hf_token=settings.huggingface_api_key,
+        )
+    )

@@ -1,0 +1,232 @@
+import math
+from typing import Any
+
+import pytest
+
+from catalog.entries import APP_ID, Entry, EntryMalformed, shipped_entries
+from catalog.tiers import Tier
+
+DEV, SCHNELL = "black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"
+LORA = ("XLabs-AI/flux-RealismLora", 0.9)
+BASE, REALISM, HD, FAST = KEYS = [
+    "avatar-creator:flux-dev-base",
+    "avatar-creator:flux-dev-realism",
+    "avatar-creator:flux-dev-hd-realism",
+    "avatar-creator:flux-schnell-fast",
+]
+# Source: the contract, section 1, turned: a line a field, a column an entry.
+CONTRACT = {
+    "key": KEYS,
+    "name": [
+        "FLUX.1-dev Base",
+        "FLUX.1-dev + Realism LoRA",
+        "FLUX.1-dev HD + Realism LoRA",
+        "FLUX.1-schnell Fast",
+    ],
+    "tier": ["free", "basic", "pro", "basic"],
+    "credit_cost": [8, 12, 15, 6],
+    "quota_cost": [1, 2, 3, 1],
+    "model_id": [DEV, DEV, DEV, SCHNELL],
+    "lora": [None, LORA, LORA, None],
+    "width_px": [512, 768, 1024, 512],
+    "height_px": [512, 768, 1024, 512],
+    "max_width_px": [1024, 1024, 1536, 1024],
+    "max_height_px": [1024, 1024, 1536, 1024],
+    "steps": [28, 30, 35, 4],
+    "guidance_scale": [3.5, 3.5, 3.5, 0.0],
+    "quality": ["standard", "high", "ultra", "fast"],
+    "processing_time": ["30-45s", "45-60s", "60-90s", "5-15s"],
+    "fast_mode": [False, False, False, True],
+    "realism": [False, True, True, False],
+}
+ABSENT = object()  # marks a field that a broken row lacks
+
+
+def shipped(key: str, **overrides: str) -> Entry:
+    return next(entry for entry in shipped_entries(**overrides) if entry.key == key)
+
+
+def held(entry: Entry, field: str) -> object:
+    """The entry's field, its adapter as the contract writes it: the id and the scale."""
+    if field == "lora":
+        return (entry.adapter.model_id, entry.adapter.scale) if entry.adapter else None
+    return getattr(entry, field)
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """The entry as the columns of `ai_models` hold it."""
+    return {
+        "app_id": APP_ID,
+        "model_key": entry.key,
+        "name": entry.name,
+        "tier": entry.tier.value,
+        "credit_cost": entry.credit_cost,
+        "quota_cost": entry.quota_cost,
+        "provider": entry.provider,
+        "enabled": entry.enabled,
+        "beta": entry.beta,
+        "total_usage": entry.total_usage,
+        "capabilities": entry.capabilities(),
+    }
+
+
+def broken(fields: dict[str, Any], field: str, value: object) -> dict[str, Any]:
+    return {name: kept for name, kept in (fields | {field: value}).items() if kept is not ABSENT}
+
+
+class TestShippedEntries:
+    @pytest.mark.parametrize("field", CONTRACT)
+    def test_contract(self, field: str) -> None:
+        """Every field of every shipped entry is the one that the existing product promised."""
+        assert [held(entry, field) for entry in shipped_entries()] == CONTRACT[field]
+
+    def test_there_are_no_others(self) -> None:
+        """The catalogue holds the four entries of the contract, each enabled, unused and out of beta."""
+        entries = shipped_entries()
+        assert [entry.key for entry in entries] == KEYS
+        assert all(entry.enabled and not entry.beta and entry.total_usage == 0 for entry in entries)
+
+    def test_text_tokens(self) -> None:
+        """The dev entries read 512 tokens of text, schnell the 256 that it was trained with."""
+        assert [entry.max_text_tokens for entry in shipped_entries()] == [512, 512, 512, 256]
+
+    def test_licences(self) -> None:
+        """Only the schnell entry may be sold without an agreement with the model's owner."""
+        assert [entry.key for entry in shipped_entries() if entry.licence.commercial] == [FAST]
+        assert all(entry.licence.name and entry.licence.note for entry in shipped_entries())
+
+    def test_base_models_are_pinned(self) -> None:
+        """Every base model is pinned to a commit, and equal models to the same one."""
+        pins = {(entry.model_id, entry.revision) for entry in shipped_entries()}
+        assert len(pins) == 2
+        assert all(revision and len(revision) == 40 for _, revision in pins)
+
+    def test_quality_terms(self) -> None:
+        """Every entry brings quality terms, and only the realism entries call for a photograph."""
+        assert all(entry.quality_terms for entry in shipped_entries())
+        photographic = [entry.key for entry in shipped_entries() if "photorealistic" in entry.quality_terms]
+        assert photographic == [REALISM, HD]
+
+
+class TestModelOverrides:
+    def test_flux_model(self) -> None:
+        """FLUX_MODEL replaces the dev model's id and drops the pin of the model that it replaced."""
+        for key in (BASE, REALISM, HD):
+            entry = shipped(key, flux_model="acme/flux-dev")
+            assert (entry.model_id, entry.revision) == ("acme/flux-dev", None)
+            assert entry.adapter == shipped(key).adapter
+
+    def test_flux_model_spares_schnell(self) -> None:
+        """FLUX_MODEL leaves the schnell entry as it is."""
+        assert shipped(FAST, flux_model="acme/flux-dev") == shipped(FAST)
+
+    def test_flux_lora_model(self) -> None:
+        """FLUX_LORA_MODEL replaces the adapter's id, keeps its scale and touches nothing else."""
+        for key in (REALISM, HD):
+            entry = shipped(key, flux_lora_model="acme/lora")
+            assert entry.adapter is not None
+            assert (entry.adapter.model_id, entry.adapter.scale) == ("acme/lora", 0.9)
+            assert (entry.model_id, entry.revision) == (shipped(key).model_id, shipped(key).revision)
+        for key in (BASE, FAST):
+            assert shipped(key, flux_lora_model="acme/lora") == shipped(key)
+
+    @pytest.mark.parametrize("overrides", [{}, {"flux_model": ""}, {"flux_model": DEV}])
+    @pytest.mark.parametrize("lora", [{}, {"flux_lora_model": ""}, {"flux_lora_model": LORA[0]}])
+    def test_nothing_to_override(self, overrides: dict[str, str], lora: dict[str, str]) -> None:
+        """An override that is empty or names what is shipped leaves every entry and its pin alone."""
+        assert shipped_entries(**overrides, **lora) == shipped_entries()
+
+
+class TestCapabilities:
+    @pytest.mark.parametrize("key", [BASE, REALISM, HD, FAST])
+    def test_round_trip(self, key: str) -> None:
+        """An entry written as a row and read back is the same entry."""
+        assert Entry.from_row(row_of(shipped(key))) == shipped(key)
+
+    @pytest.mark.parametrize("place", range(4), ids=KEYS)
+    def test_fields_of_the_contract(self, place: int) -> None:
+        """The capabilities object holds each field that existing clients read, under its old name."""
+        promised = {field: values[place] for field, values in CONTRACT.items()}
+        lora_model, lora_scale = promised["lora"] or (None, None)
+        known = {
+            "modelId": promised["model_id"],
+            "loraModel": lora_model,
+            "loraScale": lora_scale,
+            "useLoRA": promised["realism"],
+            "width": promised["width_px"],
+            "height": promised["height_px"],
+            "maxWidth": promised["max_width_px"],
+            "maxHeight": promised["max_height_px"],
+            "numInferenceSteps": promised["steps"],
+            "guidanceScale": promised["guidance_scale"],
+            "quality": promised["quality"],
+            "processingTime": promised["processing_time"],
+        }
+        assert shipped(KEYS[place]).capabilities().items() >= known.items()
+
+    def test_marks(self) -> None:
+        """Only schnell is marked fastMode, and only the realism entries ultraRealistic."""
+        fast = {entry.key for entry in shipped_entries() if entry.capabilities().get("fastMode")}
+        realistic = {entry.key for entry in shipped_entries() if entry.capabilities().get("ultraRealistic")}
+        assert (fast, realistic) == ({FAST}, {REALISM, HD})
+
+
+class TestFromRow:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [(field, ABSENT) for field in row_of(shipped(HD)) if field not in {"app_id", "total_usage"}]
+        + [(field, None) for field in ("model_key", "name", "provider", "tier", "enabled", "capabilities")]
+        + [("model_key", ""), ("name", 5), ("tier", "gold"), ("enabled", "false"), ("beta", 2)]
+        + [("credit_cost", bad) for bad in (-1, 1.5, "8", True, None)]
+        + [("quota_cost", -1), ("total_usage", -1), ("total_usage", "many")]
+        + [("capabilities", bad) for bad in ("{}", [], 3)],
+    )
+    def test_broken_column(self, field: str, value: object) -> None:
+        """A row whose column is missing or cannot be used is refused, and the error names the entry."""
+        row = broken(row_of(shipped(HD)), field, value)
+        with pytest.raises(EntryMalformed) as refused:
+            Entry.from_row(row)
+        assert refused.value.key == str(row.get("model_key", "?"))
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            (field, ABSENT)
+            for field in shipped(HD).capabilities()
+            if field not in {"modelRevision", "loraRevision", "ultraRealistic", "useLoRA"}
+        ]
+        + [("modelId", ""), ("modelRevision", 7), ("quality", "superb"), ("processingTime", 60)]
+        + [("loraModel", None), ("loraModel", 5), ("useLoRA", False), ("loraWeightName", None)]
+        + [("loraScale", bad) for bad in ("0.9", None, math.nan, math.inf, -0.1, True)]
+        + [("guidanceScale", bad) for bad in ("3.5", math.nan, -math.inf, -1, True, 10**400)]
+        + [(field, bad) for field in ("width", "height") for bad in (0, 496, 520, 1552, 768.0, True)]
+        + [(field, bad) for field in ("maxWidth", "maxHeight") for bad in (1008, "1536", None)]
+        + [("numInferenceSteps", 0), ("maxTextTokens", 0), ("fastMode", "yes")]
+        + [("qualityTerms", bad) for bad in ("sharp", None, [5], [""])]
+        + [
+            ("licence", bad)
+            for bad in (None, "Apache-2.0", {}, {"name": "X", "commercial": "no", "note": "Y"})
+        ],
+    )
+    def test_broken_capability(self, field: str, value: object) -> None:
+        """A row whose capability is missing or cannot be used is refused, and the error names the entry."""
+        row = row_of(shipped(HD))
+        with pytest.raises(EntryMalformed, match=HD) as refused:
+            Entry.from_row(row | {"capabilities": broken(row["capabilities"], field, value)})
+        assert refused.value.key == HD
+        assert refused.value.cause
+
+    def test_what_may_be_left_out(self) -> None:
+        """Marks, revisions and the usage count may be missing from a row."""
+        row = row_of(shipped(HD))
+        del row["total_usage"]
+        for field in ("modelRevision", "loraRevision", "ultraRealistic", "useLoRA"):
+            del row["capabilities"][field]
+        entry = Entry.from_row(row)
+        assert entry.tier is Tier.PRO
+        assert (entry.revision, entry.realism, entry.fast_mode, entry.total_usage) == (None, True, False, 0)
+
+    def test_a_database_without_booleans(self) -> None:
+        """One and zero are read as true and false."""
+        entry = Entry.from_row(row_of(shipped(HD)) | {"enabled": 0, "beta": 1})
+        assert (entry.enabled, entry.beta) == (False, True)

@@ -1,0 +1,249 @@
+from dataclasses import replace
+
+import pytest
+
+from catalog.entries import Entry, shipped_entries
+from catalog.selection import (
+    Choice,
+    EntryBeyondTier,
+    NoEntryAvailable,
+    SizeRejected,
+    UnknownEntry,
+    Wish,
+    choose,
+    price,
+    select_entry,
+)
+from catalog.tiers import Tier
+
+ENTRIES = shipped_entries()
+BASE, REALISM, HD, FAST = ENTRIES
+FREE, BASIC, PRO, ENTERPRISE = Tier
+SIZES = [(512, 512), (512, 1024), (768, 768), (1008, 1024), (1024, 1008), (1024, 1024), (None, None)]
+
+
+def without(*gone: Entry) -> list[Entry]:
+    """The shipped entries, those named being disabled."""
+    return [replace(entry, enabled=entry not in gone) for entry in ENTRIES]
+
+
+class TestSelectionTable:
+    @pytest.mark.parametrize(("width", "height"), SIZES)
+    def test_free(self, width: int | None, height: int | None) -> None:
+        """A free user gets the base entry for 8 credits at any size within its maximum."""
+        choice = choose(ENTRIES, FREE, Wish(width, height))
+        assert (choice.entry, choice.credits) == (BASE, 8)
+
+    @pytest.mark.parametrize(("width", "height"), SIZES)
+    def test_basic(self, width: int | None, height: int | None) -> None:
+        """A basic user gets the realism entry for 12 credits at any size within its maximum."""
+        choice = choose(ENTRIES, BASIC, Wish(width, height))
+        assert (choice.entry, choice.credits) == (REALISM, 12)
+
+    @pytest.mark.parametrize(("width", "height"), [size for size in SIZES if size != (1024, 1024)])
+    def test_pro_below_hd(self, width: int | None, height: int | None) -> None:
+        """A pro user with a side below 1024, or without a size, gets the realism entry for 12 credits."""
+        choice = choose(ENTRIES, PRO, Wish(width, height))
+        assert (choice.entry, choice.credits) == (REALISM, 12)
+
+    @pytest.mark.parametrize(("width", "height"), [(1024, 1024), (1024, 1536), (1040, 1024), (1536, 1536)])
+    def test_pro_hd(self, width: int | None, height: int | None) -> None:
+        """A pro user who asks for 1024x1024 or more gets the HD entry for 15 credits."""
+        choice = choose(ENTRIES, PRO, Wish(width, height))
+        assert (choice.entry, choice.credits) == (HD, 15)
+
+    @pytest.mark.parametrize(("width", "height"), [*SIZES, (1536, 1536), (512, 1536)])
+    def test_enterprise(self, width: int | None, height: int | None) -> None:
+        """An enterprise user gets the HD entry for nothing, whatever the size."""
+        choice = choose(ENTRIES, ENTERPRISE, Wish(width, height))
+        assert (choice.entry, choice.credits) == (HD, 0)
+
+
+class TestRealismPreference:
+    def test_one_long_side(self) -> None:
+        """A pro user's banner that only the HD entry can draw is drawn by it, though it is not HD."""
+        assert select_entry(ENTRIES, PRO, Wish(1536, 512)) is HD
+
+    def test_hd_entry_disabled(self) -> None:
+        """With the HD entry disabled, a pro user's HD request goes to the realism entry."""
+        assert choose(without(HD), PRO, Wish(1024, 1024)) == Choice(REALISM, 1024, 1024, 12)
+
+    def test_cheap_realism_disabled(self) -> None:
+        """With the realism entry disabled, a pro user's small request goes to the HD entry at its price."""
+        assert choose(without(REALISM), PRO, Wish(768, 768)) == Choice(HD, 768, 768, 15)
+
+    @pytest.mark.parametrize("tier", [BASIC, PRO, ENTERPRISE])
+    def test_realism_disabled(self, tier: Tier) -> None:
+        """With both realism entries disabled everyone falls to the base entry, not to the faster schnell."""
+        assert select_entry(without(REALISM, HD), tier, Wish(1024, 1024)).key == BASE.key
+
+    def test_only_schnell_within_reach(self) -> None:
+        """With all dev entries disabled the schnell entry serves whoever reaches it."""
+        assert select_entry(without(BASE, REALISM, HD), PRO, Wish()).key == FAST.key
+
+    def test_realism_is_worth_more_than_speed(self) -> None:
+        """Wanting speed changes nothing while realism is preferred."""
+        assert select_entry(ENTRIES, PRO, Wish(prefer_speed=True)) is REALISM
+
+    def test_ties_of_quality(self) -> None:
+        """Of entries of the highest quality the larger is taken, then the cheaper, then the first key."""
+        small = replace(HD, key="b", adapter=None, max_width_px=1024, max_height_px=1024)
+        dear = replace(HD, key="c", adapter=None, credit_cost=20)
+        first, second = (replace(HD, key=key, adapter=None) for key in ("a", "d"))
+        assert select_entry([small, second, dear, first], PRO, Wish()) is first
+        assert select_entry([small, second, dear], PRO, Wish()) is second
+        assert select_entry([small, dear], PRO, Wish()) is dear
+
+    def test_ties_of_resolution(self) -> None:
+        """An HD request takes the entry larger by itself, then the cheaper, then the first key."""
+        small, dear = replace(HD, key="a", width_px=768), replace(HD, key="b", credit_cost=20)
+        first, second = replace(HD, key="c"), replace(HD, key="d")
+        wish = Wish(1024, 1024)
+        assert select_entry([second, small, dear, first], PRO, wish) is first
+        assert select_entry([small, dear], PRO, wish) is dear
+
+
+class TestSpeedPreference:
+    @pytest.mark.parametrize("tier", [BASIC, PRO])
+    def test_fast(self, tier: Tier) -> None:
+        """Who wants speed and not realism gets schnell for 6 credits, a tier above free provided."""
+        choice = choose(ENTRIES, tier, Wish(prefer_realism=False, prefer_speed=True))
+        assert (choice.entry, choice.credits) == (FAST, 6)
+
+    def test_free_reaches_no_fast_entry(self) -> None:
+        """A free user who wants speed gets the cheapest entry within reach, the base entry."""
+        assert select_entry(ENTRIES, FREE, Wish(prefer_realism=False, prefer_speed=True)) is BASE
+
+    def test_neither(self) -> None:
+        """Who wants neither realism nor speed gets the cheapest entry within reach."""
+        assert select_entry(ENTRIES, PRO, Wish(prefer_realism=False)) is FAST
+        assert select_entry(without(FAST), PRO, Wish(prefer_realism=False)).key == BASE.key
+
+    def test_speed_is_worth_its_price(self) -> None:
+        """Schnell serves who wants speed even where it is not the cheapest, and only them."""
+        dear = replace(FAST, credit_cost=9)
+        assert select_entry([BASE, dear], PRO, Wish(prefer_realism=False, prefer_speed=True)) is dear
+        assert select_entry([BASE, dear], PRO, Wish(prefer_realism=False)) is BASE
+
+    def test_ties_of_price(self) -> None:
+        """Of the cheapest entries the smaller is taken, then the first key."""
+        large, second, first = replace(BASE, key="a", max_width_px=1536), replace(BASE, key="c"), BASE
+        assert select_entry([large, second, first], FREE, Wish(prefer_realism=False)) is first
+        assert select_entry([large, second], FREE, Wish(prefer_realism=False)) is second
+
+    def test_enterprise(self) -> None:
+        """An enterprise user gets the best entry even when wanting speed, for it costs nothing more."""
+        assert select_entry(ENTRIES, ENTERPRISE, Wish(prefer_realism=False, prefer_speed=True)) is HD
+
+
+class TestNamedEntry:
+    @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
+    @pytest.mark.parametrize("tier", list(Tier))
+    def test_tier(self, tier: Tier, entry: Entry) -> None:
+        """An entry asked for by its key is had at its own size and price, or refused for the tier."""
+        wish = Wish(model_key=entry.key)
+        if tier.rank >= entry.tier.rank:
+            credits_due = 0 if tier is ENTERPRISE else entry.credit_cost
+            assert choose(ENTRIES, tier, wish) == Choice(entry, entry.width_px, entry.height_px, credits_due)
+        else:
+            with pytest.raises(EntryBeyondTier) as refused:
+                choose(ENTRIES, tier, wish)
+            assert (refused.value.model_key, refused.value.required) == (entry.key, entry.tier)
+            assert refused.value.tier is tier
+
+    @pytest.mark.parametrize("tier", list(Tier))
+    @pytest.mark.parametrize("key", ["", "flux-dev-base", "AVATAR-CREATOR:FLUX-DEV-BASE", HD.key])
+    def test_unknown_or_disabled(self, tier: Tier, key: str) -> None:
+        """A key that is unknown and one that is disabled are refused alike, before the tier is looked at."""
+        with pytest.raises(UnknownEntry) as refused:
+            choose(without(HD), tier, Wish(model_key=key))
+        assert refused.value.model_key == key
+
+    def test_outranks_preferences(self) -> None:
+        """A key outranks every preference, and the entry's maximum is the one that counts."""
+        wish = Wish(1024, 1024, BASE.key, prefer_speed=True)
+        assert choose(ENTRIES, PRO, wish) == Choice(BASE, 1024, 1024, 8)
+
+
+class TestNothingWithinReach:
+    @pytest.mark.parametrize("tier", list(Tier))
+    @pytest.mark.parametrize("entries", [[], without(*ENTRIES)], ids=["empty", "disabled"])
+    def test_nothing_enabled(self, tier: Tier, entries: list[Entry]) -> None:
+        """An empty catalogue and a wholly disabled one serve nobody, and say so."""
+        with pytest.raises(NoEntryAvailable):
+            choose(entries, tier, Wish())
+
+    def test_all_beyond_tier(self) -> None:
+        """A free user finds nothing once the base entry is disabled."""
+        with pytest.raises(NoEntryAvailable):
+            choose(without(BASE), FREE, Wish())
+
+
+class TestSizes:
+    @pytest.mark.parametrize("field", ["width", "height"])
+    @pytest.mark.parametrize(
+        ("tier", "size_px", "rule"),
+        [
+            (FREE, -512, "at least 512"),
+            (FREE, 0, "at least 512"),
+            (FREE, 496, "at least 512"),
+            (FREE, 511, "at least 512"),
+            (FREE, 520, "a multiple of 16"),
+            (FREE, 1025, "at most 1024 for FLUX.1-dev Base"),
+            (BASIC, 1025, "at most 1024 for FLUX.1-dev + Realism LoRA"),
+            (BASIC, 1536, "at most 1024 for FLUX.1-dev + Realism LoRA"),
+            (PRO, 1025, "a multiple of 16"),
+            (PRO, 1552, "at most 1536 for FLUX.1-dev HD + Realism LoRA"),
+            (ENTERPRISE, 1552, "at most 1536 for FLUX.1-dev HD + Realism LoRA"),
+        ],
+    )
+    @pytest.mark.parametrize("other_px", [512, None])
+    def test_rejected(self, field: str, tier: Tier, size_px: int, rule: str, other_px: int | None) -> None:
+        """A side too small, too large or off the grid is refused by field, limit and size."""
+        sides = {"width_px": other_px, "height_px": other_px} | {f"{field}_px": size_px}
+        with pytest.raises(SizeRejected) as refused:
+            choose(ENTRIES, tier, Wish(**sides))
+        assert (refused.value.field, refused.value.size_px, refused.value.rule) == (field, size_px, rule)
+        assert str(refused.value) == f"{field} must be {rule}, not {size_px}"
+
+    @pytest.mark.parametrize(
+        ("tier", "limit_px"), [(FREE, 1024), (BASIC, 1024), (PRO, 1536), (ENTERPRISE, 1536)]
+    )
+    def test_limits_are_inclusive(self, tier: Tier, limit_px: int) -> None:
+        """The smallest size and the largest of the tier's largest entry are both drawn as asked."""
+        for size_px in (512, limit_px):
+            choice = choose(ENTRIES, tier, Wish(size_px, size_px))
+            assert (choice.width_px, choice.height_px) == (size_px, size_px)
+
+    @pytest.mark.parametrize("wish", [Wish(width_px=640), Wish(height_px=640)])
+    def test_one_side(self, wish: Wish) -> None:
+        """One side alone means a square."""
+        choice = choose(ENTRIES, BASIC, wish)
+        assert (choice.width_px, choice.height_px) == (640, 640)
+
+    @pytest.mark.parametrize("wish", [Wish(width_px=1024), Wish(height_px=1024)])
+    def test_one_hd_side(self, wish: Wish) -> None:
+        """One side of 1024 alone means an HD square."""
+        assert choose(ENTRIES, PRO, wish) == Choice(HD, 1024, 1024, 15)
+
+    @pytest.mark.parametrize(("tier", "size_px"), [(FREE, 512), (BASIC, 768), (PRO, 768), (ENTERPRISE, 1024)])
+    def test_no_size(self, tier: Tier, size_px: int) -> None:
+        """Without a size the image has the chosen entry's own."""
+        choice = choose(ENTRIES, tier, Wish())
+        assert (choice.width_px, choice.height_px) == (size_px, size_px)
+
+    @pytest.mark.parametrize(("field", "other"), [("width", "height"), ("height", "width")])
+    def test_a_square_on_unequal_limits(self, field: str, other: str) -> None:
+        """A square that fails by the side nobody named is refused by the name of the side that was."""
+        narrow = replace(BASE, **{f"max_{other}_px": 768})
+        with pytest.raises(SizeRejected) as refused:
+            choose([narrow], FREE, Wish(**{f"{field}_px": 1024}))
+        assert refused.value.field == field
+        assert "768" in refused.value.rule
+
+
+class TestPrice:
+    @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
+    def test_price(self, entry: Entry) -> None:
+        """An entry costs what the catalogue says, and nothing for enterprise."""
+        assert [price(entry, tier) for tier in Tier] == [entry.credit_cost] * 3 + [0]

@@ -1,0 +1,111 @@
+import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from safetensors import safe_open
+
+from inference.miniature import building
+from inference.miniature.architecture import lora_shapes, transformer
+from inference.miniature.layout import ADAPTER_FILE, DEV, SCHNELL
+from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
+
+BUILD = "import sys, pathlib; from inference.miniature.building import build_miniature; "
+
+
+def digests(folder):
+    """Return the digest of every file, by its path in the folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+class TestBuilding:
+    def test_two_processes_build_one(self, tmp_path, miniature):
+        """Two processes that build at once leave one folder, byte for byte what a third had built."""
+        code = f"{BUILD} print(build_miniature(pathlib.Path(sys.argv[1])))"
+
+        def build(_):
+            return subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], text=True).strip()
+
+        with ThreadPoolExecutor(2) as pool:
+            folders = set(pool.map(build, range(2)))
+        assert folders == {str(tmp_path / building.version())}
+        assert [path.name for path in tmp_path.iterdir()] == [building.version()]
+        assert digests(tmp_path / building.version()) == digests(miniature)
+
+    def test_building_again_does_nothing(self, models_dir, miniature, monkeypatch):
+        """What is built already is not built again."""
+        monkeypatch.setattr(building, "_pipeline", None)
+        assert building.build_miniature(models_dir) == miniature
+
+    def test_losing_the_race_is_no_error(self, tmp_path, monkeypatch):
+        """Who finishes second throws its own away and uses the other's."""
+        monkeypatch.setattr(building, "_save_adapter", lambda _: other(tmp_path / building.version()))
+
+        def other(finished):
+            finished.mkdir()
+            (finished / "theirs").touch()
+
+        finished = building.build_miniature(tmp_path)
+        assert [path.name for path in finished.iterdir()] == ["theirs"]
+        assert list(tmp_path.iterdir()) == [finished]
+
+    def test_a_failed_build_leaves_nothing(self, tmp_path, monkeypatch):
+        """A build that fails leaves neither a folder nor a draft, and the random numbers as they were."""
+
+        def fail(_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(building, "_save_adapter", fail)
+        with pytest.raises(OSError, match="No space"):
+            building.build_miniature(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_is_laid_out_as_the_real_repositories(self, miniature):
+        """Each pipeline has the folders of FLUX.1's repository, and the adapter is one file."""
+        parts = {
+            "model_index.json", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",
+            "transformer", "vae",
+        }  # fmt: skip
+        for model in (DEV, SCHNELL):
+            assert {path.name for path in (miniature / model).iterdir()} == parts
+        with safe_open(miniature / ADAPTER_FILE, framework="pt") as adapter:
+            assert set(adapter.keys()) == set(lora_shapes())
+            assert adapter.get_slice(next(iter(lora_shapes()))).get_dtype() == "BF16"
+
+
+class TestArchitecture:
+    def test_it_is_flux_in_small(self):
+        """The transformer has FLUX.1's latent channels and two to three million parameters."""
+        small = transformer(guidance_embeds=True)
+        assert small.config.in_channels == 64
+        assert 2e6 < sum(parameter.numel() for parameter in small.parameters()) < 3e6
+        assert small.time_text_embed.guidance_embedder is not None
+        assert not transformer(guidance_embeds=False).config.guidance_embeds
+
+
+class TestVocabulary:
+    @pytest.mark.parametrize("make", [t5_tokenizer, clip_tokenizer])
+    @pytest.mark.parametrize("pair", [("a red hat", "a blue hat"), ("Zoë Qvxz", "Zoe Qvxz"), ("naïve", "наив")])
+    def test_different_words_are_different_numbers(self, make, pair):
+        """Known words, unknown words, accents and Cyrillic all make a difference to both tokenizers."""
+        first, second = (make()(text).input_ids for text in pair)
+        assert first != second
+
+    def test_clip_reads_every_script(self):
+        """CLIP's tokenizer tells any two texts apart, byte by byte."""
+        texts = ["漢字", "漢子", "🙂", "🙃", "مرحبا"]
+        assert len({tuple(clip_tokenizer()(text).input_ids) for text in texts}) == len(texts)
+
+    def test_a_word_of_the_trade_is_one_token(self):
+        """Both tokenizers read a word from the list as one token, T5 closing and CLIP enclosing it."""
+        assert len(t5_tokenizer()("portrait").input_ids) == 2
+        assert t5_tokenizer()("portrait of a man").input_ids[-1] == t5_tokenizer().eos_token_id
+
+    def test_limits_are_flux_s(self):
+        """T5 reads 512 tokens and CLIP 77."""
+        assert (t5_tokenizer().model_max_length, clip_tokenizer().model_max_length) == (512, 77)

@@ -1,0 +1,65 @@
+import multiprocessing
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from inference.backend import Phase, Progress
+from inference.errors import OutOfMemory
+from inference.scripted import Script, ScriptedBackend
+
+
+def draw(backend, order):
+    """Draw an order and return the picture and all reports."""
+    reports = []
+    return backend.generate(order, reports.append), reports
+
+
+def drawn_until_killed(order):
+    ScriptedBackend(Script(kill_at=2)).generate(order, lambda _: None)
+
+
+class TestScriptedBackend:
+    def test_it_reports_like_the_real_one(self, order):
+        """Load is reported for the first order only, then encode, every step and decode."""
+        backend = ScriptedBackend()
+        _, reports = draw(backend, order)
+        rest = [
+            Progress(Phase.ENCODE),
+            *(Progress(Phase.STEP, step, 3) for step in (1, 2, 3)),
+            Progress(Phase.DECODE),
+        ]
+        assert reports == [Progress(Phase.LOAD), *rest]
+        assert draw(backend, order)[1] == rest
+        assert backend.resident == {order.model_id}
+
+    def test_the_seed_is_the_image(self, order):
+        """One seed is one image of the ordered size; another seed is another."""
+        backend = ScriptedBackend()
+        first, again, other = (
+            draw(backend, replace(order, seed=seed, width_px=528, height_px=784))[0].image for seed in (7, 7, 8)
+        )
+        assert first.size == (528, 784)
+        assert first.tobytes() == again.tobytes() != other.tobytes()
+
+    def test_it_fails_on_cue(self, order):
+        """The scripted error is raised at its step, after the steps before were reported."""
+        backend = ScriptedBackend(Script(fail_at=2, failure=OutOfMemory("cuda:0")))
+        reports = []
+        with pytest.raises(OutOfMemory, match="cuda:0"):
+            backend.generate(order, reports.append)
+        assert reports[-1] == Progress(Phase.STEP, 1, 3)
+
+    def test_it_stalls_on_cue(self, order):
+        """A stall passes its time unreported, and steps take theirs."""
+        began = time.monotonic()
+        draw(ScriptedBackend(Script(stall_at=2, stall_s=0.1, step_s=0.05)), order)
+        assert time.monotonic() - began >= 0.1 + 3 * 0.05
+
+    def test_it_dies_on_cue(self, order):
+        """A scripted kill ends the process as SIGKILL does."""
+        process = multiprocessing.get_context("spawn").Process(target=drawn_until_killed, args=(order,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
