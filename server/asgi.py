@@ -21,7 +21,7 @@ from server.credits.controllers import CreditController
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.entries.controllers import EntryController
-from server.envelope import MAX_BODY_BYTES, answer_error, request_id_middleware
+from server.envelope import MAX_BODY_BYTES, ApiRequest, answer_error, refuse_nul, tell_request_id
 from server.generations.controllers import GenerationController
 from server.images.controllers import read_image
 from server.images.links import Links, shared_secret
@@ -67,10 +67,12 @@ def create_app(settings: Settings) -> Litestar:
             "caller": Provide(_caller, sync_to_thread=False),
         },
         middleware=[
-            request_id_middleware,
+            refuse_nul,
             DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public", exclude=["^/schema"]),
         ],
+        request_class=ApiRequest,
         exception_handlers={Exception: answer_error},
+        before_send=[tell_request_id],
         cors_config=CORSConfig(
             allow_origins=list(settings.cors_origins),
             allow_headers=["Authorization", "Content-Type"],

@@ -23,36 +23,48 @@ log = get_log(__name__)
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 UNAUTHORIZED: Final = 401
+NOT_JSON: Final = "The request body is not valid JSON"
 MAX_BODY_BYTES: Final = 65_536  # the longest legal request has under 20,000 characters
 
 
-def request_id_middleware(app: ASGIApp) -> ASGIApp:
-    """Give every request an id, told in its answer's header and in its error."""
+class ApiRequest(Request[Any, Any, Any]):
+    """A request whose body is called unreadable for every reason for which it cannot be decoded."""
+
+    async def json(self) -> Any:
+        """Return the decoded body.
+
+        Raises:
+            BodyUnreadable: it is not UTF-8, or nested too deeply.
+
+        """
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise BodyUnreadable(NOT_JSON) from error
+
+
+def refuse_nul(app: ASGIApp) -> ASGIApp:
+    """Find nothing behind a path with a NUL in it: no id has one, and PostgreSQL takes none."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
-        request_id = uuid4().hex
-        scope["state"]["request_id"] = request_id
-
-        async def tell(message: AsgiMessage) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (REQUEST_ID_HEADER.encode(), request_id.encode()),
-                ]
-            await send(message)
-
-        await app(scope, receive, tell)
+        if scope["type"] == ScopeType.HTTP and "\0" in scope["path"]:
+            raise EndpointNotFound(scope["method"], scope["path"])
+        await app(scope, receive, send)
 
     return middleware
+
+
+async def tell_request_id(message: AsgiMessage, scope: Scope) -> None:
+    """Give every answer the id of its request, whichever layer answers."""
+    if message["type"] == "http.response.start":
+        header = (REQUEST_ID_HEADER.encode(), _request_id(scope).encode())
+        message["headers"] = [*message["headers"], header]
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Answer any exception in the contract's shape."""
     known = _as_domain_error(request, error)
-    request_id = request.scope.get("state", {}).get("request_id") or uuid4().hex
+    request_id = _request_id(request.scope)
     if isinstance(known, Bug):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
     body: dict[str, Any] = {"message": str(known), "code": known.code, "statusCode": known.status}
@@ -74,6 +86,11 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     )
 
 
+def _request_id(scope: Scope) -> str:
+    request_id: str = scope["state"].setdefault("request_id", uuid4().hex)
+    return request_id
+
+
 def _as_domain_error(request: Request[Any, Any, Any], error: Exception) -> DomainError:
     match error:
         case DomainError():
@@ -85,7 +102,7 @@ def _as_domain_error(request: Request[Any, Any, Any], error: Exception) -> Domai
         case HTTPException(status_code=413):
             return BodyUnreadable(f"The request body must be at most {MAX_BODY_BYTES} bytes")
         case HTTPException(status_code=400 | 415 | 422):
-            return BodyUnreadable("The request body is not valid JSON")
+            return BodyUnreadable(NOT_JSON)
         case _:
             return Bug()
 

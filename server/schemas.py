@@ -4,8 +4,9 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from server.clock import wire
 
@@ -20,6 +21,15 @@ class Request(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
     )
+
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        # PostgreSQL stores no NUL; refused here, none can fail a delivery after it was accepted.
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise PydanticCustomError("nul", "Text must not contain the character NUL")
+        return value
 
 
 class View(BaseModel):

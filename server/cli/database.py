@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from catalog.entries import EntryMalformed, shipped_entries
+from catalog.entries import shipped_entries
 from server.cli.options import opened, takes_settings
 from server.db import migrate as migrations
 from server.db.engine import open_engine
@@ -37,10 +37,7 @@ def seed(settings: Settings) -> None:
 def models(settings: Settings) -> None:
     """List the catalogue, with prices and licences."""
     with opened(settings) as uow, uow.read() as tx:
-        try:
-            entries = tx.entries.all()
-        except EntryMalformed as error:
-            raise click.ClickException(str(error)) from error
+        entries, malformed = tx.entries.all(), tx.entries.malformed()
     table = Table("key", "name", "tier", "credits", "size", "steps", "LoRA", "on", "licence")
     for entry in sorted(entries, key=lambda entry: (entry.tier.rank, entry.key)):
         table.add_row(
@@ -55,3 +52,5 @@ def models(settings: Settings) -> None:
             f"{entry.licence.name}. {entry.licence.note}",
         )
     Console().print(table)
+    if malformed:
+        raise click.ClickException("\n".join(str(error) for error in malformed))

@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
-from catalog.entries import EntryMalformed
 from server.cli.options import takes_settings
 from server.db.engine import open_engine
 from server.db.migrate import is_current
@@ -68,12 +67,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
             return
         with UnitOfWork(engine).read() as tx:
-            entries = tx.entries.all()
+            entries, malformed = tx.entries.all(), tx.entries.malformed()
             drifts, total = tx.ledger.drifts(), tx.ledger.sum_of_postings()
         yield _ok("database", f"{kind} is migrated")
         enabled = sum(entry.enabled for entry in entries)
         words = f"{enabled} of {len(entries)} entries are enabled"
         yield Finding("catalogue", bool(enabled), words if enabled else words + ": run 'avatar-creator seed'")
+        for broken in malformed:
+            yield _missing("catalogue", str(broken))
         well = not drifts and not total
         words = (
             "all postings sum to zero" if well else f"{len(drifts)} accounts drift, postings sum to {total}"
@@ -81,8 +82,6 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("ledger", well, words)
     except (DatabaseAway, DBAPIError) as error:
         yield _missing("database", f"{kind} does not answer ({type(error.__cause__).__name__})")
-    except EntryMalformed as error:
-        yield _missing("catalogue", str(error))
     finally:
         engine.dispose()
 

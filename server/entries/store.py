@@ -1,15 +1,33 @@
 """The catalogue in the database, and its seeding."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Integer, Text, cast, func, select, type_coerce, update
 from sqlalchemy.orm import Session
 
-from catalog.entries import APP_ID, Entry
+from catalog.entries import APP_ID, Entry, EntryMalformed
 from server.db.tables import CatalogEntry, Generation
+from server.telemetry import get_log
+
+log = get_log(__name__)
 
 SEEDED_COLUMNS = ("name", "tier", "credit_cost", "quota_cost", "provider", "enabled", "beta")
+
+# SQLite keeps what an operator writes, of whatever type. Taken as it is, one row cannot fail the query.
+READ_COLUMNS = (
+    CatalogEntry.model_key,
+    CatalogEntry.name,
+    CatalogEntry.tier,
+    CatalogEntry.credit_cost,
+    CatalogEntry.quota_cost,
+    CatalogEntry.provider,
+    type_coerce(CatalogEntry.enabled, Integer).label("enabled"),
+    type_coerce(CatalogEntry.beta, Integer).label("beta"),
+    cast(CatalogEntry.capabilities, Text).label("capabilities"),
+    CatalogEntry.total_usage,
+)
 
 
 class Entries:
@@ -19,16 +37,18 @@ class Entries:
         self._session = session
 
     def all(self) -> list[Entry]:
-        """Return every entry, the disabled ones too.
+        """Return every entry that can be used, the disabled ones too.
 
-        Raises:
-            EntryMalformed: an operator's change cannot be used; the message names it.
-
+        One that an operator's change has made useless is logged and left out: the rest is still on offer.
         """
-        rows = self._session.scalars(
-            select(CatalogEntry).where(CatalogEntry.app_id == APP_ID).order_by(CatalogEntry.model_key)
-        )
-        return [Entry.from_row(_columns(row)) for row in rows]
+        entries, malformed = self._read()
+        for error in malformed:
+            log.error("catalogue.entry_malformed", entry=error.key, cause=error.cause)
+        return entries
+
+    def malformed(self) -> list[EntryMalformed]:
+        """Return what is wrong with each entry that cannot be used."""
+        return self._read()[1]
 
     def count(self) -> int:
         """Return how many entries the catalogue has."""
@@ -58,6 +78,18 @@ class Entries:
             .group_by(Generation.entry_key)
         )
         return {row.entry_key: row.uses for row in rows}
+
+    def _read(self) -> tuple[list[Entry], list[EntryMalformed]]:
+        entries, malformed = [], []
+        rows = self._session.execute(
+            select(*READ_COLUMNS).where(CatalogEntry.app_id == APP_ID).order_by(CatalogEntry.model_key)
+        )
+        for row in rows.mappings():
+            try:
+                entries.append(_entry(dict(row)))
+            except EntryMalformed as error:
+                malformed.append(error)
+        return entries, malformed
 
     def _seed_one(self, entry: Entry) -> bool:
         shipped = _shipped_values(entry)
@@ -103,5 +135,9 @@ def _merged(current: dict[str, Any], seeded: dict[str, Any], shipped: dict[str, 
     return shipped | kept
 
 
-def _columns(row: CatalogEntry) -> dict[str, Any]:
-    return {column.name: getattr(row, column.name) for column in CatalogEntry.__table__.columns}
+def _entry(row: dict[str, Any]) -> Entry:
+    try:
+        capabilities = json.loads(row["capabilities"])
+    except ValueError as error:
+        raise EntryMalformed(row["model_key"], f"capabilities is not JSON: {error}") from error
+    return Entry.from_row(row | {"capabilities": capabilities})

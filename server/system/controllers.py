@@ -4,7 +4,6 @@ from typing import Any
 
 from litestar import Response, get
 
-from catalog.entries import EntryMalformed
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.queues.bell import Bell
@@ -40,15 +39,17 @@ def readiness(uow: UnitOfWork, bell: Bell) -> tuple[bool, dict[str, str]]:
     Redis is not one of them: without it they wait for the reaper of a worker.
     """
     checks = {"database": "ok", "catalogue": "ok", "redis": "ok"}
+    accepts = False
     try:
         with uow.read() as tx:
-            if not any(entry.enabled for entry in tx.entries.all()):
-                checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
+            accepts = any(entry.enabled for entry in tx.entries.all())
+            malformed = [str(error) for error in tx.entries.malformed()]
+        if malformed:
+            checks["catalogue"] = ". ".join(malformed)
+        elif not accepts:
+            checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
     except DatabaseAway:
         checks["database"] = checks["catalogue"] = "The database does not answer, or is not migrated"
-    except EntryMalformed as error:
-        checks["catalogue"] = str(error)
     if bell.waiting() is None:
         checks["redis"] = "Redis does not answer: generations wait for it or for a worker's next look"
-    accepts = checks["database"] == "ok" and checks["catalogue"] == "ok"
     return accepts, checks

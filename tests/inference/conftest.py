@@ -10,16 +10,12 @@ import pytest
 
 import inference  # first: it sets what torch reads when it is imported
 from catalog.entries import Adapter, Entry, shipped_entries
-from inference.backend import Order, Progress
+from inference.backend import Order
 
-ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
+BASE, REALISM, *_ = shipped_entries()
 PROMPT = "portrait of a young woman with red hair"
 
 assert inference.LIBRARY_SETTINGS
-
-
-def nothing(_: Progress) -> None:
-    """Take a report and drop it."""
 
 
 def order_of(entry: Entry, **changes: Any) -> Order:
@@ -48,14 +44,15 @@ def _one_core_a_process() -> None:
         torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def entries() -> dict[str, Entry]:
-    return ENTRIES
+@pytest.fixture(scope="session", name="order_of")
+def _order_of() -> Callable[..., Order]:
+    """The function that orders an entry, with changes."""
+    return order_of
 
 
 @pytest.fixture(scope="session")
 def realism() -> Adapter:
-    adapter = ENTRIES["flux-dev-realism"].adapter
+    adapter = REALISM.adapter
     assert adapter is not None
     return adapter
 
@@ -63,7 +60,7 @@ def realism() -> Adapter:
 @pytest.fixture(scope="session")
 def order() -> Order:
     """Order a base image of few steps and tokens, so that it takes a fraction of a second."""
-    return order_of(ENTRIES["flux-dev-base"], steps=3, max_text_tokens=64)
+    return order_of(BASE, steps=3, max_text_tokens=64)
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +104,11 @@ def adapter_dir(tmp_path: Path, miniature: Path) -> Path:
     folder = tmp_path / "XLabs-AI" / "flux-RealismLora"
     folder.mkdir(parents=True)
     return folder
+
+
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with the full profile in 32 bits: on a CPU without bf16, one decode takes ten seconds in 16."""
+    import torch  # noqa: PLC0415 - the tests without torch should not pay for it
+
+    monkeypatch.setattr("inference.devices.choose_dtype", lambda *_, **__: torch.float32)

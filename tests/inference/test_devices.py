@@ -68,7 +68,12 @@ class TestMemory:
         [
             (torch.OutOfMemoryError("CUDA out of memory"), True),
             (MemoryError(), True),
-            (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+            (
+                RuntimeError(
+                    "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"
+                ),
+                True,
+            ),
             (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
             (ValueError("DefaultCPUAllocator"), False),
         ],

@@ -24,7 +24,9 @@ class TestImports:
     )
     def test_the_protocol_is_light(self, names):
         """The protocol, the errors and the scripted backend load none of the heavy libraries."""
-        heavy = run(f"import sys, {names}; print([name for name in '{HEAVY}'.split() if name in sys.modules])")
+        heavy = run(
+            f"import sys, {names}; print([name for name in '{HEAVY}'.split() if name in sys.modules])"
+        )
         assert heavy == "[]"
 
     def test_threads_sleep_while_they_wait(self):

@@ -90,7 +90,9 @@ class TestArchitecture:
 
 class TestVocabulary:
     @pytest.mark.parametrize("make", [t5_tokenizer, clip_tokenizer])
-    @pytest.mark.parametrize("pair", [("a red hat", "a blue hat"), ("Zoë Qvxz", "Zoe Qvxz"), ("naïve", "наив")])
+    @pytest.mark.parametrize(
+        "pair", [("a red hat", "a blue hat"), ("Zoë Qvxz", "Zoe Qvxz"), ("naïve", "наив")]
+    )
     def test_different_words_are_different_numbers(self, make, pair):
         """Known words, unknown words, accents and Cyrillic all make a difference to both tokenizers."""
         first, second = (make()(text).input_ids for text in pair)

@@ -13,10 +13,12 @@ class Memory:
         self.residency = Residency(limit, self.free)
 
     def free(self):
+        """Count one freeing."""
         self.freed += 1
 
     def use(self, key):
-        return self.residency.get(key) or self.residency.admit(key, lambda: object())
+        """Use a resident, loading it if need be."""
+        return self.residency.get(key) or self.residency.admit(key, object)
 
 
 class TestResidency:

@@ -38,7 +38,8 @@ class TestScriptedBackend:
         """One seed is one image of the ordered size; another seed is another."""
         backend = ScriptedBackend()
         first, again, other = (
-            draw(backend, replace(order, seed=seed, width_px=528, height_px=784))[0].image for seed in (7, 7, 8)
+            draw(backend, replace(order, seed=seed, width_px=528, height_px=784))[0].image
+            for seed in (7, 7, 8)
         )
         assert first.size == (528, 784)
         assert first.tobytes() == again.tobytes() != other.tobytes()

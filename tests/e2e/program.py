@@ -1,0 +1,252 @@
+"""The real program, started, watched, killed and stopped as an operator would."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from server.db.engine import open_engine
+from server.db.unit_of_work import Transaction, UnitOfWork
+
+READY_TIMEOUT_S: Final = 90  # importing torch takes six seconds on an idle machine, several times that on a busy one
+STOP_TIMEOUT_S: Final = 60
+COMMAND_TIMEOUT_S: Final = 60
+DRAW_TIMEOUT_S: Final = 90
+LOOK_S: Final = 0.05
+
+PROMPT: Final = "portrait of a woman with long red hair and glasses"
+
+T = TypeVar("T")
+
+# What a shell may have set and a fresh machine has not.
+_FOREIGN: Final = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "PORT", "FLUX_MODEL", "FLUX_LORA_MODEL", "MODEL_PROFILE")
+
+
+def wait_for(what: str, look: Callable[[], T], timeout_s: float = DRAW_TIMEOUT_S) -> T:
+    """Return the first truthy thing that is seen; fail in words if none is in time."""
+    until = time.monotonic() + timeout_s
+    while not (seen := look()):
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {timeout_s:g} seconds: {what}")
+        time.sleep(LOOK_S)
+    return seen
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a program: this one's without its settings of the product."""
+    inherited = {name: text for name, text in os.environ.items() if name not in _FOREIGN}
+    # Two programs under test share two cores: one thread each, as in the tests of inference.
+    threads = {"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {}
+    return inherited | threads | changes
+
+
+class User:
+    """A user with a key: what a client of the HTTP API does."""
+
+    def __init__(self, url: str, user_id: str, token: str) -> None:
+        self.user_id = user_id
+        self.client = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+        )
+        self.project_id = self.post("projects", name="Mine")["project"]["id"]
+
+    def get(self, path: str) -> Any:
+        """Read a resource."""
+        return self.client.get(f"/api/avatar-creator/{path}").raise_for_status().json()
+
+    def post(self, path: str, **body: Any) -> Any:
+        """Post a body."""
+        return self.client.post(f"/api/avatar-creator/{path}", json=body).raise_for_status().json()
+
+    def generate(self, **wish: Any) -> Any:
+        """Ask for an avatar and return what is answered at once."""
+        return self.post(
+            f"projects/{self.project_id}/avatars/generate", **{"name": "Ada", "prompt": PROMPT, **wish}
+        )
+
+    def generation(self, generation_id: str) -> Any:
+        """Read a generation."""
+        return self.get(f"generations/{generation_id}")["generation"]
+
+    def ended(self, generation_id: str, timeout_s: float = DRAW_TIMEOUT_S) -> Any:
+        """Wait until a generation has completed or failed, and return it."""
+
+        def look() -> Any:
+            found = self.generation(generation_id)
+            return found if found["status"] in ("completed", "failed") else None
+
+        return wait_for(f"generation {generation_id} has ended", look, timeout_s)
+
+    def drawn(self, **wish: Any) -> bytes:
+        """Ask for an avatar, wait for it and return its PNG."""
+        ended = self.ended(self.generate(**wish)["generation"]["id"])
+        assert ended["status"] == "completed", ended["errorMessage"]
+        avatar = self.get(f"avatars/{ended['avatarId']}")["avatar"]
+        return self.client.get(avatar["baseImageUrl"]).raise_for_status().content
+
+    def balance(self) -> int:
+        """Return what the user can spend."""
+        answer = self.client.get("/api/credits/balance").raise_for_status().json()
+        return int(answer["data"]["balance"])
+
+
+class Program:
+    """`avatar-creator up` on one data folder. Started again after an end, it finds its data."""
+
+    def __init__(self, data_dir: Path, models_dir: Path, **changes: str) -> None:
+        self.data_dir = data_dir
+        self.changes = {"MODELS_DIR": str(models_dir), **changes}
+        self.log_file = data_dir.with_suffix(".log")
+        self.url = ""
+        self.demo: dict[str, str] = {}
+        self.users: list[User] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> str:
+        """Start it and return the first thing that it prints, which it does when it is ready."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self.command("up", "--port", "0"), *options],
+                env=environment(**self.changes),
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        return self._printed()
+
+    def start_json(self) -> None:
+        """Start it and take note of the line of JSON that scripts read."""
+        self.demo = json.loads(self.start("--json"))
+        self.url = self.demo["url"]
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a command of the program's on this data folder."""
+        return [sys.executable, "-m", "server.cli", *arguments, "--data-dir", str(self.data_dir)]
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the program's to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=environment(**self.changes),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+    def new_user(self, tier: str, credits_: int = 100) -> User:
+        """Create a user on the command line."""
+        created = self.run("users", "create", "--tier", tier, "--credits", str(credits_), "--json")
+        assert created.returncode == 0, created.stderr
+        told = json.loads(created.stdout)
+        self.users.append(User(self.url, told["userId"], told["apiKey"]))
+        return self.users[-1]
+
+    @property
+    def pid(self) -> int:
+        """The process id of `up`."""
+        assert self._process is not None
+        return self._process.pid
+
+    def child(self, part: str) -> psutil.Process:
+        """Return the running child of `up` whose command line names a part; wait if it is being restarted."""
+
+        def look() -> psutil.Process | None:
+            return next((child for child in self.children() if part in " ".join(_command_line(child))), None)
+
+        found = wait_for(f"{part} runs", look)
+        assert found is not None
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        """Return all processes that `up` has started and that run."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def kill(self) -> list[psutil.Process]:
+        """Kill `up` itself with -9 and return its children, orphaned now."""
+        orphans = self.children()
+        self._end(signal.SIGKILL)
+        return orphans
+
+    def stop(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Stop it as Ctrl-C does: it succeeds, no child is left and nothing listens."""
+        children = self.children()
+        ports = sorted({connection.laddr.port for child in children for connection in _listening(child)})
+        assert urlsplit(self.url).port in ports
+        assert self._end(by) == 0, self.tail()
+        assert [child for child in children if child.is_running()] == []
+        assert [port for port in ports if _accepts(port)] == []
+
+    def abandon(self) -> None:
+        """End whatever still runs, after a test that failed."""
+        left = []
+        if self._process is not None and self._process.poll() is None:
+            left = self.kill()
+        for process in left:
+            if process.is_running():
+                process.kill()
+        psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
+        for user in self.users:
+            user.client.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Read the truth, past the API."""
+        uow = UnitOfWork(open_engine(f"sqlite:///{self.data_dir / 'avatar-creator.db'}"))
+        try:
+            with uow.read() as tx:
+                yield tx
+        finally:
+            uow.close()
+
+    def tail(self) -> str:
+        """Return the end of what it logged."""
+        return self.log_file.read_text("utf-8")[-4000:]
+
+    def _end(self, by: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(by)
+        ended = self._process.wait(STOP_TIMEOUT_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return ended
+
+    def _printed(self) -> str:
+        """Return what is printed until nothing more comes for a moment, which has to be something."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        printed, patience_s = b"", float(READY_TIMEOUT_S)
+        while select.select([pipe], [], [], patience_s)[0] and (some := os.read(pipe, 65_536)):
+            printed += some
+            patience_s = 0.5
+        if not printed:
+            raise AssertionError(f"it printed nothing in {READY_TIMEOUT_S} seconds: {self.tail()}")
+        return printed.decode()
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def _listening(process: psutil.Process) -> list[Any]:
+    return [found for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN]
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

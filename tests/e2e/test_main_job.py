@@ -1,0 +1,137 @@
+import json
+import subprocess
+from io import BytesIO
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+from sqlalchemy import update
+
+from server.db.engine import open_engine
+from server.db.tables import CatalogEntry
+from server.db.unit_of_work import UnitOfWork
+from tests.e2e.program import environment
+
+pytestmark = pytest.mark.e2e
+
+PRINTED_MARK = "Paste this into another terminal:"
+
+
+def opened(content: bytes) -> Image.Image:
+    """Decode an image to its last pixel."""
+    image = Image.open(BytesIO(content))
+    image.load()
+    return image
+
+
+@pytest.fixture(scope="class")
+def guide(launch):
+    """A program started without --json, and what it prints for a person."""
+    program = launch()
+    printed = program.start()
+    line = next(line for line in printed.splitlines() if line.startswith("export "))
+    program.demo = dict(word.split("=", 1) for word in line.split()[1:])
+    program.url = program.demo["AVATAR_URL"]
+    yield program, printed
+    program.stop()
+
+
+@pytest.fixture(scope="class")
+def program(guide):
+    """The same, under the name that the other tests know."""
+    return guide[0]
+
+
+class TestMainJob:
+    def test_the_printed_curl(self, guide):
+        """The curl that `up` prints works as it is pasted, and the demo account pays 8 for 512x512."""
+        program, printed = guide
+        _, _, pasted = printed.partition(PRINTED_MARK)
+        answered = subprocess.run(
+            ["bash", "-euc", pasted],  # noqa: S607  # any bash will do
+            env=environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        accepted = json.loads(answered.stdout)
+        assert (accepted["creditUsed"], accepted["creditBalance"]) == (8, 992)
+        headers = {"Authorization": f"Bearer {program.demo['AVATAR_KEY']}"}
+        projects = httpx.get(f"{program.url}/api/avatar-creator/projects", headers=headers).json()["projects"]
+        assert projects[0]["id"] == accepted["generation"]["projectId"] == program.demo["AVATAR_PROJECT"]
+
+    @pytest.mark.parametrize(
+        ("tier", "wish", "size", "price", "steps", "adapter"),
+        [
+            ("free", {}, (512, 512), 8, 28, None),
+            ("basic", {}, (768, 768), 12, 30, "XLabs-AI/flux-RealismLora"),
+            ("pro", {"width": 1024, "height": 1024}, (1024, 1024), 15, 35, "XLabs-AI/flux-RealismLora"),
+            ("enterprise", {"width": 512}, (512, 512), 0, 35, "XLabs-AI/flux-RealismLora"),
+        ],
+    )
+    def test_a_prompt_becomes_an_avatar(self, program, tier, wish, size, price, steps, adapter):
+        """A user of each tier gets the entry and the size of the tier, and pays its price once."""
+        user = program.new_user(tier)
+        accepted = user.generate(**wish)
+        assert (accepted["creditUsed"], accepted["creditBalance"]) == (price, 100 - price)
+        options = json.loads(accepted["generation"]["options"])
+        assert (options["width"], options["height"]) == size
+        assert (options["numInferenceSteps"], options["loraModel"]) == (steps, adapter)
+        ended = user.ended(accepted["generation"]["id"])
+        assert (ended["status"], ended["errorMessage"]) == ("completed", None)
+        avatar = user.get(f"avatars/{ended['avatarId']}")["avatar"]
+        # As a browser's <img> opens it: without a header.
+        image = opened(httpx.get(program.url + avatar["baseImageUrl"]).raise_for_status().content)
+        assert (image.format, image.size) == ("PNG", size)
+        thumbnail = opened(httpx.get(program.url + avatar["thumbnailUrl"]).raise_for_status().content)
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (300, 300))
+        project = user.get(f"projects/{user.project_id}")["project"]
+        assert [found["id"] for found in project["avatars"]] == [avatar["id"]]
+        assert user.balance() == 100 - price
+        with program.reading() as tx:
+            assert tx.ledger.sum_of_postings() == 0
+            assert tx.ledger.drifts() == []
+
+    def test_a_seed_is_an_image(self, program):
+        """The same seed twice gives the same bytes, another seed gives others."""
+        user = program.new_user("free")
+        first, second, other = (user.drawn(seed=seed) for seed in (7, 7, 8))
+        assert first == second
+        assert first != other
+
+    def test_the_lora_shows(self, program):
+        """An image drawn with the LoRA at 0.9 is not the one that the same order gives at 0."""
+        user = program.new_user("basic")
+        wish = {"seed": 7, "width": 512, "modelKey": "avatar-creator:flux-dev-realism"}
+        with_lora = user.drawn(**wish)
+        set_lora_scale(program, 0.0)
+        try:
+            without = user.drawn(**wish)
+        finally:
+            set_lora_scale(program, 0.9)
+        assert user.drawn(**wish) == with_lora
+        assert without != with_lora
+
+    def test_the_api_loads_no_torch(self, program):
+        """Of the running processes, only the worker has torch in its memory."""
+        loaded = {
+            part: any("libtorch" in mapped.path for mapped in program.child(part).memory_maps())
+            for part in ("server.cli api", "server.worker")
+        }
+        loaded["up"] = any("libtorch" in mapped.path for mapped in psutil.Process(program.pid).memory_maps())
+        assert loaded == {"server.cli api": False, "server.worker": True, "up": False}
+
+
+def set_lora_scale(program, scale):
+    """Change an entry as an operator does: in the database, while the server runs."""
+    uow = UnitOfWork(open_engine(f"sqlite:///{program.data_dir / 'avatar-creator.db'}"))
+    key = "avatar-creator:flux-dev-realism"
+    with uow.begin() as tx:
+        row = tx.session.get(CatalogEntry, ("avatar-creator", key))
+        changed = row.capabilities | {"loraScale": scale}
+        tx.session.execute(
+            update(CatalogEntry).where(CatalogEntry.model_key == key).values(capabilities=changed)
+        )
+    uow.close()

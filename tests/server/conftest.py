@@ -1,0 +1,122 @@
+"""The API as a client meets it: the real application on a real database and a real Redis."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+from redis import Redis
+from sqlalchemy import func, select
+
+from server.asgi import create_app
+from server.db.tables import Account, Generation
+from server.db.unit_of_work import UnitOfWork
+from server.queues.bell import Bell
+from server.settings import Settings
+
+PREFIX = "/api/avatar-creator"
+WISH = {"name": "Ada", "prompt": "portrait of a woman with long red hair"}
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@dataclass
+class Api:
+    """A client of the application, and what only a test may look at."""
+
+    client: TestClient[Litestar]
+    uow: UnitOfWork
+    bell: Bell
+
+    def generate(self, account: Any, prefix: str = PREFIX, **changes: Any) -> Any:
+        """Ask for an avatar in the account's project; a change to None leaves the field out."""
+        body = {name: value for name, value in (WISH | changes).items() if value is not None}
+        path = f"{prefix}/projects/{account.project_id}/avatars/generate"
+        return self.client.post(path, json=body, headers=account.headers)
+
+    def post_body(self, account: Any, body: Any, **headers: str) -> Any:
+        """Send the very bytes to the route that generates."""
+        path = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
+        return self.client.post(path, content=body, headers=account.headers | headers)
+
+    def balance(self, account: Any) -> int:
+        """Return what GET /api/credits/balance says."""
+        answer = self.client.get("/api/credits/balance", headers=account.headers)
+        assert answer.status_code == 200
+        balance: int = answer.json()["data"]["balance"]
+        return balance
+
+    def account(self, account: Any) -> tuple[int, int]:
+        """Return what the database has as available and held."""
+        with self.uow.read() as tx:
+            row = tx.session.get(Account, account.user_id)
+            return row.available, row.held
+
+    def generations(self) -> int:
+        """Return how many generations there are, of whatever status."""
+        with self.uow.read() as tx:
+            return tx.session.scalar(select(func.count()).select_from(Generation))
+
+    def nothing_happened(self, account: Any, balance: int = 100) -> None:
+        """No generation, no ring in Redis, no credit held or spent."""
+        assert self.generations() == 0
+        assert self.bell.waiting() == 0
+        assert self.account(account) == (balance, 0)
+
+    @staticmethod
+    def refused(answer: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+        """Check an error against the contract's shape and return its inner part."""
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"].startswith("application/json")
+        body = answer.json()
+        assert body.keys() == {"success", "error", "timestamp", "requestId"}
+        assert body["success"] is False
+        assert TIMESTAMP.fullmatch(body["timestamp"])
+        assert body["requestId"] == answer.headers["x-request-id"]
+        error: dict[str, Any] = body["error"]
+        assert (error["code"], error["statusCode"]) == (code, status)
+        assert error["message"]
+        assert error.get("field") == field
+        if field is None:
+            assert "details" not in error
+        else:
+            assert field in error["details"]
+            assert all(message for messages in error["details"].values() for message in messages)
+        if "retryAfter" in error:
+            assert error["retryable"] is True
+            assert answer.headers["retry-after"] == str(error["retryAfter"])
+        return error
+
+
+OpenApi = Callable[..., Any]
+
+
+@pytest.fixture
+def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
+    """Open the application with settings of one's own."""
+
+    @contextmanager
+    def opened(**changes: Any) -> Iterator[Api]:
+        # The reaper has its own tests; here it stays still, so that what is counted does not change.
+        own = replace(settings, **({"reaper_period_s": 3600.0} | changes))
+        with TestClient(create_app(own), raise_server_exceptions=False) as client:
+            yield Api(client, uow, Bell(own))
+
+    return opened
+
+
+@pytest.fixture
+def api(open_api: OpenApi) -> Iterator[Api]:
+    """The application."""
+    with open_api() as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_redis(redis_url: str) -> Iterator[Redis]:
+    """A client of the Redis that the application rings."""
+    with Redis.from_url(redis_url) as client:
+        yield client

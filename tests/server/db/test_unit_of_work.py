@@ -1,0 +1,112 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import StatementError
+
+from catalog.tiers import Tier
+from server.db.engine import open_engine
+from server.db.tables import User
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DatabaseAway
+
+
+class TestBegin:
+    def test_what_went_well_is_committed(self, uow):
+        """What a transaction did is there for the next one."""
+        with uow.begin() as tx:
+            user = tx.users.add("a@example.org", Tier.PRO)
+        with uow.read() as tx:
+            assert tx.users.find(user.id).tier == "pro"
+
+    def test_an_exception_rolls_all_back(self, uow):
+        """What was done before an exception is not there afterwards."""
+        with pytest.raises(RuntimeError), uow.begin() as tx:
+            user = tx.users.add(None, Tier.PRO)
+            raise RuntimeError
+        with uow.read() as tx:
+            assert tx.session.get(User, user.id) is None
+
+    def test_writers_take_turns(self, uow, make_account, at_once):
+        """Of thirty-two writers at the same moment none is turned away."""
+        user = make_account(credits=0).user_id
+
+        def grant():
+            with uow.begin() as tx:
+                tx.ledger.grant(user, 1, "test", user)
+
+        assert at_once(32, grant) == [None] * 32
+        with uow.read() as tx:
+            assert tx.ledger.available(user) == 32
+
+
+class TestDatabaseAway:
+    def test_an_unreachable_server(self):
+        """A PostgreSQL that does not answer is told as one error, in time."""
+        uow = UnitOfWork(open_engine("postgresql://nobody@127.0.0.1:1/none"))
+        with pytest.raises(DatabaseAway), uow.begin() as tx:
+            tx.session.execute(text("SELECT 1"))
+
+    def test_a_database_without_tables(self, tmp_path):
+        """A database that was never migrated is told as the same error."""
+        uow = UnitOfWork(open_engine(f"sqlite:///{tmp_path / 'empty.db'}"))
+        with pytest.raises(DatabaseAway), uow.read() as tx:
+            tx.entries.all()
+        uow.close()
+
+
+class TestSqlite:
+    def test_a_commit_survives_a_power_cut(self, sqlite_template):
+        """The write-ahead log is flushed at every commit and foreign keys are enforced."""
+        engine = open_engine(f"sqlite:///{sqlite_template}")
+        with engine.connect() as connection:
+            pragmas = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            }
+        engine.dispose()
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+    def test_readers_do_not_take_the_write_lock(self, sqlite_template):
+        """A transaction that only reads begins without the lock that a writer takes at once."""
+        engine = open_engine(f"sqlite:///{sqlite_template}")
+        begun = []
+        event.listen(
+            engine, "before_cursor_execute", lambda _c, _cursor, statement, *_rest: begun.append(statement)
+        )
+        uow = UnitOfWork(engine)
+        with uow.read() as tx:
+            tx.entries.count()
+        with uow.begin() as tx:
+            tx.entries.count()
+        uow.close()
+        assert [statement for statement in begun if statement.startswith("BEGIN")] == [
+            "BEGIN",
+            "BEGIN IMMEDIATE",
+        ]
+
+
+class TestTimes:
+    def test_times_come_back_in_utc(self, uow):
+        """A time given in another zone is stored and read as the same moment in UTC."""
+        moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=5)))
+        with uow.begin() as tx:
+            user = tx.users.add(None, Tier.FREE)
+            user.created_at = moment
+        with uow.read() as tx:
+            read = tx.users.find(user.id).created_at
+        assert read == moment
+        assert read.tzinfo is UTC
+
+    def test_a_time_without_a_zone_is_refused(self, uow):
+        """A time that could mean any moment never reaches the database."""
+        with pytest.raises(StatementError, match="without a zone"), uow.begin() as tx:
+            user = tx.users.add(None, Tier.FREE)
+            user.created_at = datetime(2026, 1, 2)  # noqa: DTZ001  # the fault under test
+
+
+def test_settings_hide_the_database_password(settings):
+    """The settings' repr shows neither the database's nor Redis's address, where passwords stand."""
+    shown = repr(replace(settings, database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h"))
+    assert "hunter2" not in shown

@@ -1,0 +1,131 @@
+from uuid import uuid4
+
+import pytest
+
+from catalog.tiers import Tier
+from server.db.tables import Avatar, CatalogEntry
+from server.generations import settlement
+from server.generations.states import Reason
+from server.generations.store import LeaseLost
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+
+def avatar_for(generation):
+    """Return an avatar as the worker makes one."""
+    return Avatar(
+        id=str(uuid4()),
+        user_id=generation.user_id,
+        project_id=generation.project_id,
+        generation_id=generation.id,
+        name="Ada",
+        image_key=uuid4().hex,
+        image_sha256="0" * 64,
+        source_type="text_to_image",
+    )
+
+
+def kinds(uow, generation_id):
+    """Return what happened to a generation."""
+    with uow.read() as tx:
+        return [event.kind for event in tx.events.of(generation_id)]
+
+
+class TestComplete:
+    def test_all_in_one(self, make_account, submit_one, claim, uow, generation_of, balance_of):
+        """Completing makes the avatar, takes the credits, counts the use and records the event."""
+        account = make_account(Tier.BASIC, credits=20)
+        generation = submit_one(account)
+        avatar = avatar_for(generation)
+        settlement.complete(uow, claim(), avatar, {"step": 0.5})
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.avatar_id, ended.lease_until) == ("completed", avatar.id, None)
+        assert balance_of(account) == 8
+        assert kinds(uow, generation.id) == ["queued", "completed"]
+        with uow.read() as tx:
+            assert tx.session.get(CatalogEntry, ("avatar-creator", generation.entry_key)).total_usage == 1
+            assert tx.avatars.owned_by(account.user_id, avatar.id).name == "Ada"
+
+    def test_a_late_worker_delivers_nothing(self, make_account, submit_one, claim, uow, balance_of):
+        """Who lost the lease leaves no avatar, no capture and no event behind."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        late = claim("worker-1")
+        settlement.lose(uow, worker="worker-1")
+        current = claim("worker-2")
+        with pytest.raises(LeaseLost):
+            settlement.complete(uow, late, avatar_for(generation), {})
+        settlement.complete(uow, current, avatar_for(generation), {})
+        with uow.read() as tx:
+            assert len(tx.avatars.by_project([account.project_id])[account.project_id]) == 1
+        assert balance_of(account) == 12
+
+    def test_of_two_ends_at_once_one_counts(self, make_account, submit_one, claim, uow, at_once, balance_of):
+        """A completion and a cancellation at the same moment end the generation once."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        held = claim()
+        acts = iter(
+            [
+                lambda: settlement.complete(uow, held, avatar_for(generation), {}),
+                lambda: settlement.cancel(uow, [generation.id]),
+            ]
+        )
+        at_once(2, lambda: next(acts)())
+        assert balance_of(account) in {12, 20}
+        assert len(kinds(uow, generation.id)) == 2
+
+
+class TestFail:
+    def test_the_hold_comes_back(self, make_account, submit_one, claim, uow, generation_of, balance_of):
+        """A failed generation costs nothing and says why, its message beginning with the code."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        settlement.fail(uow, claim(), Reason.OUT_OF_MEMORY, "The memory does not suffice.")
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.error_code) == ("failed", "OUT_OF_MEMORY")
+        assert ended.error_message == "OUT_OF_MEMORY: The memory does not suffice."
+        assert balance_of(account) == 20
+
+    def test_it_fails_once(self, make_account, submit_one, claim, uow, balance_of):
+        """A second failure of the same attempt is refused and gives nothing back."""
+        account = make_account(credits=20)
+        submit_one(account)
+        held = claim()
+        settlement.fail(uow, held, Reason.INTERNAL_ERROR, "First.")
+        with pytest.raises(LeaseLost):
+            settlement.fail(uow, held, Reason.INTERNAL_ERROR, "Second.")
+        assert balance_of(account) == 20
+
+
+class TestCancel:
+    def test_waiting_and_running_ones(self, make_account, submit_one, claim, uow, generation_of, balance_of):
+        """Cancelling ends what waits and what runs, gives both back and fences the worker out."""
+        account = make_account(credits=20)
+        running, waiting = submit_one(account), submit_one(account)
+        held = claim()
+        assert settlement.cancel(uow, [running.id, waiting.id, "nothing"]) == 2
+        assert {generation_of(one.id).error_code for one in (running, waiting)} == {"CANCELLED"}
+        assert balance_of(account) == 20
+        with pytest.raises(LeaseLost), uow.begin() as tx:
+            tx.generations.renew(held, 60)
+
+    def test_what_has_ended_stays(self, make_account, submit_one, claim, uow, generation_of, balance_of):
+        """A completed generation cannot be cancelled."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        settlement.complete(uow, claim(), avatar_for(generation), {})
+        assert settlement.cancel(uow, [generation.id]) == 0
+        assert generation_of(generation.id).status == "completed"
+        assert balance_of(account) == 12
+
+
+class TestRelease:
+    def test_the_hold_stays(self, make_account, submit_one, claim, uow, generation_of, balance_of):
+        """A released generation waits again, still held for."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        settlement.release(uow, claim())
+        assert generation_of(generation.id).status == "pending"
+        assert balance_of(account) == 12
+        assert kinds(uow, generation.id) == ["queued", "released"]

@@ -1,0 +1,29 @@
+from itertools import product
+
+import pytest
+
+from server.generations.states import LEGAL, IllegalTransition, Status, check
+
+DRAWN = {
+    ("pending", "processing"),
+    ("pending", "failed"),
+    ("processing", "pending"),
+    ("processing", "completed"),
+    ("processing", "failed"),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), list(product(Status, Status)))
+def test_only_what_is_drawn_is_legal(source, target):
+    """A transition passes exactly if the drawing in docs/architecture.md has its arrow."""
+    if (source.value, target.value) in DRAWN:
+        check(source, target)
+    else:
+        with pytest.raises(IllegalTransition):
+            check(source, target)
+
+
+def test_every_status_has_its_row():
+    """The table knows every status, and the two ends lead nowhere."""
+    assert set(LEGAL) == set(Status)
+    assert LEGAL[Status.COMPLETED] == LEGAL[Status.FAILED] == set()

@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+from sqlalchemy import func, select
+
+from catalog.tiers import Tier
+from server.db.tables import CatalogEntry, Event, Generation
+from server.errors import InsufficientCredits, NotFound, QueueFull
+from server.generations.schemas import GenerateRequest
+from server.generations.submission import submit
+from server.queues.bell import Bell
+from server.queues.jobs import open_queue
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+
+def rows(uow, table):
+    """Return how many rows a table has."""
+    with uow.read() as tx:
+        return tx.session.scalar(select(func.count()).select_from(table))
+
+
+class TestSubmit:
+    @pytest.mark.parametrize(
+        ("tier", "fields", "entry_key", "price"),
+        [
+            (Tier.FREE, {}, "flux-dev-base", 8),
+            (Tier.BASIC, {}, "flux-dev-realism", 12),
+            (Tier.PRO, {"width": 1024}, "flux-dev-hd-realism", 15),
+            (Tier.ENTERPRISE, {}, "flux-dev-hd-realism", 0),
+        ],
+    )
+    def test_the_price_is_held(self, submit_one, make_account, balance_of, tier, fields, entry_key, price):
+        """A submission holds the price of the entry that serves it."""
+        account = make_account(tier, credits=100)
+        generation = submit_one(account, **fields)
+        assert generation.entry_key == f"avatar-creator:{entry_key}"
+        assert (generation.status, generation.credits) == ("pending", price)
+        assert balance_of(account) == 100 - price
+
+    def test_an_operators_price_is_what_is_held(self, submit_one, make_account, balance_of, uow):
+        """A price that was changed in the database is charged from the next submission on."""
+        account = make_account(credits=100)
+        with uow.begin() as tx:
+            entry = tx.session.get(CatalogEntry, ("avatar-creator", "avatar-creator:flux-dev-base"))
+            entry.credit_cost = 5
+        submit_one(account)
+        assert balance_of(account) == 95
+
+    def test_the_recipe_is_all_that_the_worker_needs(self, submit_one, make_account):
+        """The recipe holds the entry's parameters, the composed prompt and the seed as they were."""
+        generation = submit_one(
+            make_account(Tier.BASIC),
+            seed=7,
+            gender="female",
+            hairColor="red",
+            personaName="Ada",
+            width=528,
+            height=784,
+        )
+        recipe = generation.recipe
+        assert recipe["prompt"].startswith(
+            "female, red hair, portrait of Ada, portrait of a person, photoreal"
+        )
+        assert (recipe["seed"], recipe["width_px"], recipe["height_px"]) == (7, 528, 784)
+        assert (recipe["steps"], recipe["guidance_scale"]) == (30, 3.5)
+        assert recipe["adapter"]["scale"] == 0.9
+        assert generation.prompt == "portrait of a person"
+
+    def test_a_seed_is_drawn_and_kept(self, submit_one, make_account):
+        """Without a seed each generation gets one of its own, within 32 bits."""
+        account = make_account()
+        seeds = {submit_one(account).recipe["seed"] for _ in range(3)}
+        assert len(seeds) == 3
+        assert all(0 <= seed < 2**32 for seed in seeds)
+
+    def test_the_bell_rings(self, submit_one, make_account, settings):
+        """A submission puts the generation's id, and nothing else of it, into Redis."""
+        generation = submit_one(make_account())
+        with Redis.from_url(settings.redis_url) as client:
+            jobs = open_queue(client).get_jobs()
+            assert [list(job.args) for job in jobs] == [[generation.id]]
+            everything = b"".join(b"".join(client.hvals(key)) for key in client.keys("rq:job:*"))
+        assert b"portrait" not in everything
+
+    def test_redis_away_is_no_error(self, uow, make_account, settings, balance_of):
+        """Without Redis a submission is accepted all the same; its row is the queue."""
+        account = make_account()
+        bell = Bell(replace(settings, redis_url="redis://127.0.0.1:1/0"))
+        request = GenerateRequest.model_validate({"name": "Ada", "prompt": "portrait of a person"})
+        submit(uow, bell, account.caller, account.project_id, request, max_depth=10)
+        assert balance_of(account) == 92
+        assert bell.waiting() is None
+
+
+class TestRefusals:
+    @pytest.fixture
+    def refuse(self, uow, settings, balance_of):
+        """Expect a refusal that leaves no trace."""
+
+        def expect(error, account, *, project_id=None, max_depth=1000):
+            before = balance_of(account), rows(uow, Generation), rows(uow, Event)
+            request = GenerateRequest.model_validate({"name": "Ada", "prompt": "portrait of a person"})
+            with pytest.raises(error):
+                submit(
+                    uow,
+                    Bell(settings),
+                    account.caller,
+                    project_id or account.project_id,
+                    request,
+                    max_depth=max_depth,
+                )
+            assert (balance_of(account), rows(uow, Generation), rows(uow, Event)) == before
+
+        return expect
+
+    def test_too_few_credits(self, make_account, refuse):
+        """Whoever has seven credits for eight gets nothing queued and nothing held."""
+        refuse(InsufficientCredits, make_account(credits=7))
+
+    def test_someone_elses_project(self, make_account, refuse):
+        """Another user's project is not found."""
+        refuse(NotFound, make_account(), project_id=make_account().project_id)
+
+    def test_a_full_queue(self, make_account, refuse, submit_one):
+        """When as many wait as may, the next one is refused."""
+        account = make_account()
+        submit_one(account)
+        refuse(QueueFull, account, max_depth=1)
+
+    def test_a_balance_is_never_overdrawn(self, make_account, submit_one, at_once, balance_of):
+        """Of ten submissions at the same moment with credits for three, three are accepted."""
+        account = make_account(credits=31)
+        outcomes = at_once(10, lambda: submit_one(account))
+        assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 7
+        assert balance_of(account) == 31 - 3 * 8
