@@ -36,6 +36,7 @@ class LocalConfig:
     profile: `full` is FLUX.1; `miniature` the same pipelines in small, for machines without a GPU.
     models_dir: where weights lie, as ORG/NAME; the miniature is built there, or in the user's cache.
     device: `auto`, or torch's name of one, such as `cuda:1`.
+    offload: see `inference.devices.Offload`; without effect on a CPU.
     resident_pipelines: how many stay in memory; base and realism share one.
     """
 

@@ -21,6 +21,9 @@ from server.db.engine import open_engine
 from server.db.migrate import migrate
 from server.db.tables import Project
 from server.db.unit_of_work import UnitOfWork
+from server.generations.schemas import GenerateRequest
+from server.generations.submission import submit
+from server.queues.bell import Bell
 from server.settings import Settings
 from server.stack.redis import EmbeddedRedis
 
@@ -45,7 +48,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[str], str]]:
     """A real PostgreSQL with a prepared database `template`; gives the URL of a database in it."""
-    # Not below pytest's folder: root's server runs as another user, whom the next pytest would lock out of it.
+    # Not below pytest's folder: root's server runs as another user, whom the next pytest locks out of it.
     with tempfile.TemporaryDirectory(prefix="avatar-creator-", ignore_cleanup_errors=True) as folder:
         yield from _running_postgres(Path(folder) / "data")
 
@@ -182,3 +185,59 @@ def at_once() -> AtOnce:
             return list(threads.map(run, range(times)))
 
     return run_all
+
+
+@pytest.fixture
+def submit_one(uow, settings):
+    """Submit a generation for an account; the request's fields can be given as on the wire."""
+    bell = Bell(settings)
+
+    def submit_for(account, **fields):
+        body = {"name": "Ada", "prompt": "portrait of a person", **fields}
+        request = GenerateRequest.model_validate(body)
+        return submit(uow, bell, account.caller, account.project_id, request, max_depth=1000).generation
+
+    return submit_for
+
+
+@pytest.fixture
+def claim(uow):
+    """Claim the next generation for a worker."""
+
+    def claim_for(worker="worker-1", lease_s=60, resident=()):
+        with uow.begin() as tx:
+            claimed = tx.generations.claim(worker, lease_s, resident)
+        return None if claimed is None else claimed[0]
+
+    return claim_for
+
+
+@pytest.fixture
+def generation_of(uow):
+    """Read a generation from the database."""
+
+    def read(generation_id):
+        with uow.read() as tx:
+            return tx.generations.get(generation_id)
+
+    return read
+
+
+@pytest.fixture
+def balance_of(uow):
+    """Read what a user can spend."""
+
+    def read(account):
+        with uow.read() as tx:
+            return tx.ledger.available(account.user_id)
+
+    return read
+
+
+@pytest.fixture
+def books_that_balance(uow):
+    """After the test all postings sum to zero and every account agrees with them."""
+    yield
+    with uow.read() as tx:
+        assert tx.ledger.sum_of_postings() == 0
+        assert tx.ledger.drifts() == []

@@ -1,6 +1,8 @@
 """The routes of avatars."""
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from server.auth.users import Caller
 from server.avatars.schemas import AvatarAnswer, AvatarView
@@ -15,7 +17,13 @@ class AvatarController(Controller):
     tags = ("avatars",)
 
     @get("/{avatar_id:str}", sync_to_thread=True)
-    def get(self, avatar_id: str, caller: Caller, uow: UnitOfWork, links: Links) -> AvatarAnswer:
+    def get(
+        self,
+        avatar_id: FromPath[str],
+        caller: NamedDependency[Caller],
+        uow: NamedDependency[UnitOfWork],
+        links: NamedDependency[Links],
+    ) -> AvatarAnswer:
         """Read one avatar."""
         with uow.read() as tx:
             avatar = tx.avatars.owned_by(caller.user_id, avatar_id)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
 
 from server.auth.users import Caller
 from server.db.unit_of_work import UnitOfWork
@@ -15,7 +16,7 @@ class CreditController(Controller):
     tags = ("credits",)
 
     @get("/balance", sync_to_thread=True)
-    def balance(self, caller: Caller, uow: UnitOfWork) -> dict[str, Any]:
+    def balance(self, caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
         """Return the credits that the caller can spend: held ones are not among them."""
         with uow.read() as tx:
             available = tx.ledger.available(caller.user_id)

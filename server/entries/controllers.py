@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
 
 from catalog.entries import Entry
 from server.auth.users import Caller
@@ -18,7 +19,7 @@ class EntryController(Controller):
     tags = ("models",)
 
     @get("/popular", public=True, sync_to_thread=True)
-    def popular(self, uow: UnitOfWork) -> dict[str, Any]:
+    def popular(self, uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
         """List the ten entries that are used most."""
         with uow.read() as tx:
             entries = [entry for entry in tx.entries.all() if entry.enabled]
@@ -26,7 +27,7 @@ class EntryController(Controller):
         return {"success": True, "data": {"models": [_view(entry) for entry in entries[:POPULAR]]}}
 
     @get("/usage", sync_to_thread=True)
-    def usage(self, caller: Caller, uow: UnitOfWork) -> dict[str, Any]:
+    def usage(self, caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
         """List how often the caller was delivered each entry."""
         with uow.read() as tx:
             uses = tx.entries.uses_by(caller.user_id)

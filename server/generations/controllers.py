@@ -1,6 +1,8 @@
 """The routes of generations."""
 
 from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from server.auth.users import Caller
 from server.db.unit_of_work import UnitOfWork
@@ -18,12 +20,12 @@ class GenerationController(Controller):
     @post("/projects/{project_id:str}/avatars/generate", status_code=200, sync_to_thread=True)
     def generate(
         self,
-        project_id: str,
-        data: GenerateRequest,
-        caller: Caller,
-        uow: UnitOfWork,
-        bell: Bell,
-        settings: Settings,
+        project_id: FromPath[str],
+        data: JSONBody[GenerateRequest],
+        caller: NamedDependency[Caller],
+        uow: NamedDependency[UnitOfWork],
+        bell: NamedDependency[Bell],
+        settings: NamedDependency[Settings],
     ) -> GenerationAccepted:
         """Queue one generation and hold its price."""
         submitted = submit(uow, bell, caller, project_id, data, max_depth=settings.queue_max_depth)
@@ -37,7 +39,9 @@ class GenerationController(Controller):
         )
 
     @get("/generations/{generation_id:str}", sync_to_thread=True)
-    def get(self, generation_id: str, caller: Caller, uow: UnitOfWork) -> GenerationAnswer:
+    def get(
+        self, generation_id: FromPath[str], caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]
+    ) -> GenerationAnswer:
         """Read one generation."""
         with uow.read() as tx:
             generation = tx.generations.owned_by(caller.user_id, generation_id)

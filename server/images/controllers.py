@@ -3,6 +3,8 @@
 from typing import Final
 
 from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from server.errors import NotFound
 from server.images.links import ROUTE, Links
@@ -17,7 +19,9 @@ HEADERS: Final = {
 
 
 @get(f"{ROUTE}/{{name:str}}", public=True, sync_to_thread=True)
-def read_image(name: str, links: Links, images: ImageStore) -> Response[bytes]:
+def read_image(
+    name: FromPath[str], links: NamedDependency[Links], images: NamedDependency[ImageStore]
+) -> Response[bytes]:
     """Return an image's file."""
     found = links.open(name)
     if found is None:

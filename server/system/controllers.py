@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
@@ -12,7 +13,7 @@ UNAVAILABLE = 503
 
 
 @get("/health", public=True, sync_to_thread=True)
-def health(uow: UnitOfWork, bell: Bell) -> dict[str, Any]:
+def health(uow: NamedDependency[UnitOfWork], bell: NamedDependency[Bell]) -> dict[str, Any]:
     """Tell the existing front end that the application is up, and operators what it lacks."""
     ready, checks = readiness(uow, bell)
     return {"status": "ok", "app": "avatar-creator", "ready": ready, "checks": checks}
@@ -25,7 +26,7 @@ def alive() -> dict[str, str]:
 
 
 @get("/readyz", public=True, sync_to_thread=True)
-def ready(uow: UnitOfWork, bell: Bell) -> Response[dict[str, Any]]:
+def ready(uow: NamedDependency[UnitOfWork], bell: NamedDependency[Bell]) -> Response[dict[str, Any]]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
     is_ready, checks = readiness(uow, bell)
     healthy = all(word == "ok" for word in checks.values())

@@ -20,7 +20,9 @@ import psutil
 from server.db.engine import open_engine
 from server.db.unit_of_work import Transaction, UnitOfWork
 
-READY_TIMEOUT_S: Final = 90  # importing torch takes six seconds on an idle machine, several times that on a busy one
+READY_TIMEOUT_S: Final = (
+    90  # importing torch takes six seconds on an idle machine, several times that on a busy one
+)
 STOP_TIMEOUT_S: Final = 60
 COMMAND_TIMEOUT_S: Final = 60
 DRAW_TIMEOUT_S: Final = 90
@@ -31,7 +33,15 @@ PROMPT: Final = "portrait of a woman with long red hair and glasses"
 T = TypeVar("T")
 
 # What a shell may have set and a fresh machine has not.
-_FOREIGN: Final = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "PORT", "FLUX_MODEL", "FLUX_LORA_MODEL", "MODEL_PROFILE")
+_FOREIGN: Final = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DATA_DIR",
+    "PORT",
+    "FLUX_MODEL",
+    "FLUX_LORA_MODEL",
+    "MODEL_PROFILE",
+)
 
 
 def wait_for(what: str, look: Callable[[], T], timeout_s: float = DRAW_TIMEOUT_S) -> T:
@@ -55,12 +65,11 @@ def environment(**changes: str) -> dict[str, str]:
 class User:
     """A user with a key: what a client of the HTTP API does."""
 
-    def __init__(self, url: str, user_id: str, token: str) -> None:
-        self.user_id = user_id
+    def __init__(self, url: str, token: str, project_id: str | None = None) -> None:
         self.client = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
         )
-        self.project_id = self.post("projects", name="Mine")["project"]["id"]
+        self.project_id = project_id or self.post("projects", name="Mine")["project"]["id"]
 
     def get(self, path: str) -> Any:
         """Read a resource."""
@@ -112,13 +121,14 @@ class Program:
         self.url = ""
         self.demo: dict[str, str] = {}
         self.users: list[User] = []
+        self._port = 0  # a free one at first, then always the same, as users have it
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> str:
         """Start it and return the first thing that it prints, which it does when it is ready."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.command("up", "--port", "0"), *options],
+                [*self.command("up", "--port", str(self._port)), *options],
                 env=environment(**self.changes),
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -129,6 +139,7 @@ class Program:
         """Start it and take note of the line of JSON that scripts read."""
         self.demo = json.loads(self.start("--json"))
         self.url = self.demo["url"]
+        self._port = urlsplit(self.url).port or 0
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command of the program's on this data folder."""
@@ -149,8 +160,11 @@ class Program:
         """Create a user on the command line."""
         created = self.run("users", "create", "--tier", tier, "--credits", str(credits_), "--json")
         assert created.returncode == 0, created.stderr
-        told = json.loads(created.stdout)
-        self.users.append(User(self.url, told["userId"], told["apiKey"]))
+        return self.user(json.loads(created.stdout)["apiKey"])
+
+    def user(self, token: str, project_id: str | None = None) -> User:
+        """Return the user of a key; its project is a new one unless it is named."""
+        self.users.append(User(self.url, token, project_id))
         return self.users[-1]
 
     @property

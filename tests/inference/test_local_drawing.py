@@ -4,10 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file
 
 from catalog.entries import shipped_entries
 from inference.backend import Phase, Progress
 from inference.errors import AdapterMismatch, ImageFlat, ImageNotFinite, OutOfMemory
+from inference.miniature.layout import ADAPTER_FILE
 
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
 DEV = "black-forest-labs/FLUX.1-dev"
@@ -52,6 +55,28 @@ class TestWhatDeterminesAnImage:
     def test_the_seed_s_whole_range_is_taken(self, backend, order):
         """The largest seed that a client may send is drawn."""
         assert pixels(backend, replace(order, seed=2**32 - 1)).shape == (512, 512, 3)
+
+
+class TestAgainstDiffusers:
+    @pytest.mark.parametrize("scale", [None, 0.9])
+    def test_it_is_the_pipeline_s_own_image(self, backend, miniature, order, realism, scale):
+        """With and without the adapter, the image is bit for bit what diffusers draws when called plainly."""
+        pipeline = FluxPipeline.from_pretrained(miniature / DEV)
+        pipeline.set_progress_bar_config(disable=True)
+        if scale:
+            pipeline.load_lora_weights(load_file(miniature / ADAPTER_FILE), adapter_name="lora")
+            pipeline.set_adapters(["lora"], [scale])
+        plain = pipeline(
+            order.prompt,
+            width=512,
+            height=512,
+            num_inference_steps=order.steps,
+            guidance_scale=order.guidance_scale,
+            max_sequence_length=order.max_text_tokens,
+            generator=torch.Generator().manual_seed(order.seed),
+        ).images[0]
+        ours = pixels(backend, replace(order, adapter=realism if scale else None))
+        assert distance(np.asarray(plain).astype(int), ours) == 0
 
 
 class TestAdapter:

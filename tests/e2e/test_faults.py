@@ -1,0 +1,223 @@
+import json
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+
+import psutil
+import pytest
+from redis import Redis
+from sqlalchemy import select
+
+from server.db.tables import Transfer
+from tests.e2e.program import COMMAND_TIMEOUT_S, environment, wait_for
+
+pytestmark = pytest.mark.e2e
+
+SCHNELL = "avatar-creator:flux-schnell-fast"  # four steps: for what is to be over soon
+REALISM = "avatar-creator:flux-dev-realism"
+CHARGED = ["hold", "capture"]
+GIVEN_BACK = ["hold", "void"]
+
+
+def submitted(user, count, **wish):
+    """Ask for so many avatars at once and return their generations' ids."""
+    return [user.generate(**wish)["generation"]["id"] for _ in range(count)]
+
+
+def being_drawn(user, generation_id):
+    """Wait until a generation's drawing has begun."""
+    wait_for(f"{generation_id} is drawn", lambda: user.generation(generation_id)["status"] == "processing")
+
+
+def statuses(user, generation_ids):
+    """Wait until all have ended; return how."""
+    return [user.ended(generation_id)["status"] for generation_id in generation_ids]
+
+
+def happened(program, generation_id):
+    """Return what happened to a generation, in order."""
+    with program.reading() as tx:
+        return [event.kind for event in tx.events.of(generation_id)]
+
+
+def moved(program, generation_id):
+    """Return how a generation's credits moved, in order, while all postings sum to zero."""
+    with program.reading() as tx:
+        assert tx.ledger.sum_of_postings() == 0
+        assert tx.ledger.drifts() == []
+        of_it = select(Transfer.kind).where(Transfer.reference_id == generation_id).order_by(Transfer.id)
+        return list(tx.session.scalars(of_it))
+
+
+class TestParts:
+    def test_the_worker(self, program):
+        """A generation whose worker is killed in the middle is drawn by the next one and charged once."""
+        user = program.new_user("free")
+        [generation_id] = submitted(user, 1)
+        being_drawn(user, generation_id)
+        program.child("server.worker").kill()
+        ended = user.ended(generation_id)
+        assert (ended["status"], ended["attempt"]) == ("completed", 2)
+        assert happened(program, generation_id) == ["queued", "claimed", "lost", "claimed", "completed"]
+        assert moved(program, generation_id) == CHARGED
+        assert user.balance() == 92
+
+    def test_redis(self, program):
+        """Redis killed with generations queued loses none; the worker goes on and Redis is back."""
+        user = program.new_user("basic")
+        worker, redis = program.child("server.worker"), program.child("valkey-server")
+        ids = submitted(user, 4, modelKey=SCHNELL)
+        redis.kill()
+        ids += submitted(user, 1, modelKey=SCHNELL)
+        assert statuses(user, ids) == ["completed"] * 5
+        assert user.balance() == 100 - 5 * 6
+        assert program.child("server.worker") == worker
+        assert program.child("valkey-server") != redis
+        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 5
+
+    def test_an_emptied_redis(self, program):
+        """FLUSHALL with generations queued loses none."""
+        user = program.new_user("basic")
+        ids = submitted(user, 4, modelKey=SCHNELL)
+        with Redis.from_url((program.data_dir / "redis.url").read_text("utf-8")) as redis:
+            assert redis.flushall()
+        assert statuses(user, ids) == ["completed"] * 4
+        assert user.balance() == 100 - 4 * 6
+        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 4
+
+    def test_the_api(self, program):
+        """The API, killed, comes back at its address; a client that came meanwhile only waited."""
+        user = program.new_user("basic")
+        ids = submitted(user, 2, modelKey=SCHNELL)
+        api = program.child("server.cli api")
+        api.kill()
+        api.wait(COMMAND_TIMEOUT_S)
+        assert user.balance() == 100 - 2 * 6
+        assert program.child("server.cli api") != api
+        assert statuses(user, ids) == ["completed"] * 2
+
+    def test_a_second_up(self, program):
+        """A second `up` on the same data refuses and names the process that holds it."""
+        refused = program.run("up", "--port", "0", "--json")
+        assert refused.returncode == 1
+        assert f"in use by the process {program.pid}." in refused.stderr
+        assert refused.stdout == ""
+        assert program.child("server.worker").is_running()
+
+
+class TestUp:
+    def test_killed(self, launch):
+        """When `up` is killed its processes end, and the next one finishes what it left."""
+        program = launch()
+        program.start_json()
+        user = program.new_user("free")
+        ids = submitted(user, 3)
+        being_drawn(user, ids[0])
+        orphans = program.kill()
+        names = {orphan.pid: orphan.name() for orphan in orphans}
+        _, alive = psutil.wait_procs(orphans, timeout=COMMAND_TIMEOUT_S)
+        # Nothing ties Redis to its parent: the next `up` ends it. It holds nothing and listens to no network.
+        assert [names[orphan.pid] for orphan in alive] == ["valkey-server"]
+        program.start_json()
+        assert statuses(user, ids) == ["completed"] * 3
+        assert user.balance() == 100 - 3 * 8
+        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 3
+        assert not alive[0].is_running()
+        program.stop()
+
+    def test_told_to_stop(self, launch):
+        """What is drawn when SIGTERM comes is finished within the grace; without one it is released."""
+        program = launch(SHUTDOWN_GRACE_S="0")
+        program.start_json()
+        user = program.new_user("free")
+        [released] = submitted(user, 1)
+        being_drawn(user, released)
+        program.stop(signal.SIGTERM)
+        assert happened(program, released) == ["queued", "claimed", "released"]
+        del program.changes["SHUTDOWN_GRACE_S"]
+        program.start_json()
+        assert statuses(user, [released]) == ["completed"]
+        assert moved(program, released) == CHARGED
+        [finished] = submitted(user, 1)
+        being_drawn(user, finished)
+        program.stop(signal.SIGTERM)
+        assert happened(program, finished) == ["queued", "claimed", "completed"]
+        assert moved(program, finished) == CHARGED
+
+
+@pytest.fixture
+def miniature(models_dir):
+    """The folder of the miniature, built if no other test has."""
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from inference.miniature.building import build_miniature; "
+            "build_miniature(Path(sys.argv[1]))",
+            str(models_dir),
+        ],
+        env=environment(),
+        check=True,
+        timeout=COMMAND_TIMEOUT_S,
+    )
+    [folder] = models_dir.glob("miniature-*")
+    return folder
+
+
+def without_block(lora, block):
+    """Return a safetensors file without the tensors of one block, and how many these are."""
+    (length,) = struct.unpack("<Q", lora[:8])
+    header, data = json.loads(lora[8 : 8 + length]), lora[8 + length :]
+    kept, rest = {}, b""
+    for key, tensor in header.items():
+        if not key.startswith(block):
+            begin, end = tensor["data_offsets"]
+            kept[key] = tensor | {"data_offsets": [len(rest), len(rest) + end - begin]}
+            rest += data[begin:end]
+    text = json.dumps(kept).encode()
+    return struct.pack("<Q", len(text)) + text + rest, len(header) - len(kept)
+
+
+class TestWeights:
+    def test_missing(self, launch, tmp_path):
+        """Without weights and without a network a generation fails as MODEL_LOADING and is given back."""
+        empty = tmp_path / "models"
+        empty.mkdir()
+        program = launch(
+            MODEL_PROFILE="full",
+            models_dir=empty,
+            HF_HOME=str(tmp_path / "hub"),
+            HF_ENDPOINT="http://127.0.0.1:9",  # nobody listens there
+        )
+        program.start_json()
+        user = program.new_user("free")
+        [generation_id] = submitted(user, 1)
+        ended = user.ended(generation_id)
+        assert (ended["status"], ended["errorCode"], ended["avatarId"]) == ("failed", "MODEL_LOADING", None)
+        assert ended["errorMessage"].startswith("MODEL_LOADING: The weights of black-forest-labs/FLUX.1-dev ")
+        assert moved(program, generation_id) == GIVEN_BACK
+        assert user.balance() == 100
+        program.stop()
+
+    def test_a_broken_lora(self, launch, miniature, tmp_path):
+        """With a LoRA that lacks a block no image comes without it, and the base entry still draws."""
+        models = tmp_path / "models"
+        shutil.copytree(miniature, models / miniature.name)
+        file = models / miniature.name / "XLabs-AI/flux-RealismLora/lora.safetensors"
+        broken, removed = without_block(file.read_bytes(), "double_blocks.1.processor.qkv")
+        assert removed > 0
+        file.write_bytes(broken)
+        program = launch(models_dir=models)
+        program.start_json()
+        user = program.new_user("basic")
+        realism, base = submitted(user, 1) + submitted(user, 1, modelKey="avatar-creator:flux-dev-base")
+        ended = user.ended(realism)
+        assert (ended["status"], ended["errorCode"], ended["avatarId"]) == ("failed", "MODEL_LOADING", None)
+        assert "XLabs-AI/flux-RealismLora does not fit its base model" in ended["errorMessage"]
+        assert moved(program, realism) == GIVEN_BACK
+        assert statuses(user, [base]) == ["completed"]
+        assert user.balance() == 100 - 8
+        assert len(user.get(f"projects/{user.project_id}")["project"]["avatars"]) == 1
+        program.stop()

@@ -1,0 +1,11 @@
+"""A worker process on a scripted backend: `python scripted_worker.py SCRIPT NAME PULSE DATA_DIR`."""
+
+import ast
+import sys
+
+from inference.scripted import Script, ScriptedBackend
+from server.worker.__main__ import main
+
+if __name__ == "__main__":
+    script = Script(**ast.literal_eval(sys.argv[1]))
+    main(sys.argv[2:], lambda _settings: ScriptedBackend(script))

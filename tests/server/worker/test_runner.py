@@ -1,0 +1,226 @@
+import hashlib
+import threading
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+
+from catalog.tiers import Tier
+from inference.backend import Phase
+from inference.errors import AdapterMismatch, ImageFlat, OutOfMemory, WeightsMissing
+from inference.scripted import Script, ScriptedBackend
+from server.db.engine import open_engine
+from server.db.tables import Avatar
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DatabaseAway
+from server.generations import settlement
+from server.images.store import Variant
+from server.worker.leash import StopSign
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+
+class TestDelivery:
+    def test_a_ring_becomes_an_avatar(
+        self, make_account, submit_one, make_runner, uow, images, generation_of, balance_of
+    ):
+        """One ring draws one generation, stores its image and thumbnail, and takes its price."""
+        account = make_account(Tier.BASIC, credits=20)
+        submitted = submit_one(
+            account, seed=5, width=528, height=784, personaPersonality=["calm"], eyeColor="green"
+        )
+        make_runner().answer(submitted.id)
+        ended = generation_of(submitted.id)
+        assert (ended.status, ended.attempt) == ("completed", 1)
+        assert balance_of(account) == 8
+        with uow.read() as tx:
+            avatar = tx.avatars.owned_by(account.user_id, ended.avatar_id)
+        assert (avatar.name, avatar.seed_used, avatar.eye_color) == ("Ada", 5, "green")
+        assert avatar.persona_personality == '["calm"]'
+        assert avatar.generation_prompt == "portrait of a person"
+        full = images.read(avatar.image_key, Variant.FULL)
+        assert hashlib.sha256(full).hexdigest() == avatar.image_sha256
+        assert Image.open(BytesIO(full)).size == (528, 784)
+        thumbnail = Image.open(BytesIO(images.read(avatar.image_key, Variant.THUMBNAIL)))
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (300, 300))
+
+    def test_the_order_is_the_recipe(self, make_account, submit_one, make_runner):
+        """The backend gets the entry's model, adapter, steps and guidance, and the request's size and seed."""
+        submit_one(make_account(Tier.PRO), seed=9, width=1024)
+        backend = ScriptedBackend()
+        make_runner(backend=backend).answer("")
+        (order,) = backend.orders
+        assert order.model_id == "black-forest-labs/FLUX.1-dev"
+        assert (order.adapter.model_id, order.adapter.scale) == ("XLabs-AI/flux-RealismLora", 0.9)
+        assert (order.steps, order.guidance_scale, order.seed) == (35, 3.5, 9)
+        assert (order.width_px, order.height_px) == (1024, 1024)
+
+    def test_a_ring_too_many(self, make_runner, pulse):
+        """A ring for which nothing waits does nothing, and the worker is idle again."""
+        make_runner().answer("nothing")
+        assert pulse.lines()[-1] == "idle"
+
+    def test_enterprise_pays_nothing(self, make_account, submit_one, make_runner, generation_of, balance_of):
+        """An enterprise user without a credit gets the best entry's image."""
+        account = make_account(Tier.ENTERPRISE, credits=0)
+        generation = submit_one(account)
+        make_runner().answer(generation.id)
+        assert generation_of(generation.id).status == "completed"
+        assert balance_of(account) == 0
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("failure", "code"),
+        [
+            (WeightsMissing("model", "they are not here"), "MODEL_LOADING"),
+            (AdapterMismatch("adapter", "no key fits"), "MODEL_LOADING"),
+            (OutOfMemory("cuda:0"), "OUT_OF_MEMORY"),
+            (ImageFlat(0.1), "INTERNAL_ERROR"),
+            (RuntimeError("portrait of a person"), "INTERNAL_ERROR"),
+        ],
+    )
+    def test_what_cannot_be_drawn_is_given_back(
+        self, make_account, submit_one, make_runner, generation_of, balance_of, uow, failure, code
+    ):
+        """Whatever the backend raises fails the generation with its code and voids the hold."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        make_runner(Script(fail_at=3, failure=failure)).answer(generation.id)
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.error_code) == ("failed", code)
+        assert ended.error_message.startswith(f"{code}: ")
+        assert "portrait" not in ended.error_message
+        assert balance_of(account) == 20
+        with uow.read() as tx:
+            assert tx.session.scalar(select(Avatar)) is None
+
+    def test_the_next_one_is_drawn(self, make_account, submit_one, make_runner, generation_of):
+        """A failure leaves the worker able to draw."""
+        account = make_account()
+        first, second = submit_one(account), submit_one(account)
+        backend = ScriptedBackend(Script(fail_at=1, failure=OutOfMemory("cpu")))
+        runner = make_runner(backend=backend)
+        runner.answer(first.id)
+        backend.script = Script()
+        runner.answer(second.id)
+        assert generation_of(second.id).status == "completed"
+
+    def test_an_attempt_that_takes_too_long(
+        self, make_account, submit_one, make_runner, generation_of, balance_of
+    ):
+        """An attempt beyond its time fails at the next step with GENERATION_TIMEOUT and is given back."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        make_runner(Script(step_s=0.02), generation_timeout_s=0.1).answer(generation.id)
+        assert generation_of(generation.id).error_code == "GENERATION_TIMEOUT"
+        assert balance_of(account) == 20
+
+
+class TestInterruptions:
+    def test_a_cancellation_stops_the_drawing(
+        self, make_account, submit_one, make_runner, uow, generation_of, balance_of
+    ):
+        """A generation that is cancelled while it is drawn is given up at a step, and nothing is stored."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        backend = ScriptedBackend(Script(step_s=0.05))
+        steps = []
+        generate = backend.generate
+
+        def cancelling(order, report):
+            def watched(progress):
+                steps.append(progress)
+                if progress.phase is Phase.STEP and progress.step == 2:
+                    settlement.cancel(uow, [generation.id])
+                report(progress)
+
+            return generate(order, watched)
+
+        backend.generate = cancelling
+        make_runner(backend=backend).answer(generation.id)
+        assert generation_of(generation.id).error_code == "CANCELLED"
+        assert steps[-1].step < 28
+        assert balance_of(account) == 20
+
+    def test_a_worker_that_is_to_stop_finishes(self, make_account, submit_one, make_runner, generation_of):
+        """Within its grace a worker finishes what it draws, and takes up nothing more."""
+        account = make_account()
+        running, waiting = submit_one(account), submit_one(account)
+        sign = StopSign(grace_s=60)
+        runner = make_runner(Script(step_s=0.02), stop_sign=sign)
+        threading.Timer(0.1, sign.ask).start()
+        runner.answer(running.id)
+        runner.answer(waiting.id)
+        assert generation_of(running.id).status == "completed"
+        assert generation_of(waiting.id).status == "pending"
+
+    def test_a_grace_that_is_over(self, make_account, submit_one, make_runner, generation_of, balance_of):
+        """Past its grace a worker returns what it draws to the queue, still held for and unharmed."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        sign = StopSign(grace_s=0)
+        threading.Timer(0.1, sign.ask).start()
+        make_runner(Script(step_s=0.02), stop_sign=sign).answer(generation.id)
+        returned = generation_of(generation.id)
+        assert (returned.status, returned.losses) == ("pending", 0)
+        assert balance_of(account) == 12
+
+    def test_a_second_signal(self, make_account, submit_one, make_runner, generation_of):
+        """A worker that is told twice to stop returns its generation at once and ends."""
+        generation = submit_one(make_account())
+        backend = ScriptedBackend()
+
+        def exiting(_order, _report):
+            raise SystemExit
+
+        backend.generate = exiting
+        with pytest.raises(SystemExit):
+            make_runner(backend=backend).answer(generation.id)
+        assert generation_of(generation.id).status == "pending"
+
+
+class FlakyDatabase(UnitOfWork):
+    """A database that is away for some transactions: the real one cannot be told to fail so exactly."""
+
+    away = 0
+
+    def begin(self):
+        """Open a transaction, unless the database is away."""
+        if self.away:
+            self.away -= 1
+            raise DatabaseAway
+        return super().begin()
+
+
+class TestDatabaseAway:
+    def test_settling_waits_for_the_database(
+        self, make_account, submit_one, make_runner, generation_of, database_url
+    ):
+        """A finished image is delivered though the database was away when it was done."""
+        generation = submit_one(make_account())
+        unit = FlakyDatabase(open_engine(database_url))
+        backend = ScriptedBackend()
+        generate = backend.generate
+
+        def failing(order, report):
+            picture = generate(order, report)
+            unit.away = 2
+            return picture
+
+        backend.generate = failing
+        make_runner(backend=backend, unit=unit).answer(generation.id)
+        unit.close()
+        assert generation_of(generation.id).status == "completed"
+
+    def test_a_ring_without_a_database(
+        self, make_account, submit_one, make_runner, generation_of, database_url
+    ):
+        """A ring that comes while the database is away is given up; the generation waits."""
+        generation = submit_one(make_account())
+        unit = FlakyDatabase(open_engine(database_url))
+        unit.away = 1
+        make_runner(unit=unit).answer(generation.id)
+        unit.close()
+        assert generation_of(generation.id).status == "pending"
