@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,12 @@ class TestApiProcess:
             text=True,
         )
         assert (loaded.returncode, loaded.stdout.strip()) == (0, "[]"), loaded.stderr
+
+
+def test_the_import_contract_knows_every_part_of_the_server() -> None:
+    """Every module of the server but the worker and the command line is forbidden to import inference."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (contract,) = (one for one in contracts if "inference" in one.get("forbidden_modules", []))
+    parts = {path.stem for path in (ROOT / "server").iterdir() if not path.name.startswith("_")}
+    assert set(contract["source_modules"]) == {f"server.{part}" for part in parts - {"worker", "cli"}}

@@ -5,7 +5,6 @@ import json
 import click
 
 from catalog.tiers import Tier
-from server.auth.users import UserExists, UserUnknown
 from server.cli.options import opened, takes_settings
 from server.generations import settlement
 from server.settings import Settings
@@ -44,15 +43,12 @@ def create_user(
 ) -> None:
     """Create a user with credits and a first API key."""
     first_credits = settings.welcome_credits if granted is None else granted
-    try:
-        with opened(settings) as uow, uow.begin() as tx:
-            user = tx.users.add(email, Tier(tier), user_id)
-            tx.ledger.open_account(user.id)
-            if first_credits:
-                tx.ledger.grant(user.id, first_credits, "Welcome credits", user.id)
-            key = tx.users.mint_key(user.id, "first")
-    except UserExists as error:
-        raise click.ClickException(str(error)) from error
+    with opened(settings) as uow, uow.begin() as tx:
+        user = tx.users.add(email, Tier(tier), user_id)
+        tx.ledger.open_account(user.id)
+        if first_credits:
+            tx.ledger.grant(user.id, first_credits, "Welcome credits", user.id)
+        key = tx.users.mint_key(user.id, "first")
     _print_key(user.id, key.token, as_json=as_json)
 
 
@@ -62,12 +58,9 @@ def create_user(
 @takes_settings
 def set_tier(settings: Settings, who: str, tier: str) -> None:
     """Move a user, by id or email, to another tier."""
-    try:
-        with opened(settings) as uow, uow.begin() as tx:
-            user = tx.users.find(who)
-            user.tier = tier
-    except UserUnknown as error:
-        raise click.ClickException(str(error)) from error
+    with opened(settings) as uow, uow.begin() as tx:
+        user = tx.users.find(who)
+        user.tier = tier
     click.echo(f"User {user.id} is {tier} now.")
 
 
@@ -83,12 +76,9 @@ def keys() -> None:
 @takes_settings
 def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> None:
     """Issue an API key to a user, by id or email."""
-    try:
-        with opened(settings) as uow, uow.begin() as tx:
-            user = tx.users.find(who)
-            key = tx.users.mint_key(user.id, label)
-    except UserUnknown as error:
-        raise click.ClickException(str(error)) from error
+    with opened(settings) as uow, uow.begin() as tx:
+        user = tx.users.find(who)
+        key = tx.users.mint_key(user.id, label)
     _print_key(user.id, key.token, as_json=as_json)
 
 
@@ -98,11 +88,8 @@ def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> No
 @takes_settings
 def revoke_keys(settings: Settings, who: str, prefix: str | None) -> None:
     """Revoke a user's API keys."""
-    try:
-        with opened(settings) as uow, uow.begin() as tx:
-            revoked = tx.users.revoke_keys(tx.users.find(who).id, prefix=prefix)
-    except UserUnknown as error:
-        raise click.ClickException(str(error)) from error
+    with opened(settings) as uow, uow.begin() as tx:
+        revoked = tx.users.revoke_keys(tx.users.find(who).id, prefix=prefix)
     click.echo(f"Revoked {revoked} keys.")
 
 
@@ -118,12 +105,9 @@ def credits_() -> None:
 @takes_settings
 def grant(settings: Settings, who: str, amount: int, reason: str) -> None:
     """Grant a user, by id or email, an amount of credits."""
-    try:
-        with opened(settings) as uow, uow.begin() as tx:
-            user = tx.users.find(who)
-            balance = tx.ledger.grant(user.id, amount, reason, user.id)
-    except UserUnknown as error:
-        raise click.ClickException(str(error)) from error
+    with opened(settings) as uow, uow.begin() as tx:
+        user = tx.users.find(who)
+        balance = tx.ledger.grant(user.id, amount, reason, user.id)
     click.echo(f"User {user.id} has {balance} credits available.")
 
 

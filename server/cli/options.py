@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.exc import DBAPIError
 
+from catalog.entries import EntryMalformed
+from server.auth.users import UserExists, UserUnknown
 from server.db.engine import open_engine
 from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
@@ -39,7 +41,7 @@ def takes_settings(command: Command) -> Command:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[UnitOfWork]:
-    """Open the migrated database for a command; tell in words if it cannot be had."""
+    """Open the migrated database for a command; what goes wrong in the body is told in words."""
     if settings.database_url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database_url)
@@ -47,6 +49,8 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
         if not is_current(engine):
             raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
         yield UnitOfWork(engine)
+    except (UserExists, UserUnknown, EntryMalformed) as error:
+        raise click.ClickException(str(error)) from error
     except (DatabaseAway, DBAPIError) as error:
         raise click.ClickException(f"The database does not answer ({_cause(error)})") from error
     finally:

@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
 BUSY_TIMEOUT_S: Final = 15  # other processes' commits, each a few milliseconds; past it something is wrong
+CONNECT_TIMEOUT_S: Final = 5
 POOL_SIZE: Final = 20  # below the API's 40 threads: the rest wait, PostgreSQL's 100 connections last
 
 
@@ -16,16 +17,34 @@ def open_engine(database_url: str) -> Engine:
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-        timeouts = {"connect_timeout": 5}
-        return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True, connect_args=timeouts)
+        engine = create_engine(
+            url,
+            pool_size=POOL_SIZE,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+        )
+        event.listen(engine, "handle_error", _hide_detail)
+        return engine
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
+        hide_parameters=True,  # they hold prompts, and an error's text goes to the log
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _hide_detail(context: ExceptionContext) -> None:
+    """Cut PostgreSQL's DETAIL, which quotes the failing row, prompt and all, from an error's text."""
+    original = context.original_exception
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary is not None:
+        original.args = (primary,)
+        if context.sqlalchemy_exception is not None:
+            context.sqlalchemy_exception.args = (f"({type(original).__name__}) {primary}",)
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from server.auth.users import Users
@@ -17,6 +18,8 @@ from server.errors import DatabaseAway
 from server.events.log import Events
 from server.generations.store import Generations
 from server.projects.store import Projects
+
+UNDEFINED_TABLE: Final = "42P01"  # a PostgreSQL that was never migrated; SQLite calls this operational
 
 
 class Transaction:
@@ -107,3 +110,7 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise DatabaseAway from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:
+            raise DatabaseAway from error
+        raise

@@ -1,13 +1,15 @@
+import traceback
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy import event, text, update
+from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.tiers import Tier
 from server.db.engine import open_engine
-from server.db.tables import User
+from server.db.migrate import unmigrate
+from server.db.tables import Generation, User
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 
@@ -22,11 +24,16 @@ class TestBegin:
 
     def test_an_exception_rolls_all_back(self, uow):
         """What was done before an exception is not there afterwards."""
-        with pytest.raises(RuntimeError), uow.begin() as tx:
-            user = tx.users.add(None, Tier.PRO)
-            raise RuntimeError
+
+        def fail_half_way():
+            with uow.begin() as tx:
+                tx.users.add(None, Tier.PRO, "half-way")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail_half_way()
         with uow.read() as tx:
-            assert tx.session.get(User, user.id) is None
+            assert tx.session.get(User, "half-way") is None
 
     def test_writers_take_turns(self, uow, make_account, at_once):
         """Of thirty-two writers at the same moment none is turned away."""
@@ -48,12 +55,23 @@ class TestDatabaseAway:
         with pytest.raises(DatabaseAway), uow.begin() as tx:
             tx.session.execute(text("SELECT 1"))
 
-    def test_a_database_without_tables(self, tmp_path):
+    def test_a_database_without_tables(self, uow):
         """A database that was never migrated is told as the same error."""
-        uow = UnitOfWork(open_engine(f"sqlite:///{tmp_path / 'empty.db'}"))
+        unmigrate(uow.engine)
         with pytest.raises(DatabaseAway), uow.read() as tx:
             tx.entries.all()
-        uow.close()
+
+
+class TestErrorTexts:
+    def test_they_quote_no_row(self, uow, make_account, submit_one):
+        """The text of a violated constraint shows neither the statement's values nor the failing row."""
+        generation = submit_one(make_account(), prompt="a very secret prompt")
+        statement = update(Generation).where(Generation.prompt == generation.prompt).values(status="nonsense")
+        with pytest.raises(IntegrityError) as refused, uow.begin() as tx:
+            tx.session.execute(statement)
+        shown = "".join(traceback.format_exception(refused.value))
+        assert "generations" in shown
+        assert "secret" not in shown
 
 
 class TestSqlite:
@@ -101,9 +119,9 @@ class TestTimes:
 
     def test_a_time_without_a_zone_is_refused(self, uow):
         """A time that could mean any moment never reaches the database."""
+        naive = datetime(2026, 1, 2)  # noqa: DTZ001  # the fault under test
         with pytest.raises(StatementError, match="without a zone"), uow.begin() as tx:
-            user = tx.users.add(None, Tier.FREE)
-            user.created_at = datetime(2026, 1, 2)  # noqa: DTZ001  # the fault under test
+            tx.session.execute(update(User).values(created_at=naive))
 
 
 def test_settings_hide_the_database_password(settings):

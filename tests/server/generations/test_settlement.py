@@ -1,3 +1,4 @@
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -67,11 +68,15 @@ class TestComplete:
         held = claim()
         acts = iter(
             [
-                lambda: settlement.complete(uow, held, avatar_for(generation), {}),
-                lambda: settlement.cancel(uow, [generation.id]),
+                partial(settlement.complete, uow, held, avatar_for(generation), {}),
+                partial(settlement.cancel, uow, [generation.id]),
             ]
         )
-        at_once(2, lambda: next(acts)())
+
+        def act():
+            return next(acts)()
+
+        at_once(2, act)
         assert balance_of(account) in {12, 20}
         assert len(kinds(uow, generation.id)) == 2
 

@@ -46,7 +46,7 @@ class TestDelivery:
         assert (thumbnail.format, thumbnail.size) == ("JPEG", (300, 300))
 
     def test_the_order_is_the_recipe(self, make_account, submit_one, make_runner):
-        """The backend gets the entry's model, adapter, steps and guidance, and the request's size and seed."""
+        """The backend gets the entry's model, adapter and steps, and the request's size and seed."""
         submit_one(make_account(Tier.PRO), seed=9, width=1024)
         backend = ScriptedBackend()
         make_runner(backend=backend).answer("")

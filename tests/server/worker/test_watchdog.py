@@ -83,7 +83,7 @@ class TestWatchdog:
         assert balance_of(account) == 12
 
     def test_a_worker_that_hangs(self, watched, make_account, submit_one, generation_of, balance_of):
-        """A worker whose steps stop is killed; its generation is poison after three attempts and given back."""
+        """A worker whose steps stop is killed; after three attempts its generation is given back."""
         account = make_account(credits=20)
         with watched({"stall_at": 2}, PHASE_TIMEOUT_S="1") as watchdog:
             watchdog._settings = replace(watchdog._settings, phase_timeout_s=1)
