@@ -88,6 +88,9 @@ class Settings:
     def __post_init__(self) -> None:
         _one_of("MODEL_PROFILE", self.model_profile, PROFILES)
         _one_of("OFFLOAD", self.offload, OFFLOADS)
+        _url("DATABASE_URL", self.database_url, ("postgresql://", "sqlite:///"))
+        if self.redis_url is not None:
+            _url("REDIS_URL", self.redis_url, ("redis://", "rediss://", "unix://"))
 
     @property
     def images_dir(self) -> Path:
@@ -116,7 +119,7 @@ class Settings:
             database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}"),
             redis_url=env.get("REDIS_URL"),
             host=env.get("HOST", cls.host),
-            port=int(_number(env, "PORT", cls.port)),
+            port=_whole(env, "PORT", cls.port, most=65_535),
             cors_origins=tuple(
                 origin.strip() for origin in env.get("CORS_ORIGIN", ",".join(cls.cors_origins)).split(",")
             ),
@@ -124,18 +127,18 @@ class Settings:
             models_dir=Path(models_dir).expanduser() if models_dir else None,
             device=env.get("DEVICE", cls.device),
             offload=env.get("OFFLOAD", cls.offload),
-            resident_pipelines=int(_number(env, "RESIDENT_PIPELINES", cls.resident_pipelines, least=1)),
+            resident_pipelines=_whole(env, "RESIDENT_PIPELINES", cls.resident_pipelines, least=1),
             huggingface_api_key=env.get("HUGGINGFACE_API_KEY"),
             flux_model=env.get("FLUX_MODEL"),
             flux_lora_model=env.get("FLUX_LORA_MODEL"),
-            welcome_credits=int(_number(env, "WELCOME_CREDITS", cls.welcome_credits)),
+            welcome_credits=_whole(env, "WELCOME_CREDITS", cls.welcome_credits),
             lease_margin_s=_number(env, "LEASE_MARGIN_S", cls.lease_margin_s, least=1),
             load_timeout_s=_number(env, "LOAD_TIMEOUT_S", cls.load_timeout_s, least=1),
             phase_timeout_s=_number(env, "PHASE_TIMEOUT_S", cls.phase_timeout_s, least=1),
             generation_timeout_s=_number(env, "GENERATION_TIMEOUT_S", cls.generation_timeout_s, least=1),
             queue_max_wait_s=_number(env, "QUEUE_MAX_WAIT_S", cls.queue_max_wait_s, least=1),
-            queue_max_depth=int(_number(env, "QUEUE_MAX_DEPTH", cls.queue_max_depth, least=1)),
-            max_attempts=int(_number(env, "MAX_ATTEMPTS", cls.max_attempts, least=1)),
+            queue_max_depth=_whole(env, "QUEUE_MAX_DEPTH", cls.queue_max_depth, least=1),
+            max_attempts=_whole(env, "MAX_ATTEMPTS", cls.max_attempts, least=1),
             shutdown_grace_s=_number(env, "SHUTDOWN_GRACE_S", cls.shutdown_grace_s),
             reaper_period_s=_number(env, "REAPER_PERIOD_S", cls.reaper_period_s, least=0.05),
             orphan_image_age_s=_number(env, "ORPHAN_IMAGE_AGE_S", cls.orphan_image_age_s, least=60),
@@ -154,6 +157,22 @@ class Settings:
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingInvalid(name, value, "one of " + ", ".join(choices))
+
+
+def _url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url.startswith(schemes):
+        # Its scheme alone is told: the rest may hold a password.
+        scheme = url.partition(":")[0] if "://" in url else "something else"
+        raise SettingInvalid(name, scheme, "a URL that begins with " + " or ".join(schemes))
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
+    text = env.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        raise SettingInvalid(name, text, f"a whole number from {least} to {most}")
+    return int(text)
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float = 0) -> float:

@@ -1,14 +1,18 @@
 """migrate, seed, models."""
 
+from typing import Final
+
 import click
 from rich.console import Console
 from rich.table import Table
 
 from catalog.entries import shipped_entries
-from server.cli.options import opened, takes_settings
+from server.cli.options import answering, opened, takes_settings
 from server.db import migrate as migrations
 from server.db.engine import open_engine
 from server.settings import Settings
+
+PIPED_COLUMNS: Final = 240  # nothing is cut where a program reads it
 
 
 @click.command()
@@ -17,7 +21,8 @@ def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database_url)
-    migrations.migrate(engine)
+    with answering():
+        migrations.migrate(engine)
     engine.dispose()
     click.echo("The database is at the newest revision.")
 
@@ -51,6 +56,9 @@ def models(settings: Settings) -> None:
             "yes" if entry.enabled else "no",
             f"{entry.licence.name}. {entry.licence.note}",
         )
-    Console().print(table)
+    console = Console(markup=False)  # a licence is called "FLUX.1 [dev]"
+    if not console.is_terminal:
+        console.width = PIPED_COLUMNS
+    console.print(table)
     if malformed:
         raise click.ClickException("\n".join(str(error) for error in malformed))

@@ -4,11 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from server.cli.options import takes_settings
@@ -44,7 +47,9 @@ def doctor(settings: Settings) -> None:
     findings = [finding for check in CHECKS for finding in check(settings)]
     for finding in findings:
         mark = "[green]ok[/]     " if finding.well else "[red]missing[/]"
-        console.print(f"{mark} [bold]{finding.subject}[/]: {finding.words}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{mark} [bold]{finding.subject}[/]: {escape(finding.words)}", highlight=False, soft_wrap=True
+        )
     if not all(finding.well for finding in findings):
         raise SystemExit(1)
 
@@ -58,7 +63,8 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     kind = settings.database_url.partition(":")[0]
-    if kind == "sqlite" and not settings.data_dir.exists():
+    file = make_url(settings.database_url).database
+    if kind == "sqlite" and not (file and Path(file).exists()):
         yield _missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
         return
     engine = open_engine(settings.database_url)

@@ -16,6 +16,7 @@ from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.settings import SettingInvalid, Settings
+from server.telemetry import configure_logs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,6 +31,7 @@ def takes_settings(command: Command) -> Command:
     )
     @functools.wraps(command)
     def with_settings(*args: Any, data_dir: Path | None, **options: Any) -> Any:
+        configure_logs("cli")  # on standard error: standard output is for the answer
         try:
             settings = Settings.from_environment(data_dir)
         except SettingInvalid as error:
@@ -46,15 +48,23 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database_url)
     try:
-        if not is_current(engine):
-            raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
-        yield UnitOfWork(engine)
+        with answering():
+            if not is_current(engine):
+                raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
+            yield UnitOfWork(engine)
     except (UserExists, UserUnknown, EntryMalformed) as error:
         raise click.ClickException(str(error)) from error
-    except (DatabaseAway, DBAPIError) as error:
-        raise click.ClickException(f"The database does not answer ({_cause(error)})") from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Tell in words if the database does not answer in the body."""
+    try:
+        yield
+    except (DatabaseAway, DBAPIError) as error:
+        raise click.ClickException(f"The database does not answer ({_cause(error)})") from error
 
 
 def _cause(error: BaseException) -> str:

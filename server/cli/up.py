@@ -63,16 +63,17 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
 
 def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json: bool) -> None:
     engine = open_engine(settings.database_url)
-    migrate(engine)
     uow = UnitOfWork(engine)
-    with uow.begin() as tx:
-        tx.entries.seed(shipped_entries(settings.flux_model, settings.flux_lora_model))
     stack = Stack(settings, uow, workers)
-    with stack.running():
-        account = demo.prepare(uow)
-        if stack.wait_until_ready(stopped):
-            _tell(settings, stack.api.url, account, as_json=as_json)
-            stopped.wait()
+    with stack.drawing():
+        migrate(engine)
+        with uow.begin() as tx:
+            tx.entries.seed(shipped_entries(settings.flux_model, settings.flux_lora_model))
+        with stack.serving():
+            account = demo.prepare(uow)
+            if stack.wait_until_ready(stopped):
+                _tell(settings, stack.api.url, account, as_json=as_json)
+                stopped.wait()
     uow.close()
 
 

@@ -1,6 +1,6 @@
 """Ending a generation: each end is one transaction with its credits and its event."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from server.db.tables import Avatar, Generation
 from server.db.unit_of_work import Transaction, UnitOfWork
@@ -14,7 +14,9 @@ log = get_log(__name__)
 CANCELLED_BY_OPERATOR = "The generation was cancelled."
 
 
-def complete(uow: UnitOfWork, claim: Claim, avatar: Avatar, seconds: dict[str, float]) -> Generation:
+def complete(
+    uow: UnitOfWork, claim: Claim, avatar: Avatar, seconds: Mapping[str, float], warnings: Sequence[str] = ()
+) -> Generation:
     """Deliver an avatar: the avatar, the status, the capture and the event, fenced by the attempt.
 
     Raises:
@@ -26,7 +28,13 @@ def complete(uow: UnitOfWork, claim: Claim, avatar: Avatar, seconds: dict[str, f
         tx.avatars.add(avatar)
         tx.ledger.capture(generation.id, generation.credits)
         tx.entries.count_use(generation.entry_key)
-        tx.events.append(generation.id, events.COMPLETED, attempt=claim.attempt, seconds=seconds)
+        tx.events.append(
+            generation.id,
+            events.COMPLETED,
+            attempt=claim.attempt,
+            seconds=dict(seconds),
+            warnings=list(warnings),
+        )
     return generation
 
 

@@ -46,8 +46,12 @@ class EmbeddedRedis:
         """
         self._end_orphan()
         self._spawn()
-        self._url_file.touch(mode=0o600)
-        self._url_file.write_text(self.url)
+        # Written aside and moved into place: whatever lay there, nobody else can read it, or half of it.
+        aside = self._url_file.with_suffix(".new")
+        aside.unlink(missing_ok=True)
+        aside.touch(mode=0o600)
+        aside.write_text(self.url)
+        aside.replace(self._url_file)
 
     def keep(self, stopped: threading.Event) -> None:
         """Start it again whenever it dies, until told to stop."""

@@ -25,8 +25,11 @@ class Stack:
         self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Run the parts while the body does. Redis stops last: the others still ring it."""
+    def drawing(self) -> Iterator[None]:
+        """Run Redis and the workers while the body does. Redis stops last: the workers still listen to it.
+
+        A worker imports torch for some seconds before it looks at the database, so this may come first.
+        """
         with ExitStack() as parts:
             if self._redis is not None:
                 self._redis.start()
@@ -34,7 +37,12 @@ class Stack:
                 parts.enter_context(_thread("redis", self._redis.keep))
             for number, watchdog in enumerate(self.watchdogs):
                 parts.enter_context(_thread(f"watchdog-{number}", watchdog.run))
-            parts.enter_context(_thread("api", self.api.run))
+            yield
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Run the API, on a migrated database, while the body does."""
+        with _thread("api", self.api.run):
             yield
 
     def wait_until_ready(self, stopped: threading.Event) -> bool:

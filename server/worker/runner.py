@@ -106,7 +106,7 @@ class Runner:
         stored = self._images.put(encode(picture.image))
         avatar = avatar_of(generation, stored)
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
-        self._settle(leash, lambda: settlement.complete(self._uow, claim, avatar, seconds))
+        self._settle(leash, lambda: settlement.complete(self._uow, claim, avatar, seconds, picture.warnings))
         log.info(
             "generation.completed",
             generation_id=generation.id,

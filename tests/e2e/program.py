@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ STOP_TIMEOUT_S: Final = 60
 COMMAND_TIMEOUT_S: Final = 60
 DRAW_TIMEOUT_S: Final = 90
 LOOK_S: Final = 0.05
+POLL_S: Final = 0.2  # as often as a client should ask: eight that ask faster take a core from the worker
 
 PROMPT: Final = "portrait of a woman with long red hair and glasses"
 
@@ -44,13 +46,15 @@ _FOREIGN: Final = (
 )
 
 
-def wait_for(what: str, look: Callable[[], T], timeout_s: float = DRAW_TIMEOUT_S) -> T:
+def wait_for(
+    what: str, look: Callable[[], T], timeout_s: float = DRAW_TIMEOUT_S, period_s: float = LOOK_S
+) -> T:
     """Return the first truthy thing that is seen; fail in words if none is in time."""
     until = time.monotonic() + timeout_s
     while not (seen := look()):
         if time.monotonic() > until:
             raise AssertionError(f"not within {timeout_s:g} seconds: {what}")
-        time.sleep(LOOK_S)
+        time.sleep(period_s)
     return seen
 
 
@@ -66,6 +70,7 @@ class User:
     """A user with a key: what a client of the HTTP API does."""
 
     def __init__(self, url: str, token: str, project_id: str | None = None) -> None:
+        self.token = token
         self.client = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
         )
@@ -96,7 +101,7 @@ class User:
             found = self.generation(generation_id)
             return found if found["status"] in ("completed", "failed") else None
 
-        return wait_for(f"generation {generation_id} has ended", look, timeout_s)
+        return wait_for(f"generation {generation_id} has ended", look, timeout_s, POLL_S)
 
     def drawn(self, **wish: Any) -> bytes:
         """Ask for an avatar, wait for it and return its PNG."""
@@ -213,16 +218,18 @@ class Program:
         psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
         for user in self.users:
             user.client.close()
+        self.uow.close()
+
+    @cached_property
+    def uow(self) -> UnitOfWork:
+        """The database of the data folder, as any process of the program opens it."""
+        return UnitOfWork(open_engine(f"sqlite:///{self.data_dir / 'avatar-creator.db'}"))
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Read the truth, past the API."""
-        uow = UnitOfWork(open_engine(f"sqlite:///{self.data_dir / 'avatar-creator.db'}"))
-        try:
-            with uow.read() as tx:
-                yield tx
-        finally:
-            uow.close()
+        with self.uow.read() as tx:
+            yield tx
 
     def tail(self) -> str:
         """Return the end of what it logged."""

@@ -8,9 +8,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from server.db.engine import open_engine
 from server.db.tables import CatalogEntry
-from server.db.unit_of_work import UnitOfWork
 from tests.e2e.program import environment
 
 pytestmark = pytest.mark.e2e
@@ -130,11 +128,9 @@ class TestMainJob:
 
 def set_lora_scale(program, scale):
     """Change an entry as an operator does: in the database, while the server runs."""
-    uow = UnitOfWork(open_engine(f"sqlite:///{program.data_dir / 'avatar-creator.db'}"))
-    with uow.begin() as tx:
+    with program.uow.begin() as tx:
         row = tx.session.get(CatalogEntry, ("avatar-creator", REALISM))
         changed = row.capabilities | {"loraScale": scale}
         tx.session.execute(
             update(CatalogEntry).where(CatalogEntry.model_key == REALISM).values(capabilities=changed)
         )
-    uow.close()

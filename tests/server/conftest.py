@@ -1,15 +1,17 @@
 """The API as a client meets it: the real application on a real database and a real Redis."""
 
+import io
+import json
+import logging
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import structlog
 from litestar import Litestar
-from litestar.exceptions import LitestarDeprecationWarning
 from litestar.testing import TestClient
 from redis import Redis
 from sqlalchemy import func, select
@@ -19,6 +21,7 @@ from server.db.tables import Account, Generation
 from server.db.unit_of_work import UnitOfWork
 from server.queues.bell import Bell
 from server.settings import Settings
+from server.telemetry import configure_logs
 
 PREFIX = "/api/avatar-creator"
 WISH = {"name": "Ada", "prompt": "portrait of a woman with long red hair"}
@@ -93,18 +96,6 @@ class Api:
         return error
 
 
-# The handlers of server/generations and server/credits still infer their dependencies; every other
-# handler that did would fail here. To be removed with the inference.
-STILL_INFERRED = r"\[paths='/(balance|generations/|projects/\{project_id:str\}/avatars/generate)"
-
-
-def quiet_app(settings: Settings) -> Litestar:
-    """Return the application, deprecations being errors but for what is known."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", STILL_INFERRED, LitestarDeprecationWarning)
-        return create_app(settings)
-
-
 OpenApi = Callable[..., Any]
 
 
@@ -116,7 +107,7 @@ def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
     def opened(**changes: Any) -> Iterator[Api]:
         # The reaper has its own tests; here it stays still, so that what is counted does not change.
         own = replace(settings, **({"reaper_period_s": 3600.0} | changes))
-        with TestClient(quiet_app(own), raise_server_exceptions=False) as client:
+        with TestClient(create_app(own), raise_server_exceptions=False) as client:
             yield Api(client, uow, Bell(own))
 
     return opened
@@ -134,3 +125,21 @@ def own_redis(redis_url: str) -> Iterator[Redis]:
     """A client of the Redis that the application rings."""
     with Redis.from_url(redis_url) as client:
         yield client
+
+
+LogLines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def log_lines() -> Iterator[LogLines]:
+    """All that is logged from here on, at DEBUG, as the objects of the JSON lines."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    configure_logs("test", stream=stream)
+    root.setLevel(logging.DEBUG)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()

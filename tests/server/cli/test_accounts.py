@@ -1,0 +1,125 @@
+import json
+from uuid import uuid4
+
+import pytest
+
+from catalog.tiers import Tier
+from server.errors import TokenInvalid
+
+
+def lines(result):
+    """Return what a command that went well printed."""
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def refused(result, words):
+    """Check that a command failed with words and without a traceback."""
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def created(result):
+    """Return the one line of JSON of a new key."""
+    (line,) = lines(result)
+    answer = json.loads(line)
+    assert answer.keys() == {"userId", "apiKey"}
+    return answer
+
+
+class TestUsers:
+    def test_a_created_user_can_ask(self, cli, uow):
+        """A new user's key opens for the tier, with the credits that were named."""
+        answer = created(cli("users", "create", "--tier", "pro", "--credits", "25", "--json"))
+        with uow.read() as tx:
+            assert tx.users.authenticate(answer["apiKey"]).user_id == answer["userId"]
+            assert tx.users.authenticate(answer["apiKey"]).tier is Tier.PRO
+            assert tx.ledger.available(answer["userId"]) == 25
+            assert tx.ledger.sum_of_postings() == 0
+
+    def test_welcome_credits_are_for_whom_none_are_named(self, cli, uow):
+        """WELCOME_CREDITS is what a user gets by default, and a named figure, zero too, wins."""
+        welcomed = created(cli("users", "create", "--json", WELCOME_CREDITS="7"))
+        named = created(cli("users", "create", "--credits", "0", "--json", WELCOME_CREDITS="7"))
+        plain = created(cli("users", "create", "--json"))
+        with uow.read() as tx:
+            balances = [tx.ledger.available(each["userId"]) for each in (welcomed, named, plain)]
+        assert balances == [7, 0, 0]
+
+    def test_the_existing_platforms_id_is_kept_and_given_once(self, cli):
+        """A user brought over keeps the id; a second one of it is refused in words."""
+        assert created(cli("users", "create", "--id", "platform-7", "--json"))["userId"] == "platform-7"
+        refused(cli("users", "create", "--id", "platform-7"), "platform-7 exists already")
+
+    def test_for_people_it_says_that_the_key_is_shown_once(self, cli):
+        """Without --json the key comes with a warning."""
+        text = "\n".join(lines(cli("users", "create", "--email", "ada@example.com")))
+        assert "ac_" in text
+        assert "only now" in text
+
+    def test_a_tier_is_set_by_id_or_email(self, cli, uow):
+        """Another tier counts from the next request on; an unknown user or tier is refused."""
+        user = created(cli("users", "create", "--email", "ada@example.com", "--json"))
+        for who, tier in ((user["userId"], Tier.BASIC), ("ada@example.com", Tier.ENTERPRISE)):
+            assert tier.value in lines(cli("users", "set-tier", who, tier.value))[0]
+            with uow.read() as tx:
+                assert tx.users.authenticate(user["apiKey"]).tier is tier
+        refused(cli("users", "set-tier", "nobody", "pro"), "nobody")
+        assert cli("users", "set-tier", user["userId"], "gold").exit_code == 2
+
+
+class TestKeys:
+    def test_keys_are_issued_and_revoked(self, cli, uow):
+        """A second key works beside the first; revoked by its prefix it is dead, and then all are."""
+        user = created(cli("users", "create", "--json"))
+        second = created(cli("keys", "create", user["userId"], "--label", "laptop", "--json"))
+        assert second["userId"] == user["userId"]
+
+        def works(token):
+            try:
+                with uow.read() as tx:
+                    return tx.users.authenticate(token).user_id == user["userId"]
+            except TokenInvalid:
+                return False
+
+        assert works(user["apiKey"])
+        assert works(second["apiKey"])
+        revoked = lines(cli("keys", "revoke", user["userId"], "--prefix", second["apiKey"][:11]))
+        assert revoked == ["Revoked 1 keys."]
+        assert (works(user["apiKey"]), works(second["apiKey"])) == (True, False)
+        assert lines(cli("keys", "revoke", user["userId"])) == ["Revoked 1 keys."]
+        assert not works(user["apiKey"])
+
+    @pytest.mark.parametrize("command", ["create", "revoke"])
+    def test_an_unknown_user_is_refused(self, cli, command):
+        """Nobody's keys can be neither issued nor revoked."""
+        refused(cli("keys", command, "nobody"), "nobody")
+
+
+class TestCredits:
+    def test_credits_are_granted(self, cli, uow, make_account):
+        """A grant adds to what is available and tells the sum."""
+        user = make_account(credits=5).user_id
+        assert lines(cli("credits", "grant", user, "20")) == [f"User {user} has 25 credits available."]
+        with uow.read() as tx:
+            assert tx.ledger.sum_of_postings() == 0
+        refused(cli("credits", "grant", "nobody", "20"), "nobody")
+        for amount in ("0", "-5", "many"):
+            assert cli("credits", "grant", "--", user, amount).exit_code == 2
+
+
+class TestGenerations:
+    def test_a_cancelled_generation_is_given_back_once(self, cli, api, make_account):
+        """A pending generation fails as CANCELLED and its credits return; a second time nothing happens."""
+        account = make_account()
+        generation = api.generate(account).json()["generation"]["id"]
+        assert api.account(account) == (92, 8)
+        assert lines(cli("generations", "cancel", generation, str(uuid4()))) == ["Cancelled 1 of 2."]
+        assert api.account(account) == (100, 0)
+        path = f"/api/avatar-creator/generations/{generation}"
+        read = api.client.get(path, headers=account.headers).json()["generation"]
+        assert (read["status"], read["errorCode"]) == ("failed", "CANCELLED")
+        assert read["errorMessage"].startswith("CANCELLED")
+        assert lines(cli("generations", "cancel", generation)) == ["Cancelled 0 of 1."]
+        assert api.account(account) == (100, 0)

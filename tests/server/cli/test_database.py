@@ -1,0 +1,112 @@
+import click
+import pytest
+from sqlalchemy import text
+
+from catalog.entries import shipped_entries
+from server.cli import main
+
+NEEDS_MIGRATION = [
+    ("seed",),
+    ("models",),
+    ("users", "create"),
+    ("users", "set-tier", "a", "pro"),
+    ("keys", "create", "a"),
+    ("keys", "revoke", "a"),
+    ("credits", "grant", "a", "1"),
+    ("generations", "cancel", "a"),
+    ("worker",),
+]
+AWAY = "postgresql://me:hidden-word@127.0.0.1:1/db"
+
+
+def commands(group, path=()):
+    """Yield every command below a group with its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+class TestEveryCommand:
+    def test_takes_a_data_folder(self, bare):
+        """Each command, and there are all of them, has --data-dir and a help text."""
+        found = dict(commands(main))
+        assert len(found) >= 13
+        for words, command in found.items():
+            assert "--data-dir" in {option for each in command.params for option in each.opts}, words
+            shown = bare(*words, "--help")
+            assert shown.exit_code == 0
+            assert "--data-dir" in shown.output
+
+    def test_a_bad_setting_is_told_by_its_name(self, bare):
+        """A variable that cannot be used stops a command with its name, not with a traceback."""
+        for name, value in (
+            ("PORT", "http"),
+            ("MODEL_PROFILE", "huge"),
+            ("DATABASE_URL", "mysql://hidden-word"),
+        ):
+            result = bare("doctor", **{name: value})
+            assert result.exit_code == 1
+            assert f"{name} must be" in result.stderr
+            assert "hidden-word" not in result.output
+
+    @pytest.mark.parametrize("words", NEEDS_MIGRATION, ids=" ".join)
+    def test_an_unmigrated_database_is_told(self, bare, words):
+        """On a database that nobody migrated a command says what to run."""
+        result = bare(*words)
+        assert result.exit_code == 1
+        assert "Run 'avatar-creator migrate' first" in result.stderr
+        assert isinstance(result.exception, SystemExit)
+
+    @pytest.mark.parametrize("words", [("migrate",), ("seed",), ("users", "create")], ids=" ".join)
+    def test_a_database_that_is_away_is_told(self, bare, words):
+        """A database that does not answer is told in a sentence without its password."""
+        result = bare(*words, DATABASE_URL=AWAY)
+        assert result.exit_code == 1
+        assert "The database does not answer" in result.stderr
+        assert "hidden-word" not in result.output
+        assert isinstance(result.exception, SystemExit)
+
+
+class TestMigrateAndSeed:
+    def test_a_laptop_starts_from_nothing(self, bare, tmp_path):
+        """On an empty folder migrate and seed make a database; doing it again changes nothing."""
+        for _ in range(2):
+            assert bare("migrate").exit_code == 0
+        assert (tmp_path / "data" / "avatar-creator.db").exists()
+        assert bare("seed").stdout == "Wrote 4 of 4 entries.\n"
+        assert bare("seed").stdout == "Wrote 0 of 4 entries.\n"
+        assert bare("seed", FLUX_MODEL="me/flux").stdout == "Wrote 3 of 4 entries.\n"
+
+    def test_the_data_folder_is_the_one_of_the_command_line(self, bare, tmp_path):
+        """--data-dir wins over DATA_DIR."""
+        assert bare("migrate", "--data-dir", str(tmp_path / "other")).exit_code == 0
+        assert (tmp_path / "other" / "avatar-creator.db").exists()
+        assert not (tmp_path / "data").exists()
+
+
+class TestModels:
+    def test_the_catalogue_is_listed_with_prices_and_licences(self, cli):
+        """Every entry is listed with its whole key, its price and what its licence allows."""
+        result = cli("models")
+        assert result.exit_code == 0
+        for entry in shipped_entries():
+            (row,) = [line for line in result.stdout.splitlines() if entry.key in line]
+            assert f" {entry.credit_cost} " in row
+            assert f"{entry.width_px}x{entry.height_px}" in row
+            assert entry.licence.name in row
+
+    def test_a_malformed_entry_is_named_after_the_rest(self, cli, uow):
+        """What cannot be used is told with the reason, and the exit code says that something is wrong."""
+        key = shipped_entries()[0].key
+        with uow.begin() as tx:
+            tx.session.execute(
+                text("UPDATE ai_models SET capabilities = '{}' WHERE model_key = :key"), {"key": key}
+            )
+        result = cli("models")
+        assert result.exit_code == 1
+        assert key in result.stderr
+        assert all(entry.key in result.stdout for entry in shipped_entries() if entry.key != key)

@@ -1,0 +1,121 @@
+import secrets
+import stat
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from server.images.links import ROUTE, Links, shared_secret
+from server.images.store import ImageStore, Variant
+
+KEY = "00112233445566778899aabbccddeeff"
+FILES = {Variant.FULL: b"\x89PNG full", Variant.THUMBNAIL: b"\xff\xd8 small"}
+
+
+class TestLinks:
+    def test_a_path_is_stable(self):
+        """The same secret gives the same path in every process, another secret another one."""
+        secret = secrets.token_bytes(32)
+        assert Links(secret).path(KEY, Variant.FULL) == Links(secret).path(KEY, Variant.FULL)
+        assert Links(secret).path(KEY, Variant.FULL) != Links(b"other").path(KEY, Variant.FULL)
+
+    @pytest.mark.parametrize("variant", list(Variant))
+    def test_its_own_path_opens(self, variant):
+        """What was signed is found again."""
+        links = Links(b"secret")
+        name = links.path(KEY, variant).removeprefix(ROUTE + "/")
+        assert links.open(name) == (KEY, variant)
+
+    def test_a_thumbnail_does_not_give_the_image_away(self):
+        """Who knows the thumbnail's path cannot derive the full image's."""
+        links = Links(b"secret")
+        thumbnail = links.path(KEY, Variant.THUMBNAIL).removeprefix(ROUTE + "/")
+        assert links.open(thumbnail.replace(".jpg", ".png")) is None
+        full = links.path(KEY, Variant.FULL).removeprefix(ROUTE + "/")
+        assert full.rpartition(".")[0] != thumbnail.rpartition(".")[0]
+
+    @pytest.mark.parametrize(
+        "name", ["", ".", "-", ".png", "-.png", f"{KEY}.png", f"{KEY}-.png", "é-é.png", "a\0-b.png"]
+    )
+    def test_nonsense_opens_nothing(self, name):
+        """A name that was never signed is no image, whatever it looks like."""
+        assert Links(b"secret").open(name) is None
+
+
+class TestSharedSecret:
+    def test_threads_agree(self, tmp_path):
+        """Of eight threads that ask at once, all get the same secret."""
+        together = threading.Barrier(8)
+        found = []
+
+        def ask():
+            together.wait()
+            found.append(shared_secret(tmp_path / "data"))
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert len(set(found)) == 1
+        assert len(found[0]) == 32
+
+    def test_processes_agree(self, tmp_path):
+        """Processes that ask for the first time at once get one secret, and so does a later one."""
+        with ProcessPoolExecutor(4, get_context("spawn")) as processes:
+            found = list(processes.map(shared_secret, [tmp_path] * 8, timeout=60))
+        assert set(found) == {shared_secret(tmp_path)}
+
+    def test_it_is_for_its_owner_alone(self, tmp_path):
+        """The file cannot be read by others, and nothing is left beside it."""
+        shared_secret(tmp_path)
+        (path,) = tmp_path.iterdir()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_two_folders_have_two(self, tmp_path):
+        """Every data folder has a secret of its own."""
+        assert shared_secret(tmp_path / "one") != shared_secret(tmp_path / "two")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestRoute:
+    @pytest.fixture
+    def paths(self, api, settings):
+        """The paths of a stored image, the store and links being those of the application's data folder."""
+        key = ImageStore(settings.images_dir).put(FILES).key
+        links = Links(shared_secret(settings.data_dir))
+        return {variant: links.path(key, variant) for variant in Variant}
+
+    def test_an_img_tag_can_open_it(self, api, paths):
+        """Without a header both files are served whole, as what they are, to be kept for ever."""
+        for variant, kind in ((Variant.FULL, "image/png"), (Variant.THUMBNAIL, "image/jpeg")):
+            answer = api.client.get(paths[variant])
+            assert answer.status_code == 200
+            assert answer.content == FILES[variant]
+            assert answer.headers["content-type"] == kind
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+            assert "immutable" in answer.headers["cache-control"]
+
+    def test_no_neighbour_of_a_path_opens(self, api, paths):
+        """Changing any one character of the key or the signature leads to nothing."""
+        path = paths[Variant.FULL]
+        start, end = len(ROUTE) + 1, len(path) - len(".png")
+        assert api.client.get(path).status_code == 200
+        for place in range(start, end):
+            other = "0" if path[place] != "0" else "1"
+            answer = api.client.get(path[:place] + other + path[place + 1 :])
+            assert api.refused(answer, 404, "RESOURCE_NOT_FOUND")["message"] == "Image not found"
+
+    def test_a_path_leads_nowhere_else(self, api, paths):
+        """Neither another ending nor a way out of the folder is an image."""
+        for name in ("x.txt", "%2e%2e%2fimage-links.secret", "..%5c..png", "%00.png", "a" * 2000 + ".png"):
+            assert api.client.get(f"{ROUTE}/{name}").status_code == 404
+
+    def test_a_signed_path_without_a_file_is_not_found(self, api, settings, paths):
+        """After its image was deleted a path is 404, not an error."""
+        key = paths[Variant.FULL].removeprefix(ROUTE + "/").partition("-")[0]
+        ImageStore(settings.images_dir).delete(key)
+        api.refused(api.client.get(paths[Variant.FULL]), 404, "RESOURCE_NOT_FOUND")
