@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 from benchmark_server import (
     Advance,
     Effort,

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from catalog.tiers import Tier
 from server.db.engine import open_engine
@@ -160,7 +160,9 @@ def measure_submits(effort: Effort, models_dir: Path, advance: Advance) -> list[
             with running_api(data_dir, models_dir) as (process, port):
                 load(data_dir, models_dir, port, [client | {"requests": 5} for client in clients])
                 advance("submitting")
+                before = process.cpu_times()
                 told = load(data_dir, models_dir, port, clients)
+                after = process.cpu_times()
                 resident = process.memory_info().rss / MIB
         finally:
             redis.stop()
@@ -171,12 +173,14 @@ def measure_submits(effort: Effort, models_dir: Path, advance: Advance) -> list[
                 wrong += tx.ledger.available(client["user_id"]) != balance
             wrong += len(tx.ledger.drifts()) + (tx.ledger.sum_of_postings() != 0)
     latencies_ms = [seconds * 1000 for seconds in told["latencies_s"]]
+    busy_ms = (after.user + after.system - before.user - before.system) * 1000
     refused = sum(status != 200 for status in told["statuses"])  # noqa: PLR2004  # the contract's success
     return [
         Figure("submit: rate", len(latencies_ms) / told["seconds"], "/s", at_least=100),
         Figure("submit: latency p50", statistics.median(latencies_ms), "ms"),
         Figure("submit: latency p99", percentile(latencies_ms, 99), "ms", at_most=150),
         Figure("submit: longest", max(latencies_ms), "ms"),
+        Figure("submit: processor time a request, in the API", busy_ms / len(latencies_ms), "ms"),
         Figure("submit: not accepted", refused, "", at_most=0),
         Figure("submit: accounts that do not agree", wrong, "", at_most=0),
         Figure("submit: resident memory afterwards", resident, "MiB", at_most=150),
@@ -254,9 +258,10 @@ def running_api(data_dir: Path, models_dir: Path) -> Iterator[tuple[psutil.Proce
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
-    with ended(
-        subprocess.Popen(command, env=environment(models_dir, data_dir), stderr=subprocess.DEVNULL)
-    ) as process:  # noqa: S603  # our own module
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        command, env=environment(models_dir, data_dir), stderr=subprocess.DEVNULL
+    )
+    with ended(process):
         until = time.monotonic() + TIMEOUT_S
         while not answers(port):
             assert_that(time.monotonic() < until and process.poll() is None, "the API is ready")
@@ -336,7 +341,7 @@ def answers(port: int) -> bool:
 def read_line(process: "subprocess.Popen[Any]") -> dict[str, Any]:
     """Return the next line of JSON that a process prints."""
     line = process.stdout.readline() if process.stdout is not None else ""
-    assert_that(line, f"{process.args} told something")
+    assert_that(line, f"{process.args!r} told something")
     told: dict[str, Any] = json.loads(line)
     return told
 

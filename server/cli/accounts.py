@@ -5,7 +5,8 @@ import json
 import click
 
 from catalog.tiers import Tier
-from server.cli.options import opened, takes_settings
+from server.cli.opening import opened
+from server.cli.options import takes_settings
 from server.generations import settlement
 from server.settings import Settings
 

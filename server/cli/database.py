@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.entries import shipped_entries
-from server.cli.options import answering, opened, takes_settings
+from server.cli.opening import answering, opened
+from server.cli.options import takes_settings
 from server.db import migrate as migrations
 from server.db.engine import open_engine
 from server.settings import Settings

@@ -4,15 +4,18 @@ import signal
 import socket
 import threading
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 
 import click
 import uvicorn
 
 from server.asgi import create_app
-from server.cli.options import opened, takes_settings
+from server.cli.opening import opened
+from server.cli.options import takes_settings
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
+from server.generations import settlement
 from server.images.store import ImageStore
 from server.queues.bell import Bell
 from server.queues.reaper import Reaper
@@ -77,6 +80,6 @@ def worker(settings: Settings) -> None:
     reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
     reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
     reaping.start()
-    Watchdog(settings, uow).run(stopped)
+    Watchdog(settings, partial(settlement.lose, uow)).run(stopped)
     reaping.join()
     uow.close()

@@ -6,25 +6,23 @@ import sys
 import threading
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from catalog.entries import shipped_entries
 from server.cli.options import takes_settings
-from server.db.engine import open_engine
-from server.db.migrate import migrate
-from server.db.unit_of_work import UnitOfWork
 from server.settings import Settings
-from server.stack import demo
 from server.stack.api import PortTaken
 from server.stack.lock import DataFolderHeld, hold
 from server.stack.redis import RedisUnavailable
 from server.stack.stack import Stack
 from server.telemetry import configure_logs
 
+if TYPE_CHECKING:
+    from server.stack.preparation import Demo
+
 GUIDE = """
-[bold green]Avatar Creator is ready at {url}[/]  (Ctrl-C stops it)
+Avatar Creator is ready at {url}  (Ctrl-C stops it)
 Demo account: tier {tier}, {balance} credits. Data: {data_dir}
 
 Paste this into another terminal:
@@ -62,29 +60,24 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
 
 
 def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json: bool) -> None:
-    engine = open_engine(settings.database_url)
-    uow = UnitOfWork(engine)
-    stack = Stack(settings, uow, workers)
+    stack = Stack(settings, workers)
     with stack.drawing():
-        migrate(engine)
-        with uow.begin() as tx:
-            tx.entries.seed(shipped_entries(settings.flux_model, settings.flux_lora_model))
+        # While the workers import torch, which takes longest, this process imports what a database needs.
+        from server.stack.preparation import prepare  # noqa: PLC0415
+
+        account = prepare(settings)
         with stack.serving():
-            account = demo.prepare(uow)
             if stack.wait_until_ready(stopped):
                 _tell(settings, stack.api.url, account, as_json=as_json)
                 stopped.wait()
-    uow.close()
 
 
-def _tell(settings: Settings, url: str, account: demo.Demo, *, as_json: bool) -> None:
+def _tell(settings: Settings, url: str, account: "Demo", *, as_json: bool) -> None:
     if as_json:
         told = {"url": url, "apiKey": account.api_key, "projectId": account.project_id}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         return
     guide = GUIDE.format(url=url, tier=account.tier, balance=account.balance, data_dir=settings.data_dir)
-    Console().print(guide)
-    # Not through rich: a terminal must not wrap what is to be pasted.
-    sys.stdout.write(CURL.format(url=url, api_key=account.api_key, project_id=account.project_id))
+    sys.stdout.write(guide + CURL.format(url=url, api_key=account.api_key, project_id=account.project_id))
     sys.stdout.flush()

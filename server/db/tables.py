@@ -109,7 +109,7 @@ class Transfer(Table):
     """The hold that this ends. Unique, so a hold ends once."""
     reference_type: Mapped[str]
     reference_id: Mapped[str]
-    description: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(String(300))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -84,7 +84,7 @@ def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason,
     return len(failed)
 
 
-def lose(uow: UnitOfWork, *, worker: str | None = None) -> int:
+def lose(uow: UnitOfWork, worker: str | None = None) -> int:
     """Return to the queue what a dead worker held, or by default all whose lease has run out."""
     with uow.begin() as tx:
         lost = tx.generations.lose(worker=worker)

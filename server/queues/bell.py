@@ -36,7 +36,7 @@ class Bell:
                 queue.enqueue(
                     RING, generation_id, job_timeout=FORGOTTEN_S, result_ttl=0, failure_ttl=FORGOTTEN_S
                 )
-        except RedisError as error:
+        except (RedisError, ValueError) as error:  # ValueError: the address is malformed
             log.warning("bell.unheard", rings=len(generation_ids), cause=type(error).__name__)
             return False
         return True
@@ -46,7 +46,7 @@ class Bell:
         try:
             queue = self._connected()
             return None if queue is None else int(queue.connection.llen(queue.key))
-        except RedisError:
+        except (RedisError, ValueError):
             return None
 
     def _connected(self) -> Queue | None:

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 from urllib.request import urlopen
 
-from server.db.unit_of_work import UnitOfWork
 from server.settings import Settings
 from server.stack.api import ApiProcess
 from server.stack.redis import EmbeddedRedis
@@ -19,9 +19,9 @@ LOOK_S: Final = 0.05
 class Stack:
     """Starts the parts, keeps each alive in a thread of its own, and stops them in the right order."""
 
-    def __init__(self, settings: Settings, uow: UnitOfWork, workers: int) -> None:
+    def __init__(self, settings: Settings, workers: int) -> None:
         self.api = ApiProcess(settings)
-        self.watchdogs = [Watchdog(settings, uow) for _ in range(workers)]
+        self.watchdogs = [Watchdog(settings, partial(_return_work, settings)) for _ in range(workers)]
         self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
 
     @contextmanager
@@ -59,6 +59,12 @@ class Stack:
                 return True
         except OSError:
             return False
+
+
+def _return_work(settings: Settings, worker: str) -> None:
+    from server.stack.preparation import return_work  # noqa: PLC0415  # a worker starts before this is needed
+
+    return_work(settings, worker)
 
 
 @contextmanager

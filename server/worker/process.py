@@ -10,7 +10,6 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
-from catalog.entries import EntryMalformed
 from inference.backend import Backend
 from inference.errors import InferenceError
 from server.db.engine import open_engine
@@ -107,7 +106,7 @@ def _warm_up(backend: Backend, uow: UnitOfWork) -> None:
     try:
         with uow.read() as tx:
             entries = [entry for entry in tx.entries.all() if entry.enabled]
-    except (DatabaseAway, EntryMalformed) as error:
+    except DatabaseAway as error:
         log.warning("worker.no_catalogue", cause=str(error))
         return
     if not entries:

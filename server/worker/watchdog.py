@@ -9,12 +9,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
-from server.generations import settlement
 from server.settings import Settings
 from server.telemetry import get_log
 from server.worker.pulse import BUSY, READY, Beat
@@ -27,16 +25,19 @@ STOP_MARGIN_S: Final = 10.0
 
 
 class Watchdog:
-    """Keeps one worker process alive on one device. Never imports torch."""
+    """Keeps one worker process alive on one device. Imports neither torch nor a database.
+
+    return_work: given the name of a dead worker, returns to the queue what it held.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        uow: UnitOfWork,
+        return_work: Callable[[str], object],
         command: Sequence[str] = (sys.executable, "-m", "server.worker"),
     ) -> None:
         self._settings = settings
-        self._uow = uow
+        self._return_work_of = return_work
         self._command = command
         self.ready = threading.Event()
         """Set while the worker is warm."""
@@ -113,6 +114,6 @@ class Watchdog:
     def _return_work(self, name: str) -> None:
         """Return what a dead worker held at once: nobody else can hold it, so no lease need run out."""
         try:
-            settlement.lose(self._uow, worker=name)
+            self._return_work_of(name)
         except DatabaseAway:
             log.warning("worker.work_not_returned", worker=name)  # the lease's end does it

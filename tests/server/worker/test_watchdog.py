@@ -5,11 +5,13 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
+from server.generations import settlement
 from server.images.store import ImageStore
 from server.queues.bell import Bell
 from server.queues.reaper import Reaper
@@ -43,7 +45,7 @@ def watched(uow, settings, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         quick = replace(settings, reaper_period_s=0.1)
-        watchdog = Watchdog(quick, uow, [sys.executable, WORKER, repr(script)])
+        watchdog = Watchdog(quick, partial(settlement.lose, uow), [sys.executable, WORKER, repr(script)])
         reaper = Reaper(uow, Bell(quick), ImageStore(quick.images_dir), quick)
         stopped = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]

@@ -101,7 +101,7 @@ def upgrade() -> None:
         sa.Column("settles_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("reference_type", sa.String(length=64), nullable=False),
         sa.Column("reference_id", sa.String(length=64), nullable=False),
-        sa.Column("description", sa.String(length=200), nullable=False),
+        sa.Column("description", sa.String(length=300), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.CheckConstraint(
             "(kind IN ('capture', 'void')) = (settles_id IS NOT NULL)",
