@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types import Message as AsgiMessage
 
 from server.clock import now, wire
-from server.errors import BodyUnreadable, Bug, DomainError, EndpointNotFound, InputInvalid
+from server.errors import BodyUnreadable, Bug, DatabaseAway, DomainError, EndpointNotFound, InputInvalid
 from server.telemetry import get_log
 
 log = get_log(__name__)
@@ -67,6 +67,9 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     request_id = _request_id(request.scope)
     if isinstance(known, Bug):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
+    if isinstance(known, DatabaseAway):
+        cause = getattr(error.__cause__, "orig", None)
+        log.error("request.database_away", request_id=request_id, path=request.url.path, cause=str(cause))
     body: dict[str, Any] = {"message": str(known), "code": known.code, "statusCode": known.status}
     if known.field:
         body["field"] = known.field

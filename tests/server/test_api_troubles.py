@@ -133,8 +133,11 @@ class TestDatabaseAway:
         assert api.client.get("/readyz").status_code == 200
 
     @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-    def test_a_postgresql_without_tables_is_no_bug(self, api, uow, make_account, database_url):
-        """On a PostgreSQL that nobody migrated requests are 503 with Retry-After."""
+    def test_a_postgresql_without_tables_is_no_bug(self, api, uow, make_account, database_url, log_lines):
+        """On a PostgreSQL that nobody migrated requests are 503 with Retry-After, and the log says why."""
         account = make_account()
         unmigrate(uow.engine)
         self.check_away(api, account)
+        causes = [line["cause"] for line in log_lines() if line["event"] == "request.database_away"]
+        assert causes
+        assert all("does not exist" in cause for cause in causes)
