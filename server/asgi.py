@@ -3,11 +3,10 @@
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
-from litestar.connection import Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
@@ -15,7 +14,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.plugins.pydantic import PydanticPlugin
 
 from server.auth.middleware import BearerAuthentication
-from server.auth.users import Caller
 from server.avatars.controllers import AvatarController
 from server.credits.controllers import CreditController
 from server.db.engine import open_engine
@@ -29,6 +27,7 @@ from server.images.store import ImageStore
 from server.projects.controllers import ProjectController
 from server.queues.bell import Bell
 from server.queues.reaper import Reaper
+from server.services import Services
 from server.settings import Settings
 from server.system.controllers import alive, health, ready
 
@@ -51,7 +50,11 @@ def create_app(settings: Settings) -> Litestar:
         AvatarController,
         health,
     ]
-    shared = {"uow": uow, "bell": bell, "images": images, "links": links, "settings": settings}
+    services = Services(settings, uow, bell, images, links)
+
+    def provide() -> Services:
+        return services
+
     return Litestar(
         route_handlers=[
             *(Router(path=prefix, route_handlers=nouns) for prefix in PREFIXES),
@@ -62,10 +65,7 @@ def create_app(settings: Settings) -> Litestar:
             ready,
         ],
         state=State({"uow": uow}),
-        dependencies={
-            **{name: _given(part) for name, part in shared.items()},
-            "caller": Provide(_caller, sync_to_thread=False),
-        },
+        dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[
             refuse_nul,
             DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public", exclude=["^/schema"]),
@@ -84,17 +84,6 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_reaping(reaper, uow)],
     )
-
-
-def _given(part: object) -> Provide:
-    def provided() -> Any:
-        return part
-
-    return Provide(provided, sync_to_thread=False)
-
-
-def _caller(request: Request[Caller, None, State]) -> Caller:
-    return request.user
 
 
 def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

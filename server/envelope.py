@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from litestar import Request, Response
+from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.exceptions import (
     HTTPException,
@@ -15,6 +16,7 @@ from litestar.exceptions import (
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types import Message as AsgiMessage
 
+from server.auth.users import Caller
 from server.clock import now, wire
 from server.errors import BodyUnreadable, Bug, DatabaseAway, DomainError, EndpointNotFound, InputInvalid
 from server.telemetry import get_log
@@ -27,8 +29,8 @@ NOT_JSON: Final = "The request body is not valid JSON"
 MAX_BODY_BYTES: Final = 65_536  # the longest legal request has under 20,000 characters
 
 
-class ApiRequest(Request[Any, Any, Any]):
-    """A request whose body is called unreadable for every reason for which it cannot be decoded."""
+class ApiRequest(Request[Caller, None, State]):
+    """A request of a known caller, whose body is called unreadable whyever it cannot be decoded."""
 
     async def json(self) -> Any:
         """Return the decoded body.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from catalog.tiers import Tier
@@ -16,6 +16,14 @@ from server.errors import TokenInvalid
 
 KEY_PREFIX: Final = "ac_"
 SECRET_BYTES: Final = 32  # 256 random bits: a plain digest suffices, guessing is hopeless
+
+_USERS: Final = User.core()
+_KEYS: Final = ApiKey.core()
+_BEARER: Final = (
+    select(_USERS.c.id, _USERS.c.tier)
+    .join(_KEYS, _KEYS.c.user_id == _USERS.c.id)
+    .where(_KEYS.c.digest == bindparam("of_digest"), _KEYS.c.revoked_at.is_(None))
+)
 
 
 class UserExists(ValueError):
@@ -114,11 +122,7 @@ class Users:
             TokenInvalid: the token is unknown or revoked.
 
         """
-        row = self._session.execute(
-            select(User.id, User.tier)
-            .join(ApiKey, ApiKey.user_id == User.id)
-            .where(ApiKey.digest == _digest(token), ApiKey.revoked_at.is_(None))
-        ).one_or_none()
+        row = self._session.connection().execute(_BEARER, {"of_digest": _digest(token)}).one_or_none()
         if row is None:
             raise TokenInvalid
         return Caller(row.id, Tier(row.tier))

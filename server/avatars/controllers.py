@@ -4,10 +4,9 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from server.auth.users import Caller
 from server.avatars.schemas import AvatarAnswer, AvatarView
-from server.db.unit_of_work import UnitOfWork
-from server.images.links import Links
+from server.envelope import ApiRequest
+from server.services import Services
 
 
 class AvatarController(Controller):
@@ -18,13 +17,9 @@ class AvatarController(Controller):
 
     @get("/{avatar_id:str}", sync_to_thread=True)
     def get(
-        self,
-        avatar_id: FromPath[str],
-        caller: NamedDependency[Caller],
-        uow: NamedDependency[UnitOfWork],
-        links: NamedDependency[Links],
+        self, avatar_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> AvatarAnswer:
         """Read one avatar."""
-        with uow.read() as tx:
-            avatar = tx.avatars.owned_by(caller.user_id, avatar_id)
-        return AvatarAnswer(avatar=AvatarView.of(avatar, links))
+        with services.uow.read() as tx:
+            avatar = tx.avatars.owned_by(request.user.user_id, avatar_id)
+        return AvatarAnswer(avatar=AvatarView.of(avatar, services.links))

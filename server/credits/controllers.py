@@ -5,8 +5,8 @@ from typing import Any
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
-from server.auth.users import Caller
-from server.db.unit_of_work import UnitOfWork
+from server.envelope import ApiRequest
+from server.services import Services
 
 
 class CreditController(Controller):
@@ -16,8 +16,8 @@ class CreditController(Controller):
     tags = ("credits",)
 
     @get("/balance", sync_to_thread=True)
-    def balance(self, caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
+    def balance(self, request: ApiRequest, services: NamedDependency[Services]) -> dict[str, Any]:
         """Return the credits that the caller can spend: held ones are not among them."""
-        with uow.read() as tx:
-            available = tx.ledger.available(caller.user_id)
+        with services.uow.read() as tx:
+            available = tx.ledger.available(request.user.user_id)
         return {"success": True, "data": {"balance": available}}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.db.tables import Account, Posting, Transfer
@@ -14,6 +14,24 @@ AVAILABLE: Final = "available"
 HELD: Final = "held"
 REVENUE: Final = "revenue"
 ISSUANCE: Final = "issuance"
+
+
+_ACCOUNTS: Final = Account.core()
+_MOVE: Final = (
+    update(_ACCOUNTS)
+    .where(
+        _ACCOUNTS.c.user_id == bindparam("of_user"),
+        _ACCOUNTS.c.available + bindparam("more_available") >= 0,
+        _ACCOUNTS.c.held + bindparam("more_held") >= 0,
+    )
+    .values(
+        available=_ACCOUNTS.c.available + bindparam("more_available"),
+        held=_ACCOUNTS.c.held + bindparam("more_held"),
+    )
+    .returning(_ACCOUNTS.c.available)
+)
+_TRANSFER: Final = insert(Transfer.core()).returning(Transfer.core().c.id)
+_POST: Final = insert(Posting.core())
 
 
 class CaptureBeyondHold(ValueError):
@@ -155,13 +173,9 @@ class Ledger:
 
     def _move(self, user_id: str, *, available: int, held: int) -> int | None:
         """Change an account in one conditional statement; None if it does not cover the change."""
-        return self._session.scalar(
-            update(Account)
-            .where(Account.user_id == user_id, Account.available + available >= 0, Account.held + held >= 0)
-            .values(available=Account.available + available, held=Account.held + held)
-            .returning(Account.available)
-            .execution_options(synchronize_session=False)
-        )
+        change = {"of_user": user_id, "more_available": available, "more_held": held}
+        balance: int | None = self._session.connection().scalar(_MOVE, change)
+        return balance
 
     def _transfer(
         self,
@@ -174,25 +188,23 @@ class Ledger:
         description: str,
         settles_id: int | None = None,
     ) -> int:
-        transfer = Transfer(
-            user_id=user_id,
-            kind=kind,
-            credits=amount,
-            balance=balance,
-            settles_id=settles_id,
-            reference_type=reference_type,
-            reference_id=reference_id,
-            description=description,
-        )
-        self._session.add(transfer)
-        self._session.flush()
-        return transfer.id
+        transfer = {
+            "user_id": user_id,
+            "kind": kind,
+            "credits": amount,
+            "balance": balance,
+            "settles_id": settles_id,
+            "reference_type": reference_type,
+            "reference_id": reference_id,
+            "description": description,
+        }
+        return int(self._session.connection().execute(_TRANSFER, transfer).scalar_one())
 
     def _post(self, transfer_id: int, user_id: str, sides: Mapping[str, int]) -> None:
         if sum(sides.values()) != 0:
             raise AssertionError(f"a transfer must balance: {sides}")
-        self._session.execute(
-            insert(Posting),
+        self._session.connection().execute(
+            _POST,
             [
                 {"transfer_id": transfer_id, "user_id": user_id, "account": account, "amount": amount}
                 for account, amount in sides.items()

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 
 BUSY_TIMEOUT_S: Final = 15  # other processes' commits, each a few milliseconds; past it something is wrong
 CONNECT_TIMEOUT_S: Final = 5
-POOL_SIZE: Final = 20  # below the API's 40 threads: the rest wait, PostgreSQL's 100 connections last
+POOL_SIZE: Final = 20  # the API has at most 32 threads, of which few hold a connection at a time
 
 
 def open_engine(database_url: str) -> Engine:

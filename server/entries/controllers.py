@@ -6,8 +6,8 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 
 from catalog.entries import Entry
-from server.auth.users import Caller
-from server.db.unit_of_work import UnitOfWork
+from server.envelope import ApiRequest
+from server.services import Services
 
 POPULAR = 10  # Source: the contract, section 3
 
@@ -19,18 +19,18 @@ class EntryController(Controller):
     tags = ("models",)
 
     @get("/popular", public=True, sync_to_thread=True)
-    def popular(self, uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
+    def popular(self, services: NamedDependency[Services]) -> dict[str, Any]:
         """List the ten entries that are used most."""
-        with uow.read() as tx:
+        with services.uow.read() as tx:
             entries = [entry for entry in tx.entries.all() if entry.enabled]
         entries.sort(key=lambda entry: (-entry.total_usage, entry.tier.rank, entry.key))
         return {"success": True, "data": {"models": [_view(entry) for entry in entries[:POPULAR]]}}
 
     @get("/usage", sync_to_thread=True)
-    def usage(self, caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]) -> dict[str, Any]:
+    def usage(self, request: ApiRequest, services: NamedDependency[Services]) -> dict[str, Any]:
         """List how often the caller was delivered each entry."""
-        with uow.read() as tx:
-            uses = tx.entries.uses_by(caller.user_id)
+        with services.uow.read() as tx:
+            uses = tx.entries.uses_by(request.user.user_id)
             entries = tx.entries.all()
         usages = [_view(entry) | {"usageCount": uses[entry.key]} for entry in entries if entry.key in uses]
         usages.sort(key=lambda usage: (-usage["usageCount"], usage["modelKey"]))

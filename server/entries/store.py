@@ -1,8 +1,9 @@
 """The catalogue in the database, and its seeding."""
 
+import functools
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Integer, Text, cast, func, select, type_coerce, update
 from sqlalchemy.orm import Session
@@ -28,6 +29,16 @@ READ_COLUMNS = (
     cast(CatalogEntry.capabilities, Text).label("capabilities"),
     CatalogEntry.total_usage,
 )
+
+
+_ALL: Final = select(*READ_COLUMNS).where(CatalogEntry.app_id == APP_ID).order_by(CatalogEntry.model_key)
+_NAMES: Final = tuple(str(column.key) for column in _ALL.selected_columns)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _parsed(*row: Any) -> Entry:
+    """Read an entry once for as long as its row stays as it is: every submission asks for all of them."""
+    return _entry(dict(zip(_NAMES, row, strict=True)))
 
 
 class Entries:
@@ -81,12 +92,10 @@ class Entries:
 
     def _read(self) -> tuple[list[Entry], list[EntryMalformed]]:
         entries, malformed = [], []
-        rows = self._session.execute(
-            select(*READ_COLUMNS).where(CatalogEntry.app_id == APP_ID).order_by(CatalogEntry.model_key)
-        )
-        for row in rows.mappings():
+        rows = self._session.connection().execute(_ALL)
+        for row in rows:
             try:
-                entries.append(_entry(dict(row)))
+                entries.append(_parsed(*row))
             except EntryMalformed as error:
                 malformed.append(error)
         return entries, malformed

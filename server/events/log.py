@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from server.db.tables import Event
@@ -15,6 +15,9 @@ COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 
 
+_APPEND: Final = insert(Event.core())
+
+
 class Events:
     """Appends and reads events inside the caller's transaction."""
 
@@ -23,7 +26,8 @@ class Events:
 
     def append(self, generation_id: str, kind: str, **data: Any) -> None:
         """Record what happened to a generation; data are JSON values, never a prompt."""
-        self._session.add(Event(generation_id=generation_id, kind=kind, data=data))
+        row = {"generation_id": generation_id, "kind": kind, "data": data}
+        self._session.connection().execute(_APPEND, row)
 
     def of(self, generation_id: str) -> list[Event]:
         """Return a generation's events in the order in which they happened."""

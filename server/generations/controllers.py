@@ -4,12 +4,10 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from server.auth.users import Caller
-from server.db.unit_of_work import UnitOfWork
+from server.envelope import ApiRequest
 from server.generations.schemas import GenerateRequest, GenerationAccepted, GenerationAnswer, GenerationView
 from server.generations.submission import submit
-from server.queues.bell import Bell
-from server.settings import Settings
+from server.services import Services
 
 
 class GenerationController(Controller):
@@ -22,13 +20,18 @@ class GenerationController(Controller):
         self,
         project_id: FromPath[str],
         data: JSONBody[GenerateRequest],
-        caller: NamedDependency[Caller],
-        uow: NamedDependency[UnitOfWork],
-        bell: NamedDependency[Bell],
-        settings: NamedDependency[Settings],
+        request: ApiRequest,
+        services: NamedDependency[Services],
     ) -> GenerationAccepted:
         """Queue one generation and hold its price."""
-        submitted = submit(uow, bell, caller, project_id, data, max_depth=settings.queue_max_depth)
+        submitted = submit(
+            services.uow,
+            services.bell,
+            request.user,
+            project_id,
+            data,
+            max_depth=services.settings.queue_max_depth,
+        )
         return GenerationAccepted(
             message="Avatar generation started",
             generation=GenerationView.of(submitted.generation),
@@ -40,9 +43,9 @@ class GenerationController(Controller):
 
     @get("/generations/{generation_id:str}", sync_to_thread=True)
     def get(
-        self, generation_id: FromPath[str], caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]
+        self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> GenerationAnswer:
         """Read one generation."""
-        with uow.read() as tx:
-            generation = tx.generations.owned_by(caller.user_id, generation_id)
+        with services.uow.read() as tx:
+            generation = tx.generations.owned_by(request.user.user_id, generation_id)
         return GenerationAnswer(generation=GenerationView.of(generation))

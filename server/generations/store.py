@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.clock import now
@@ -35,6 +35,14 @@ class LeaseLost(Exception):
         self.claim = claim
 
 
+_GENERATIONS: Final = Generation.core()
+_ADD: Final = insert(_GENERATIONS)
+_COLUMNS: Final = tuple(column.key for column in _GENERATIONS.columns)
+_DEPTH: Final = (
+    select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
+)
+
+
 class Generations:
     """Reads and changes generations inside the caller's transaction."""
 
@@ -42,9 +50,9 @@ class Generations:
         self._session = session
 
     def add(self, generation: Generation) -> None:
-        """Add a pending generation."""
-        self._session.add(generation)
-        self._session.flush()
+        """Add a pending generation, all its columns set."""
+        row = {name: getattr(generation, name) for name in _COLUMNS}
+        self._session.connection().execute(_ADD, row)
 
     def get(self, generation_id: str) -> Generation | None:
         """Return a generation, whoever owns it."""
@@ -64,8 +72,7 @@ class Generations:
 
     def depth(self) -> int:
         """Return how many generations wait."""
-        waiting = select(func.count()).select_from(Generation).where(Generation.status == Status.PENDING)
-        return self._session.scalar(waiting) or 0
+        return self._session.connection().scalar(_DEPTH) or 0
 
     def oldest_pending(self, most: int) -> list[str]:
         """Return the ids of those that wait longest."""

@@ -10,6 +10,7 @@ from catalog.selection import Choice, choose
 from catalog.tiers import Tier
 from server.auth.users import Caller
 from server.avatars.schemas import Traits
+from server.clock import now
 from server.db.tables import Generation
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.errors import AccessDenied, InputInvalid, NoModels, QueueFull
@@ -41,11 +42,11 @@ def submit(
 
     """
     with uow.begin() as tx:
-        project = tx.projects.owned_by(caller.user_id, project_id)
+        tx.projects.require(caller.user_id, project_id)
         choice = _chosen(tx, caller.tier, request)
         if (depth := tx.generations.depth()) >= max_depth:
             raise QueueFull(depth)
-        generation = _pending(caller, project.id, request, choice)
+        generation = _pending(caller, project_id, request, choice)
         tx.generations.add(generation)
         description = f"Avatar generation: {choice.entry.name}"
         balance = tx.ledger.hold(caller.user_id, choice.credits, generation.id, description)
@@ -71,6 +72,7 @@ def _chosen(tx: Transaction, tier: Tier, request: GenerateRequest) -> Choice:
 def _pending(caller: Caller, project_id: str, request: GenerateRequest, choice: Choice) -> Generation:
     entry = choice.entry
     seed = request.seed if request.seed is not None else secrets.randbelow(2**32)
+    moment = now()
     return Generation(
         id=str(uuid4()),
         user_id=caller.user_id,
@@ -81,6 +83,10 @@ def _pending(caller: Caller, project_id: str, request: GenerateRequest, choice: 
         entry_name=entry.name,
         model_id=entry.model_id,
         credits=choice.credits,
+        attempt=0,
+        losses=0,
+        created_at=moment,
+        updated_at=moment,
         # The fields of inference's Order, as they are now: a later change of the entry changes nothing here.
         recipe={
             "model_id": entry.model_id,

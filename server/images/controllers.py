@@ -7,8 +7,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from server.errors import NotFound
-from server.images.links import ROUTE, Links
-from server.images.store import ImageStore
+from server.images.links import ROUTE
+from server.services import Services
 
 # The bytes behind a path never change, so a browser may keep them for as long as it likes.
 HEADERS: Final = {
@@ -19,16 +19,14 @@ HEADERS: Final = {
 
 
 @get(f"{ROUTE}/{{name:str}}", public=True, sync_to_thread=True)
-def read_image(
-    name: FromPath[str], links: NamedDependency[Links], images: NamedDependency[ImageStore]
-) -> Response[bytes]:
+def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Response[bytes]:
     """Return an image's file."""
-    found = links.open(name)
+    found = services.links.open(name)
     if found is None:
         raise NotFound("Image")
     key, variant = found
     try:
-        content = images.read(key, variant)
+        content = services.images.read(key, variant)
     except FileNotFoundError as error:
         raise NotFound("Image") from error
     return Response(content, media_type=variant.media_type, headers=HEADERS)

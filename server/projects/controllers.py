@@ -4,13 +4,13 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from server.auth.users import Caller
 from server.avatars.schemas import AvatarView
-from server.db.unit_of_work import UnitOfWork
+from server.envelope import ApiRequest
 from server.images.links import Links
 from server.projects import service
 from server.projects.schemas import CreateProject, ProjectAnswer, ProjectCreated, ProjectList, ProjectView
 from server.projects.service import ProjectWithAvatars
+from server.services import Services
 
 
 class ProjectController(Controller):
@@ -21,30 +21,26 @@ class ProjectController(Controller):
 
     @post(status_code=200, sync_to_thread=True)
     def create(
-        self, data: JSONBody[CreateProject], caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork]
+        self, data: JSONBody[CreateProject], request: ApiRequest, services: NamedDependency[Services]
     ) -> ProjectCreated:
         """Create a project."""
-        project = service.create(uow, caller, data)
+        project = service.create(services.uow, request.user, data)
         view = ProjectView.model_validate(project)
         return ProjectCreated(message="Project created successfully", project=view)
 
     @get(sync_to_thread=True)
-    def list_all(
-        self, caller: NamedDependency[Caller], uow: NamedDependency[UnitOfWork], links: NamedDependency[Links]
-    ) -> ProjectList:
+    def list_all(self, request: ApiRequest, services: NamedDependency[Services]) -> ProjectList:
         """List the caller's projects, newest first."""
-        return ProjectList(projects=[_view(found, links) for found in service.list_all(uow, caller)])
+        found = service.list_all(services.uow, request.user)
+        return ProjectList(projects=[_view(one, services.links) for one in found])
 
     @get("/{project_id:str}", sync_to_thread=True)
     def get(
-        self,
-        project_id: FromPath[str],
-        caller: NamedDependency[Caller],
-        uow: NamedDependency[UnitOfWork],
-        links: NamedDependency[Links],
+        self, project_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> ProjectAnswer:
         """Read one project."""
-        return ProjectAnswer(project=_view(service.get(uow, caller, project_id), links))
+        found = service.get(services.uow, request.user, project_id)
+        return ProjectAnswer(project=_view(found, services.links))
 
 
 def _view(found: ProjectWithAvatars, links: Links) -> ProjectView:

@@ -1,10 +1,17 @@
 """Projects in the database."""
 
-from sqlalchemy import select
+from typing import Final
+
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from server.db.tables import Project
 from server.errors import NotFound
+
+_PROJECTS: Final = Project.core()
+_OWNED: Final = select(_PROJECTS.c.id).where(
+    _PROJECTS.c.id == bindparam("of_project"), _PROJECTS.c.user_id == bindparam("of_user")
+)
 
 
 class Projects:
@@ -31,6 +38,17 @@ class Projects:
         if project is None:
             raise NotFound("Project")
         return project
+
+    def require(self, user_id: str, project_id: str) -> None:
+        """Let a user's own project pass, unread.
+
+        Raises:
+            NotFound: there is none of this id, or it is another user's.
+
+        """
+        of = {"of_user": user_id, "of_project": project_id}
+        if self._session.connection().scalar(_OWNED, of) is None:
+            raise NotFound("Project")
 
     def all_of(self, user_id: str) -> list[Project]:
         """Return a user's projects, newest first."""

@@ -8,14 +8,15 @@ from litestar.di import NamedDependency
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.queues.bell import Bell
+from server.services import Services
 
 UNAVAILABLE = 503
 
 
 @get("/health", public=True, sync_to_thread=True)
-def health(uow: NamedDependency[UnitOfWork], bell: NamedDependency[Bell]) -> dict[str, Any]:
+def health(services: NamedDependency[Services]) -> dict[str, Any]:
     """Tell the existing front end that the application is up, and operators what it lacks."""
-    ready, checks = readiness(uow, bell)
+    ready, checks = readiness(services.uow, services.bell)
     return {"status": "ok", "app": "avatar-creator", "ready": ready, "checks": checks}
 
 
@@ -26,9 +27,9 @@ def alive() -> dict[str, str]:
 
 
 @get("/readyz", public=True, sync_to_thread=True)
-def ready(uow: NamedDependency[UnitOfWork], bell: NamedDependency[Bell]) -> Response[dict[str, Any]]:
+def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
-    is_ready, checks = readiness(uow, bell)
+    is_ready, checks = readiness(services.uow, services.bell)
     healthy = all(word == "ok" for word in checks.values())
     status = ("ok" if healthy else "degraded") if is_ready else "unavailable"
     return Response({"status": status, "checks": checks}, status_code=200 if is_ready else UNAVAILABLE)
