@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.clock import now
@@ -40,6 +40,12 @@ _ADD: Final = insert(_GENERATIONS)
 _COLUMNS: Final = tuple(column.key for column in _GENERATIONS.columns)
 _DEPTH: Final = (
     select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
+)
+
+_HELD: Final = select(_GENERATIONS.c.id).where(
+    _GENERATIONS.c.id == bindparam("of_generation"),
+    _GENERATIONS.c.attempt == bindparam("of_attempt"),
+    _GENERATIONS.c.status == Status.PROCESSING.value,
 )
 
 
@@ -132,8 +138,8 @@ class Generations:
             LeaseLost: it does not.
 
         """
-        held = select(Generation.id).where(*_held(claim), Generation.status == Status.PROCESSING)
-        if self._session.scalar(held) is None:
+        of = {"of_generation": claim.generation_id, "of_attempt": claim.attempt}
+        if self._session.connection().scalar(_HELD, of) is None:
             raise LeaseLost(claim)
 
     def complete(self, claim: Claim, avatar_id: str) -> Generation:

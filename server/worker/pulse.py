@@ -1,12 +1,15 @@
 """The pulse: how a worker tells its watchdog until when it must have made progress."""
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 READY: Final = "ready"
 IDLE: Final = "idle"
 BUSY: Final = "busy"
+SHORTEST_PERIOD_S: Final = 0.5  # far below any timeout
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Beat:
 class Pulse:
     """Writes beats to the watchdog's pipe; without a watchdog, to nobody."""
 
-    def __init__(self, descriptor: int | None) -> None:
+    def __init__(self, descriptor: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._descriptor = descriptor
+        self._clock = clock
+        self._last = Beat(IDLE)
+        self._last_at = clock()
 
     def ready(self) -> None:
         """Tell that the pipeline is resident and work may come."""
@@ -46,6 +52,11 @@ class Pulse:
         self._write(Beat(BUSY, timeout_s))
 
     def _write(self, beat: Beat) -> None:
+        # A beat wakes the watchdog, which on a CPU takes a core from the drawing: not at every quick step.
+        moment = self._clock()
+        if beat == self._last and moment - self._last_at < SHORTEST_PERIOD_S:
+            return
+        self._last, self._last_at = beat, moment
         if self._descriptor is not None:
             try:
                 os.write(self._descriptor, beat.encode())
