@@ -61,11 +61,6 @@ class Entries:
         """Return what is wrong with each entry that cannot be used."""
         return self._read()[1]
 
-    def count(self) -> int:
-        """Return how many entries the catalogue has."""
-        counted = select(func.count()).select_from(CatalogEntry).where(CatalogEntry.app_id == APP_ID)
-        return self._session.scalar(counted) or 0
-
     def seed(self, shipped: Iterable[Entry]) -> int:
         """Write what is missing or outdated and return how many entries that were.
 

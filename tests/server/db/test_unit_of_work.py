@@ -95,9 +95,9 @@ class TestSqlite:
         )
         uow = UnitOfWork(engine)
         with uow.read() as tx:
-            tx.entries.count()
+            tx.entries.all()
         with uow.begin() as tx:
-            tx.entries.count()
+            tx.entries.all()
         uow.close()
         assert [statement for statement in begun if statement.startswith("BEGIN")] == [
             "BEGIN",
