@@ -43,7 +43,7 @@ def seed(settings: Settings) -> None:
 def models(settings: Settings) -> None:
     """List the catalogue, with prices and licences."""
     with opened(settings) as uow, uow.read() as tx:
-        entries, malformed = tx.entries.all(), tx.entries.malformed()
+        entries, malformed = tx.entries.examined()
     table = Table("key", "name", "tier", "credits", "size", "steps", "LoRA", "on", "licence")
     for entry in sorted(entries, key=lambda entry: (entry.tier.rank, entry.key)):
         table.add_row(

@@ -73,7 +73,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
             return
         with UnitOfWork(engine).read() as tx:
-            entries, malformed = tx.entries.all(), tx.entries.malformed()
+            entries, malformed = tx.entries.examined()
             drifts, total = tx.ledger.drifts(), tx.ledger.sum_of_postings()
         yield _ok("database", f"{kind} is migrated")
         enabled = sum(entry.enabled for entry in entries)

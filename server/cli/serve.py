@@ -1,11 +1,9 @@
 """api, worker: the processes that operators run."""
 
-import signal
 import socket
 import threading
 from dataclasses import replace
 from functools import partial
-from types import FrameType
 
 import click
 import uvicorn
@@ -13,8 +11,7 @@ import uvicorn
 from server.asgi import create_app
 from server.cli.opening import opened
 from server.cli.options import takes_settings
-from server.db.engine import open_engine
-from server.db.unit_of_work import UnitOfWork
+from server.cli.stopping import stopped_by_signals
 from server.generations import settlement
 from server.images.store import ImageStore
 from server.queues.bell import Bell
@@ -67,19 +64,10 @@ def api(
 def worker(settings: Settings) -> None:
     """Run a worker for one device, with its watchdog and the reaper."""
     configure_logs("watchdog")
-    with opened(settings):
-        pass
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    uow = UnitOfWork(open_engine(settings.database_url))
-    reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
-    reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
-    reaping.start()
-    Watchdog(settings, partial(settlement.lose, uow)).run(stopped)
-    reaping.join()
-    uow.close()
+    stopped = stopped_by_signals()
+    with opened(settings) as uow:
+        reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
+        reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
+        reaping.start()
+        Watchdog(settings, partial(settlement.lose, uow)).run(stopped)
+        reaping.join()

@@ -1,16 +1,15 @@
 """up: the product on this machine, on one command."""
 
 import json
-import signal
 import sys
 import threading
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from server.cli.options import takes_settings
+from server.cli.stopping import stopped_by_signals
 from server.settings import Settings
 from server.stack.api import PortTaken
 from server.stack.lock import DataFolderHeld, hold
@@ -45,16 +44,9 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
     """Run everything: the API, an embedded Redis, a worker and a demo account."""
     configure_logs("up")
     settings = settings if port is None else replace(settings, port=port)
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
     try:
         with hold(settings.data_dir):
-            signal.signal(signal.SIGTERM, stop)
-            signal.signal(signal.SIGINT, stop)
-            _run(settings, workers, stopped, as_json=as_json)
+            _run(settings, workers, stopped_by_signals(), as_json=as_json)
     except (DataFolderHeld, PortTaken, RedisUnavailable) as error:
         raise click.ClickException(str(error)) from error
 

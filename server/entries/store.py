@@ -48,18 +48,23 @@ class Entries:
         self._session = session
 
     def all(self) -> list[Entry]:
-        """Return every entry that can be used, the disabled ones too.
+        """Return every entry that can be used, the disabled ones too. See `examined`."""
+        return self.examined()[0]
+
+    def examined(self) -> tuple[list[Entry], list[EntryMalformed]]:
+        """Return every entry that can be used, and what is wrong with each that cannot.
 
         One that an operator's change has made useless is logged and left out: the rest is still on offer.
         """
-        entries, malformed = self._read()
-        for error in malformed:
-            log.error("catalogue.entry_malformed", entry=error.key, cause=error.cause)
-        return entries
-
-    def malformed(self) -> list[EntryMalformed]:
-        """Return what is wrong with each entry that cannot be used."""
-        return self._read()[1]
+        entries: list[Entry] = []
+        malformed: list[EntryMalformed] = []
+        for row in self._session.connection().execute(_ALL):
+            try:
+                entries.append(_parsed(*row))
+            except EntryMalformed as error:
+                log.error("catalogue.entry_malformed", entry=error.key, cause=error.cause)  # noqa: TRY400  # no bug
+                malformed.append(error)
+        return entries, malformed
 
     def seed(self, shipped: Iterable[Entry]) -> int:
         """Write what is missing or outdated and return how many entries that were.
@@ -84,16 +89,6 @@ class Entries:
             .group_by(Generation.entry_key)
         )
         return {row.entry_key: row.uses for row in rows}
-
-    def _read(self) -> tuple[list[Entry], list[EntryMalformed]]:
-        entries, malformed = [], []
-        rows = self._session.connection().execute(_ALL)
-        for row in rows:
-            try:
-                entries.append(_parsed(*row))
-            except EntryMalformed as error:
-                malformed.append(error)
-        return entries, malformed
 
     def _seed_one(self, entry: Entry) -> bool:
         shipped = _shipped_values(entry)

@@ -44,10 +44,10 @@ def readiness(uow: UnitOfWork, bell: Bell) -> tuple[bool, dict[str, str]]:
     accepts = False
     try:
         with uow.read() as tx:
-            accepts = any(entry.enabled for entry in tx.entries.all())
-            malformed = [str(error) for error in tx.entries.malformed()]
+            entries, malformed = tx.entries.examined()
+        accepts = any(entry.enabled for entry in entries)
         if malformed:
-            checks["catalogue"] = ". ".join(malformed)
+            checks["catalogue"] = ". ".join(str(error) for error in malformed)
         elif not accepts:
             checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
     except DatabaseAway:

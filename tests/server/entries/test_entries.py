@@ -100,7 +100,7 @@ class TestMalformed:
         change(uow, BASE, capabilities={})
         assert set(entries(uow)) == {entry.key for entry in shipped_entries()} - {BASE}
         with uow.read() as tx:
-            (malformed,) = tx.entries.malformed()
+            _, (malformed,) = tx.entries.examined()
         assert malformed.key == BASE
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -114,12 +114,12 @@ class TestMalformed:
             tx.session.execute(text(f"UPDATE ai_models SET {statement} WHERE model_key = '{BASE}'"))  # noqa: S608
         assert len(entries(uow)) == 3
         with uow.read() as tx:
-            assert [error.key for error in tx.entries.malformed()] == [BASE]
+            assert [error.key for error in tx.entries.examined()[1]] == [BASE]
 
     def test_a_catalogue_that_is_well_has_none(self, uow):
         """Nothing is wrong with what is shipped."""
         with uow.read() as tx:
-            assert tx.entries.malformed() == []
+            assert tx.entries.examined()[1] == []
 
 
 class TestRoutes:
