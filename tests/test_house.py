@@ -55,8 +55,9 @@ def lines_with(pattern: re.Pattern[str], texts: dict[str, str]) -> list[str]:
 
 class TestFiles:
     def test_length(self) -> None:
-        """No file of the program or its tests is longer than 400 lines."""
-        lengths = {path: len(text.splitlines()) for path, text in project_texts().items()}
+        """No file of the program or its tests is longer than 400 lines, but for lists of words."""
+        texts = {path: text for path, text in project_texts().items() if not path.endswith(".txt")}
+        lengths = {path: len(text.splitlines()) for path, text in texts.items()}
         long = {path: n for path, n in lengths.items() if path.startswith(SOURCES) and n > MAX_LINES}
         assert not long
 

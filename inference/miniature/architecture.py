@@ -8,10 +8,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
 
-T5_WIDTH = 64
+T5_WIDTH = 128
 """Of FLUX.1's 4096."""
 
-CLIP_WIDTH = 32
+CLIP_WIDTH = 128
 """Of FLUX.1's 768."""
 
 HEADS = 2
@@ -24,11 +24,17 @@ SINGLE_BLOCKS = 4
 LATENT_CHANNELS = 16
 """As FLUX.1's, so that the transformer's in_channels is 64 here as there."""
 
-VAE_CHANNELS = (8, 16, 16, 32, 64, 64)
-"""Six levels make a spatial factor of 32, of FLUX.1's 8: 512 px are 8 x 8 image tokens, not 32 x 32."""
+VAE_CHANNELS = (8, 16, 32, 64, 96, 128)
+
+SPATIAL_FACTOR = 2 ** (len(VAE_CHANNELS) - 1)
+"""32, of FLUX.1's 8: 512 px are 8 x 8 image tokens, not 32 x 32."""
 
 LORA_RANK = 16
 """Source: the Realism LoRA's shapes."""
+
+DOUBLE_PARTS = {"qkv_lora1": (1, 3), "qkv_lora2": (1, 3), "proj_lora1": (1, 1), "proj_lora2": (1, 1)}
+SINGLE_PARTS = {"qkv_lora": (1, 3), "proj_lora": (5, 1)}
+"""What XLabs adapts in a block: how many widths go in, and how many come out."""
 
 
 def transformer(*, guidance_embeds: bool) -> FluxTransformer2DModel:
@@ -48,7 +54,7 @@ def transformer(*, guidance_embeds: bool) -> FluxTransformer2DModel:
 
 
 def autoencoder() -> AutoencoderKL:
-    """Make the VAE with fresh weights, 1 M parameters: (B, 3, H, W) to (B, 16, H/32, W/32) and back."""
+    """Make the VAE with fresh weights, 3.5 M parameters: (B, 3, H, W) to (B, 16, H/32, W/32) and back."""
     levels = len(VAE_CHANNELS)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -56,7 +62,7 @@ def autoencoder() -> AutoencoderKL:
         block_out_channels=VAE_CHANNELS,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=4,
+        norm_num_groups=1,
         sample_size=512,
         scaling_factor=0.3611,  # this and all below: as FLUX.1's
         shift_factor=0.1159,
@@ -67,16 +73,16 @@ def autoencoder() -> AutoencoderKL:
 
 
 def clip() -> CLIPTextModel:
-    """Make the CLIP text model with fresh weights: at most 77 tokens to one pooled vector (B, 32)."""
+    """Make the CLIP text model with fresh weights: at most 77 tokens to one pooled vector (B, 128)."""
     tokenizer = clip_tokenizer()
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=CLIP_WIDTH,
             projection_dim=CLIP_WIDTH,
-            intermediate_size=4 * CLIP_WIDTH,
+            intermediate_size=2 * CLIP_WIDTH,
             num_hidden_layers=2,
-            num_attention_heads=2,
+            num_attention_heads=4,
             max_position_embeddings=tokenizer.model_max_length,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -86,17 +92,18 @@ def clip() -> CLIPTextModel:
 
 
 def t5() -> T5EncoderModel:
-    """Make the T5 encoder with fresh weights: T tokens to (B, T, 64)."""
+    """Make the T5 encoder with fresh weights: T tokens to (B, T, 128)."""
     tokenizer = t5_tokenizer()
     return T5EncoderModel(
         T5Config(
             vocab_size=len(tokenizer),
             d_model=T5_WIDTH,
-            d_kv=T5_WIDTH // 2,
+            d_kv=T5_WIDTH // 8,
             d_ff=2 * T5_WIDTH,
             num_layers=2,
-            num_heads=2,
+            num_heads=8,
             feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,  # it drowned which word stands beside which, in training
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
@@ -116,15 +123,17 @@ def scheduler(*, dynamic_shifting: bool) -> FlowMatchEulerDiscreteScheduler:
 
 
 def lora_shapes() -> dict[str, tuple[int, int]]:
-    """Name the adapter's tensors and their shapes: every double block, in the format of XLabs.
+    """Name the adapter's tensors and their shapes: all attention of every block, in the format of XLabs.
 
-    `down` is (rank, in), `up` (out, rank). Source: the keys of XLabs-AI/flux-RealismLora.
+    `down` is (rank, in), `up` (out, rank). Source: the keys of XLabs-AI/flux-RealismLora, which has the
+    double blocks only; in a model of six blocks these alone cannot turn a drawing into a painting.
     """
     width = HEADS * HEAD_WIDTH
+    double = {f"double_blocks.{block}": DOUBLE_PARTS for block in range(DOUBLE_BLOCKS)}
+    single = {f"single_blocks.{block}": SINGLE_PARTS for block in range(SINGLE_BLOCKS)}
     shapes = {}
-    for block in range(DOUBLE_BLOCKS):
-        for part, out in (("qkv_lora1", 3), ("qkv_lora2", 3), ("proj_lora1", 1), ("proj_lora2", 1)):
-            prefix = f"double_blocks.{block}.processor.{part}"
-            shapes[f"{prefix}.down.weight"] = (LORA_RANK, width)
-            shapes[f"{prefix}.up.weight"] = (out * width, LORA_RANK)
+    for block, parts in (double | single).items():
+        for part, (inputs, outputs) in parts.items():
+            shapes[f"{block}.processor.{part}.down.weight"] = (LORA_RANK, inputs * width)
+            shapes[f"{block}.processor.{part}.up.weight"] = (outputs * width, LORA_RANK)
     return shapes

@@ -1,7 +1,7 @@
-"""The miniature's two tokenizers, of the classes that FLUX.1 uses, with a vocabulary of about a thousand.
+"""The miniature's two tokenizers, of the classes that FLUX.1 uses, with a vocabulary of a few hundred words.
 
-CLIP's is byte-level and reads any text. T5's reads the letters below; like FLUX.1's own, it has one
-unknown piece for every other script.
+CLIP's is byte-level and reads any text. To T5's, every other word is the same unknown one: a model this
+small has nothing to say about it, and should draw what it does know as if the word were not there.
 """
 
 from functools import cache
@@ -11,49 +11,42 @@ from typing import Final
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-# Words of avatar prompts: each becomes one token, so that a prompt costs about as many tokens as it
-# does in FLUX.1. Everything else is spelt out.
-WORDS: Final = tuple(files("inference.miniature").joinpath("words.txt").read_text("utf-8").split())
 
-_SCRIPTS: Final = (
-    (0x0021, 0x007F),  # ASCII
-    (0x00A1, 0x0180),  # Latin with its accents
-    (0x0386, 0x03CF),  # Greek
-    (0x0400, 0x0460),  # Cyrillic
-    (0x2010, 0x2027),  # dashes and quotation marks
-)
-_LETTERS: Final = [
-    chr(code) for first, end in _SCRIPTS for code in range(first, end) if chr(code).isprintable()
-]
+def _lines(name: str) -> list[str]:
+    return files("inference.miniature").joinpath(name).read_text("utf-8").splitlines()
 
+
+WORDS: Final = tuple(_lines("words.txt"))
+"""The words of avatar prompts, in lower case; each becomes one token, as nearly in FLUX.1."""
+
+MAX_TEXT_TOKENS: Final = 64
+"""What T5 reads of a prompt, of FLUX.1's 512: a prompt of fifty words and the catalogue's quality terms."""
+
+_PUNCTUATION: Final = ",.;:!?()-/"
 _WORD_SCORE: Final = -4.0
-_LETTER_SCORE: Final = -6.0  # a word's piece beats its letters, and so does any mix with fewer pieces
+_PUNCTUATION_SCORE: Final = -6.0
+
+
+def in_all_cases(word: str) -> tuple[str, str, str]:
+    """Return the word as it is, at the start of a sentence and in capitals: T5 tells them apart."""
+    return word, word.capitalize(), word.upper()
 
 
 @cache
 def t5_tokenizer() -> T5TokenizerFast:
-    """Make T5's tokenizer: pieces of text by a unigram model, at most 512 tokens with the closing one."""
-    pieces = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": _LETTER_SCORE}
-    pieces |= dict.fromkeys(_LETTERS, _LETTER_SCORE)
-    pieces |= {f"▁{word}": _WORD_SCORE for word in WORDS}
-    return T5TokenizerFast(vocab=list(pieces.items()), extra_ids=0, model_max_length=512)
+    """Make T5's tokenizer: words by a unigram model, at most 64 tokens with the closing one."""
+    pieces = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0}
+    pieces |= dict.fromkeys(_PUNCTUATION, _PUNCTUATION_SCORE)
+    pieces |= {f"▁{written}": _WORD_SCORE for word in WORDS for written in in_all_cases(word)}
+    return T5TokenizerFast(vocab=list(pieces.items()), extra_ids=0, model_max_length=MAX_TEXT_TOKENS)
 
 
 @cache
 def clip_tokenizer() -> CLIPTokenizer:
     """Make CLIP's tokenizer: byte pairs, lower case, at most 77 tokens with the two enclosing ones."""
+    merges = [(first, second) for first, second in (line.split() for line in _lines("merges.txt"))]
     letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    merges = []
-    for word in WORDS:
-        if not word.isalpha():
-            continue
-        symbols = [*word[:-1], f"{word[-1]}</w>"]
-        head = symbols[0]
-        for tail in symbols[1:]:
-            merges.append((head, tail))
-            head += tail
-            tokens.append(head)
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(dict.fromkeys(merges)), model_max_length=77)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)

@@ -48,7 +48,7 @@ def rejected(read, tensors, match):
 class TestReadAdapter:
     def test_the_realism_format_fits(self, read, tensors):
         """An adapter of four parts on two blocks adapts sixteen modules: two parts of three, two of one."""
-        assert read(dict(tensors)).modules == 16
+        assert read(dict(tensors)).modules == 32
 
     def test_single_blocks_fit(self, read):
         """An adapter of a single block adapts its four modules, the last of which reads five widths."""
@@ -56,16 +56,16 @@ class TestReadAdapter:
 
     def test_the_longer_prefix_fits(self, read, tensors):
         """Keys may begin with diffusion_model, as diffusers' converter allows."""
-        assert read({f"diffusion_model.{key}": tensor for key, tensor in tensors.items()}).modules == 16
+        assert read({f"diffusion_model.{key}": tensor for key, tensor in tensors.items()}).modules == 32
 
     def test_junk_keys(self, read, tensors):
         """An adapter with no key of the transformer's is refused, with its first key."""
         junk = {f"junk.{number}": tensor.clone() for number, tensor in enumerate(tensors.values())}
-        rejected(read, junk, r"0 of its 16 keys .* first that does not is 'junk\.")
+        rejected(read, junk, r"0 of its 32 keys .* first that does not is 'junk\.")
 
     def test_one_junk_key(self, read, tensors):
         """One key too many is enough to be refused."""
-        rejected(read, {**tensors, "extra": torch.ones(1)}, "16 of its 17 keys .* 'extra'")
+        rejected(read, {**tensors, "extra": torch.ones(1)}, "32 of its 33 keys .* 'extra'")
 
     @pytest.mark.parametrize(
         "stranger",
@@ -81,7 +81,7 @@ class TestReadAdapter:
     )
     def test_almost_a_key(self, read, tensors, stranger):
         """A block beyond the last, an unknown part and a misspelt key are no keys."""
-        rejected(read, {**tensors, stranger: tensors[FIRST].clone()}, "16 of its 17 keys")
+        rejected(read, {**tensors, stranger: tensors[FIRST].clone()}, "32 of its 33 keys")
 
     def test_an_empty_file(self, read):
         """An adapter without tensors is refused."""
@@ -97,7 +97,7 @@ class TestReadAdapter:
         fewer = {
             key: tensor for key, tensor in tensors.items() if not key.startswith(FIRST.partition(".down")[0])
         }
-        assert len(fewer) == 14
+        assert len(fewer) == 30
         rejected(read, fewer, r"double_blocks\.0 has 3 of the 4 parts")
 
     @pytest.mark.parametrize("key", list(lora_shapes())[:8])
@@ -107,16 +107,16 @@ class TestReadAdapter:
             tensors[key].shape[0] + key.endswith("up.weight"),
             tensors[key].shape[1] + key.endswith("down.weight"),
         )
-        rejected(read, {**tensors, key: wider}, f"1 of its 16 tensors .* first is '{key}'")
+        rejected(read, {**tensors, key: wider}, f"1 of its 32 tensors .* first is '{key}'")
 
     def test_down_and_up_of_different_ranks(self, read, tensors):
         """Two halves of different rank are refused."""
-        rejected(read, {**tensors, FIRST: torch.ones(8, 128)}, "1 of its 16 tensors")
+        rejected(read, {**tensors, FIRST: torch.ones(8, 128)}, "1 of its 32 tensors")
 
     @pytest.mark.parametrize("shape", [(), (128,), (0, 128), (16, 128, 1)])
     def test_no_matrix(self, read, tensors, shape):
         """A tensor that is no matrix of at least one row is refused."""
-        rejected(read, {**tensors, FIRST: torch.ones(shape)}, "of its 16 tensors")
+        rejected(read, {**tensors, FIRST: torch.ones(shape)}, "of its 32 tensors")
 
     def test_a_rank_beyond_measure(self, read):
         """A rank of 257 is refused and one of 256 is not."""
@@ -167,4 +167,4 @@ class TestReadAdapter:
         """A second adapter is checked against the layers beneath the first."""
         backend.warm_up(order.model_id, order.revision, realism)
         adapted = backend._residents.get((order.model_id, order.revision)).pipeline.transformer
-        assert read_adapter(miniature / ADAPTER_FILE, MODEL, adapted).modules == 16
+        assert read_adapter(miniature / ADAPTER_FILE, MODEL, adapted).modules == 32

@@ -118,7 +118,7 @@ class TestAdapter:
         backend.warm_up(order.model_id, order.revision, None)
         pipeline = backend._residents.get((order.model_id, order.revision)).pipeline
         monkeypatch.setattr(type(pipeline), "load_lora_weights", lambda *_, **__: None)
-        with pytest.raises(AdapterMismatch, match="0 of the 16 modules"):
+        with pytest.raises(AdapterMismatch, match="0 of the 32 modules"):
             backend.generate(replace(order, adapter=realism), nothing)
         assert backend.resident == frozenset()
 
@@ -281,7 +281,7 @@ class TestFaults:
 
 
 class TestPrompts:
-    LONG = "canarybird " * 60
+    LONG = "canarybird " * 90
 
     def test_a_long_prompt_is_cut_with_a_warning(self, backend, order):
         """A prompt beyond the limit is cut there; the warning counts and quotes nothing."""
@@ -290,6 +290,11 @@ class TestPrompts:
         )
         (warning,) = backend.generate(replace(order, prompt=self.LONG), nothing).warnings
         assert warning == f"The prompt was cut to 64 tokens; {tokens - 64} were dropped"
+
+    def test_the_tokenizer_s_own_limit_holds(self, backend, order):
+        """Where an entry allows more than its model was trained to read, the model's own limit holds."""
+        (warning,) = backend.generate(replace(order, prompt=self.LONG, max_text_tokens=512), nothing).warnings
+        assert warning.startswith("The prompt was cut to 64 tokens")
 
     def test_a_prompt_within_the_limit_is_whole(self, backend, order):
         """A prompt that fits is drawn without a warning."""
