@@ -1,7 +1,7 @@
 """Measures the server on this machine and prints a Markdown table, the targets beside the figures.
 
 Each measurement is one function in MEASUREMENTS; docs/performance.md explains every figure.
-"""  # noqa: INP001  # a script, not a package
+"""
 
 import json
 import os
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import click
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+from benchmark_drawing import measure_drawing
 from benchmark_server import (
     Advance,
     Effort,
@@ -35,6 +36,7 @@ Measurement = Callable[[Effort, Path, Advance], list[Figure]]
 MEASUREMENTS: Final[dict[str, Measurement]] = {
     "api": measure_api,
     "up": measure_up,
+    "drawing": measure_drawing,
     "overhead": measure_overhead,
     "submit": measure_submits,
 }

@@ -2,9 +2,10 @@
 
 `python benchmark_children.py bare` draws the order in each line of standard input.
 `python benchmark_children.py load` reads one line, the plan, and submits by it.
-"""  # noqa: INP001  # a script's neighbour, not a package
+"""
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -35,8 +36,14 @@ def draw_bare() -> None:
         drawn = time.perf_counter()
         picture.image.save(BytesIO(), "PNG")
         encoded = time.perf_counter()
-        answer(draw_s=drawn - began, encode_s=encoded - drawn)
+        answer(draw_s=drawn - began, encode_s=encoded - drawn, peak_mib=peak_mib())
     backend.close()
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
 
 
 def _order(recipe: dict[str, Any]) -> Any:

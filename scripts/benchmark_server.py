@@ -1,4 +1,4 @@
-"""What the server costs beside the drawing: its start, its memory, its overhead and its rate of submits."""  # noqa: INP001  # a script's neighbour, not a package
+"""What the server costs beside the drawing: its start, its memory, its overhead and its rate of submits."""
 
 import json
 import os
