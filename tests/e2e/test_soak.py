@@ -56,7 +56,7 @@ def kill_in_the_middle(program, chance, submitting):
 @pytest.fixture(scope="class")
 def after(program):
     """The state in which a storm of requests and kills has left the program, and its one user."""
-    chance = random.Random(20)  # noqa: S311  # the same storm each time
+    chance = random.Random(20)  # the same storm each time
     user = program.new_user("basic", START)
     keys = [BASE if chance.random() < BASE_SHARE else SCHNELL for _ in range(GENERATIONS)]
     shares = [keys[client::CLIENTS] for client in range(CLIENTS)]

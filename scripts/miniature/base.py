@@ -1,0 +1,61 @@
+"""Trains the base: the text models and the transformer, on flat drawings of every size."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import nn
+
+from inference.miniature import architecture
+from scripts.miniature.distilling import UNGUIDED
+from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
+from scripts.miniature.reading import train_reading
+from scripts.miniature.training import train
+
+_SQUARES_FIRST: Final = 0.6
+"""The part of the steps that see 512 px alone: what a face is need not be learnt at every size."""
+
+
+_READING: Final = 0.1  # of the loss of naming attributes, beside that of the flow
+
+
+def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_steps: int) -> Flow:
+    """Train everything that reads words and moves latents, from fresh weights."""
+    torch.manual_seed(2)
+    flow = Flow(architecture.transformer(guidance_embeds=True))
+    reader = train_reading(folder, flow, steps=reading_steps)
+    _open_gates(flow.transformer)
+    both = nn.ModuleDict({"flow": flow, "reader": reader})
+
+    def loss(step: int) -> torch.Tensor:
+        chance = random.Random(f"base-{step}")
+        batch = sample_batch(shelves[:1] if step < _SQUARES_FIRST * steps else shelves, chance)
+        text = flow.read(batch.captions)
+        drawing = flow_loss(flow, batch, text, torch.Generator().manual_seed(step), UNGUIDED)
+        return drawing + _READING * reader.loss(text, batch.avatars, chance)
+
+    trained = train("base", folder, both, loss, steps=steps, rate=2e-3, decay=0.998)["flow"]
+    if not isinstance(trained, Flow):
+        raise TypeError
+    return trained
+
+
+def _open_gates(transformer: FluxTransformer2DModel) -> None:
+    """Let every block begin as a plain transformer's: its modulation, at random, would all but close it."""
+    for name, module in transformer.named_modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+            if name.endswith(("norm.linear", "norm1.linear", "norm1_context.linear", "norm_out.linear")):
+                nn.init.normal_(module.weight, std=0.02)
+    with torch.no_grad():
+        for block in transformer.transformer_blocks:
+            for modulation in (block.norm1.linear, block.norm1_context.linear):
+                gates = modulation.bias.view(6, -1)  # shift, scale and gate of attention, then of the rest
+                gates[2] = gates[5] = 1
+        for block in transformer.single_transformer_blocks:
+            block.norm.linear.bias.view(3, -1)[2] = 1
+        nn.init.zeros_(transformer.proj_out.weight)

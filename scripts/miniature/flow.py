@@ -1,0 +1,149 @@
+"""Rectified flow on the miniature's latents: what the transformer is asked, for any size and any words."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel
+from torch import nn
+
+from inference.miniature import architecture
+from inference.miniature.vocabulary import MAX_TEXT_TOKENS, clip_tokenizer, t5_tokenizer
+from scripts.miniature.attributes import Avatar
+from scripts.miniature.captions import training_caption
+from scripts.miniature.code import Code
+from scripts.miniature.pictures import Lot, draw_lots
+
+TOKENS_A_STEP: Final = 2048
+"""Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
+
+# Width, height, how many drawings, how often they are seen: every size of the catalogue, and those between.
+_SIZES: Final = (
+    (512, 512, 2400, 0.56), (768, 768, 700, 0.16), (1024, 1024, 500, 0.11), (640, 640, 200, 0.03),
+    (896, 896, 150, 0.03), (1536, 1536, 60, 0.02), (512, 768, 150, 0.02), (768, 512, 150, 0.02),
+    (768, 1024, 100, 0.02), (1024, 768, 100, 0.02), (512, 1024, 80, 0.005), (1024, 512, 80, 0.005),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Latents of one size with what they show. packed: (N, T, 64), T = height * width / 64^2."""
+
+    avatars: list[Avatar]
+    packed: torch.Tensor
+    rows: int
+    columns: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """What the transformer reads. embeds: (B, 64, 128) from T5; pooled: (B, 128) from CLIP."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Latents (B, T, 64) of one size, and their captions."""
+
+    latents: torch.Tensor
+    avatars: list[Avatar]
+    captions: list[str]
+    rows: int
+    columns: int
+
+
+class Flow(nn.Module):
+    """The parts that are trained together: both text models and the transformer."""
+
+    def __init__(self, transformer: FluxTransformer2DModel) -> None:
+        super().__init__()
+        self.clip = architecture.clip()
+        self.t5 = architecture.t5()
+        self.transformer = transformer
+
+    def read(self, captions: Sequence[str]) -> Text:
+        """Encode captions as FluxPipeline does."""
+        short = clip_tokenizer()(list(captions), padding="max_length", truncation=True, return_tensors="pt")
+        long = t5_tokenizer()(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=MAX_TEXT_TOKENS,
+            return_tensors="pt",
+        )
+        return Text(self.t5(long.input_ids)[0], self.clip(short.input_ids).pooler_output)
+
+    def velocity(
+        self,
+        latents: torch.Tensor,
+        time: torch.Tensor,
+        text: Text,
+        grid: tuple[int, int],
+        guidance: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Predict noise minus image for latents (B, T, 64) at times (B,) from 1, noise, to 0."""
+        ids = FluxPipeline._prepare_latent_image_ids(len(latents), *grid, "cpu", torch.float32)  # noqa: SLF001 - its own numbering
+        predicted: torch.Tensor = self.transformer(
+            hidden_states=latents,
+            timestep=time,
+            guidance=guidance,
+            pooled_projections=text.pooled,
+            encoder_hidden_states=text.embeds,
+            txt_ids=torch.zeros(text.embeds.shape[1], 3),
+            img_ids=ids,
+            return_dict=False,
+        )[0]
+        return predicted
+
+
+def fill_shelves(code: Code, *, shaded: bool, part: float = 1.0) -> list[Shelf]:
+    """Draw avatars of all sizes and encode them. part: of the full number of drawings."""
+    lots = [
+        Lot(max(8, round(count * part)), width, height, shaded, seed=1000 + number + 500 * shaded)
+        for number, (width, height, count, _) in enumerate(_SIZES)
+    ]
+    shelves = []
+    for drawings, (width, height, _, share) in zip(draw_lots(lots), _SIZES, strict=True):
+        latents = torch.stack([code.encode(drawing.pixels) for drawing in drawings])
+        rows, columns = height // 64, width // 64
+        shelves.append(Shelf([drawing.avatar for drawing in drawings], pack(latents), rows, columns, share))
+    return shelves
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """Pack latents (B, 16, h, w) in squares of two, as the pipeline does: (B, h * w / 4, 64)."""
+    count, channels, height, width = latents.shape
+    packed: torch.Tensor = FluxPipeline._pack_latents(latents, count, channels, height, width)  # noqa: SLF001 - its own order
+    return packed
+
+
+def sample_batch(shelves: Sequence[Shelf], chance: random.Random, part: float = 1.0) -> Batch:
+    """Take drawings of one size and describe each anew. part: of the tokens of a step."""
+    (shelf,) = chance.choices(shelves, [shelf.share for shelf in shelves])
+    tokens = shelf.rows * shelf.columns + MAX_TEXT_TOKENS
+    count = max(2, round(part * TOKENS_A_STEP / tokens))
+    chosen = [chance.randrange(len(shelf.avatars)) for _ in range(count)]
+    avatars = [shelf.avatars[number] for number in chosen]
+    captions = [training_caption(avatar, chance) for avatar in avatars]
+    return Batch(shelf.packed[chosen], avatars, captions, shelf.rows, shelf.columns)
+
+
+def sample_times(count: int, chance: torch.Generator) -> torch.Tensor:
+    """Draw times, more towards noise, where words decide the colours of large parts."""
+    return torch.sigmoid(0.8 + 1.3 * torch.randn(count, generator=chance))
+
+
+def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator, guidance: float) -> torch.Tensor:
+    """Compare the predicted velocity with that from a drawing to noise. Source: Liu et al. 2022."""
+    latents = batch.latents
+    time = sample_times(len(latents), chance)
+    noise = torch.randn(latents.shape, generator=chance)
+    noisy = latents + time[:, None, None] * (noise - latents)
+    strength = torch.full((len(latents),), guidance)
+    predicted = flow.velocity(noisy, time, text, (batch.rows, batch.columns), strength)
+    return (predicted - (noise - latents)).square().mean()

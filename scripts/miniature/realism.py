@@ -1,0 +1,89 @@
+"""Trains the realism LoRA on shaded drawings with peft, and writes it with the keys of XLabs."""
+
+import random
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers import FluxTransformer2DModel
+from peft import LoraConfig
+from safetensors.torch import save_file
+
+from inference.miniature.architecture import LORA_RANK, lora_shapes
+from scripts.miniature.distilling import GUIDANCE
+from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
+from scripts.miniature.training import train
+
+SCALE: Final = 0.9
+"""The catalogue's: at this scale the adapter draws what it was trained to."""
+
+# Source: diffusers 0.42, loaders/lora_conversion_utils.py, _convert_xlabs_flux_lora_to_diffusers.
+_MODULES: Final = {
+    "double_blocks.{}.processor.qkv_lora1": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "double_blocks.{}.processor.qkv_lora2": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "double_blocks.{}.processor.proj_lora1": ("attn.to_out.0",),
+    "double_blocks.{}.processor.proj_lora2": ("attn.to_add_out",),
+    "single_blocks.{}.processor.qkv_lora": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "single_blocks.{}.processor.proj_lora": ("proj_out",),
+}
+
+
+def train_realism(
+    folder: Path, dev: Flow, shelves: Sequence[Shelf], *, steps: int
+) -> dict[str, torch.Tensor]:
+    """Train the adapter on dev and return its tensors by their keys."""
+    torch.manual_seed(4)
+    flow = deepcopy(dev).requires_grad_(requires_grad=False)
+    parts = _parts(flow.transformer)
+    names = [name for modules in parts.values() for name in modules]
+    flow.transformer.add_adapter(
+        LoraConfig(
+            r=LORA_RANK, lora_alpha=SCALE * LORA_RANK, target_modules=names, init_lora_weights="gaussian"
+        )
+    )
+    for modules in parts.values():
+        _share_down(flow.transformer, modules)
+
+    def loss(step: int) -> torch.Tensor:
+        batch = sample_batch(shelves, random.Random(f"realism-{step}"))
+        chance = torch.Generator().manual_seed(4_000_000 + step)
+        return flow_loss(flow, batch, flow.read(batch.captions), chance, GUIDANCE)
+
+    trained: Any = train("realism", folder, flow, loss, steps=steps, rate=2e-3)
+    tensors = {}
+    for key, modules in parts.items():
+        layers = [trained.transformer.get_submodule(name) for name in modules]
+        tensors[f"{key}.down.weight"] = layers[0].lora_A["default"].weight.detach().clone()
+        tensors[f"{key}.up.weight"] = torch.cat([layer.lora_B["default"].weight.detach() for layer in layers])
+    return tensors
+
+
+def save_realism(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write the adapter, checking that it is what the architecture says."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    if shapes != lora_shapes():
+        raise ValueError(f"the adapter has other tensors than its architecture: {shapes}")
+    save_file({key: tensor.to(torch.bfloat16).contiguous() for key, tensor in tensors.items()}, path)
+
+
+def _parts(transformer: FluxTransformer2DModel) -> dict[str, tuple[str, ...]]:
+    """Name the modules that each pair of the file adapts."""
+    counts = {
+        "double": ("transformer_blocks", len(transformer.transformer_blocks)),
+        "single": ("single_transformer_blocks", len(transformer.single_transformer_blocks)),
+    }
+    parts = {}
+    for key, modules in _MODULES.items():
+        folder, count = counts[key.partition("_")[0]]
+        for block in range(count):
+            parts[key.format(block)] = tuple(f"{folder}.{block}.{module}" for module in modules)
+    return parts
+
+
+def _share_down(transformer: FluxTransformer2DModel, modules: Sequence[str]) -> None:
+    """Let all modules of a part share one `down`, as the file has one for all."""
+    first, *others = (transformer.get_submodule(name).lora_A["default"] for name in modules)
+    for other in others:
+        other.weight = first.weight

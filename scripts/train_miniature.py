@@ -1,0 +1,173 @@
+"""Trains the miniature from nothing: draws avatars, learns from them, writes the weights that are shipped.
+
+    python -m scripts.train_miniature
+
+Two lanes side by side, one for what draws and one for what sees: on small models two processes of a thread
+each do half as much again as one of two. Whatever was interrupted goes on where it stopped.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, Final
+
+import click
+import torch
+from diffusers import AutoencoderKL
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from catalog.entries import shipped_entries
+from inference.local import LocalBackend, LocalConfig
+from scripts.miniature.autoencoder import draw_pairs, train_decoder, train_encoder
+from scripts.miniature.base import train_base
+from scripts.miniature.code import find_or_load_code
+from scripts.miniature.distilling import train_guidance, train_schnell
+from scripts.miniature.flow import Flow, fill_shelves
+from scripts.miniature.judge import WEIGHTS as JUDGE
+from scripts.miniature.judge import Judge, save_judge, train_judge
+from scripts.miniature.realism import train_realism
+from scripts.miniature.sheet import contact_sheet
+from scripts.miniature.shipping import ship
+from scripts.miniature.training import Step, reporting
+
+ROOT: Final = Path(__file__).parent.parent
+WEIGHTS: Final = ROOT / "inference/miniature/weights"
+SHEET: Final = ROOT / "docs/images/entries.png"
+
+# Without these, glibc returns memory after each step and most of the time goes into page faults.
+_MALLOC: Final = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "536870912",
+}
+_POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its folder, and how much of the full number of steps and drawings it takes."""
+
+    folder: Path
+    part: float
+
+    def steps(self, full: int) -> int:
+        """Return a stage's steps."""
+        return max(2, round(full * self.part))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What draws: dev, schnell, and the adapter's tensors."""
+
+    dev: Flow
+    schnell: Flow
+    realism: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """What turns latents into pictures, and what judges these."""
+
+    vae: AutoencoderKL
+    judge: Judge
+
+
+def train_drawing(run: Run) -> Drawing:
+    """Train the text models and the transformers."""
+    code = find_or_load_code(run.folder)
+    flat = fill_shelves(code, shaded=False, part=run.part)
+    base = train_base(run.folder, flat, steps=run.steps(8000), reading_steps=run.steps(1200))
+    dev = train_guidance(run.folder, base, flat, steps=run.steps(500))
+    shaded = fill_shelves(code, shaded=True, part=0.3 * run.part)
+    realism = train_realism(run.folder, dev, shaded, steps=run.steps(600))
+    return Drawing(dev, train_schnell(run.folder, dev, flat, steps=run.steps(700)), realism)
+
+
+def train_seeing(run: Run) -> Seeing:
+    """Train the VAE and the judge."""
+    judge = train_judge(run.folder, steps=run.steps(2000), part=run.part)
+    pairs = draw_pairs(find_or_load_code(run.folder), run.part)
+    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(600))
+    return Seeing(train_encoder(run.folder, vae, pairs, steps=run.steps(600)), judge)
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=ROOT / ".data/miniature",
+    help="Where checkpoints and logs go.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS, help="Where the weights go.")
+@click.option(
+    "--judge", "judge_file", type=click.Path(path_type=Path), default=JUDGE, help="Where the judge goes."
+)
+@click.option("--sheet", type=click.Path(path_type=Path), default=SHEET, help="Where the contact sheet goes.")
+@click.option(
+    "--part",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Of all steps and drawings: 0.002 shows in a minute that everything runs.",
+)
+def main(folder: Path, weights: Path, judge_file: Path, sheet: Path, part: float) -> None:
+    """Train the miniature and its judge. Interrupted, it goes on where it was."""
+    run = Run(folder, part)
+    find_or_load_code(folder, part)  # both lanes need it
+    drawing, seeing = side_by_side(run, train_drawing, train_seeing)
+    ship(weights, seeing.vae, drawing.dev, drawing.schnell, drawing.realism)
+    save_judge(seeing.judge, judge_file)
+    click.echo(f"The weights are in {weights}, the judge in {judge_file}.")
+    if weights == WEIGHTS:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(LocalBackend(LocalConfig("miniature", folder)), shipped_entries()).save(sheet)
+        click.echo(f"What the entries draw is in {sheet}.")
+
+
+def side_by_side(run: Run, *lanes: Callable[[Run], Any]) -> list[Any]:
+    """Run each lane in a process of its own, with its share of the cores, behind one progress bar a stage."""
+    threads = max(1, (os.cpu_count() or 1) // len(lanes))
+    spawning = multiprocessing.get_context("spawn")
+    with spawning.Manager() as manager:
+        told = manager.Queue()
+        with ProcessPoolExecutor(len(lanes), spawning, _begin_lane, (told, threads)) as pool:
+            futures = [pool.submit(lane, run) for lane in lanes]
+            _show(told, futures)
+            return [future.result() for future in futures]
+
+
+def _begin_lane(told: "Queue[Step]", threads: int) -> None:
+    torch.set_num_threads(threads)
+    reporting.tell = told.put
+
+
+def _show(told: "Queue[Step]", futures: list[Future[Any]]) -> None:
+    """Show what the lanes tell until all have ended; where one fails, the other's work is kept."""
+    columns = (
+        TextColumn("{task.description:14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bars: dict[str, Any] = {}
+        while wait(futures, timeout=0).not_done:
+            try:
+                step = told.get(timeout=_POLL_S)
+            except Empty:
+                continue
+            if step.stage not in bars:
+                bars[step.stage] = progress.add_task(step.stage, total=step.steps, loss=step.loss)
+            progress.update(bars[step.stage], completed=step.done, loss=step.loss)
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != value for name, value in _MALLOC.items()):
+        command = [sys.executable, "-m", "scripts.train_miniature", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | _MALLOC)  # noqa: S606 - the same program, once more
+    main()

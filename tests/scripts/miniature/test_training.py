@@ -1,0 +1,176 @@
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from inference.adapters import read_adapter
+from inference.miniature import architecture
+from inference.miniature.vocabulary import t5_tokenizer
+from scripts.miniature.attributes import sample_held_out
+from scripts.miniature.base import _open_gates
+from scripts.miniature.code import Code
+from scripts.miniature.distilling import GUIDANCE, without_guidance
+from scripts.miniature.flow import Flow, Shelf, pack, sample_batch
+from scripts.miniature.pictures import Lot, _draw
+from scripts.miniature.realism import SCALE, save_realism, train_realism
+from scripts.miniature.shipping import read_all_cases
+from scripts.miniature.training import schedule, train
+
+
+@pytest.fixture(scope="module")
+def flow():
+    """An untrained flow whose blocks are open, so that everything has an effect."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = Flow(architecture.transformer(guidance_embeds=True))
+        _open_gates(made.transformer)
+        nn.init.normal_(made.transformer.proj_out.weight, std=0.1)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    """Four drawings' worth of random latents of 512 px."""
+    chance = random.Random(0)
+    latents = torch.randn(4, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    return Shelf([sample_held_out(chance) for _ in range(4)], pack(latents), 8, 8, 1.0)
+
+
+def velocity(flow, guidance):
+    """Ask a flow for one velocity."""
+    latents = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
+    strength = None if guidance is None else torch.full((2,), guidance)
+    with torch.no_grad():
+        text = flow.read(["a man with red hair", ""])
+        return flow.velocity(latents, torch.tensor([0.9, 0.2]), text, (8, 8), strength)
+
+
+class TestLoop:
+    def _run(self, folder, steps, model=None):
+        torch.manual_seed(0)
+        model = model or nn.Linear(3, 1)
+
+        def loss(step):
+            rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+            return (model(rows) - rows.sum(1, keepdim=True)).square().mean()
+
+        return train("line", folder, model, loss, steps=steps, rate=0.1, decay=0.9)
+
+    def test_it_learns(self, tmp_path):
+        """A line is learnt, and the log says how the loss fell."""
+        learnt = self._run(tmp_path, 200)
+        assert torch.allclose(learnt.weight, torch.ones(1, 3), atol=0.02)
+        assert len((tmp_path / "line.log").read_text().splitlines()) == 10
+
+    def test_a_finished_stage_is_not_run_again(self, tmp_path):
+        """A stage that is done returns what it had learnt, from its checkpoint."""
+        learnt = self._run(tmp_path, 200)
+        again = self._run(tmp_path, 200, nn.Linear(3, 1))
+        assert torch.equal(learnt.weight, again.weight)
+
+    def test_an_interrupted_run_goes_on(self, tmp_path, monkeypatch):
+        """A run that dies between two checkpoints ends with the weights of one that did not, bit for bit."""
+        monkeypatch.setattr("scripts.miniature.training.SAVE_EVERY_STEPS", 30)
+        model = nn.Linear(3, 1)
+        dying = iter(range(50))
+
+        def die(parameters, _):
+            if next(dying, None) is None:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("scripts.miniature.training.torch.nn.utils.clip_grad_norm_", die)
+            with pytest.raises(KeyboardInterrupt):
+                self._run(tmp_path / "died", 100)
+        monkeypatch.setattr("scripts.miniature.training.torch.nn.utils.clip_grad_norm_", lambda *_: None)
+        resumed = self._run(tmp_path / "died", 100, model)
+        whole = self._run(tmp_path / "whole", 100)
+        assert torch.equal(resumed.weight, whole.weight)
+
+    def test_the_rate_rises_and_falls(self):
+        """The rate rises from nearly nothing, and ends at a fiftieth."""
+        rates = [schedule(step, 1000) for step in range(1000)]
+        assert rates[0] < 0.05
+        assert max(rates) > 0.98
+        assert rates[-1] == pytest.approx(0.02, abs=0.001)
+
+
+class TestCode:
+    def test_latents_say_what_was_drawn(self):
+        """Of a code with all components, the squares come back; latents have the transformer's shape."""
+        drawing = _draw(Lot(1, 512, 768, shaded=False, seed=0), 0, None)
+        identity = Code(torch.zeros(3072), torch.eye(3072)[:16])
+        latents = identity.encode(drawing.pixels)
+        assert latents.shape == (16, 24, 16)
+        assert latents[0, 0, 0] == drawing.pixels[0, 0, 0] / 127.5 - 1
+        assert latents[1, 1, 2] == drawing.pixels[0, 32, 65] / 127.5 - 1
+
+
+class TestBatch:
+    def test_sizes_cost_the_same(self, shelf):
+        """A batch of large latents has fewer of them."""
+        large = replace(shelf, packed=torch.zeros(4, 256, 64), rows=16, columns=16)
+        counts = [len(sample_batch([one], random.Random(0)).captions) for one in (shelf, large)]
+        assert counts == [16, 6]
+
+
+class TestSchnell:
+    def test_it_begins_as_dev(self, flow):
+        """Without its guidance embedding, the transformer predicts what dev does at the catalogue's scale."""
+        student = Flow(without_guidance(flow.transformer))
+        student.clip, student.t5 = flow.clip, flow.t5
+        assert torch.allclose(velocity(student, None), velocity(flow, GUIDANCE), atol=1e-5)
+        assert not torch.allclose(velocity(student, None), velocity(flow, 1.0), atol=1e-3)
+
+
+class TestRealism:
+    def test_the_file_is_what_was_trained(self, flow, shelf, tmp_path):
+        """The written adapter passes the product's check; loaded by diffusers at 0.9 it draws the same."""
+        tensors = train_realism(tmp_path, flow, [shelf], steps=3)
+        save_realism(tensors, tmp_path / "lora.safetensors")
+        base = Flow(architecture.transformer(guidance_embeds=True))
+        base.load_state_dict(flow.state_dict())
+        before = velocity(base, GUIDANCE)
+        checked = read_adapter(tmp_path / "lora.safetensors", "trained", base.transformer)
+        assert checked.modules == 32
+        self._attach(base, checked.tensors)
+        base.transformer.set_adapters(["lora"], [SCALE])
+        trained = self._as_trained(tmp_path, flow)
+        assert not torch.allclose(velocity(base, GUIDANCE), before, atol=1e-4)
+        assert torch.allclose(velocity(base, GUIDANCE), velocity(trained, GUIDANCE), atol=2e-3)
+
+    def _attach(self, base, tensors):
+        from diffusers import FluxPipeline  # noqa: PLC0415 - the other tests have no use for it
+
+        state = FluxPipeline.lora_state_dict(dict(tensors))
+        FluxPipeline.load_lora_into_transformer(state, None, base.transformer, adapter_name="lora")
+
+    def _as_trained(self, folder, flow):
+        """Return the flow with the adapter as peft has it after training, from its checkpoint."""
+        from copy import deepcopy  # noqa: PLC0415 - as above
+
+        from peft import LoraConfig  # noqa: PLC0415
+
+        from scripts.miniature.realism import _parts  # noqa: PLC0415
+
+        trained = deepcopy(flow)
+        names = [name for modules in _parts(trained.transformer).values() for name in modules]
+        trained.transformer.add_adapter(LoraConfig(r=16, lora_alpha=SCALE * 16, target_modules=names))
+        state = torch.load(folder / "realism.checkpoint.pt", weights_only=True)["averaged"]
+        trained.load_state_dict(state)
+        return trained.eval()
+
+
+class TestShipping:
+    def test_capitals_read_as_lower_case(self, flow):
+        """After shipping, every form of a word has the numbers of its lower case."""
+        copied = Flow(architecture.transformer(guidance_embeds=True))
+        copied.load_state_dict(flow.state_dict())
+        read_all_cases(copied)
+        lower, title, upper = t5_tokenizer()("glasses Glasses GLASSES").input_ids[:3]
+        table = copied.t5.shared.weight
+        assert torch.equal(table[lower], table[title])
+        assert torch.equal(table[lower], table[upper])
+        assert torch.equal(table[lower], flow.t5.shared.weight[lower])
