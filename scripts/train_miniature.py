@@ -9,6 +9,7 @@ each do half as much again as one of two. Whatever was interrupted goes on where
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -143,6 +144,13 @@ def side_by_side(run: Run, *lanes: Callable[[Run], Any]) -> list[Any]:
 def _begin_lane(told: "Queue[Step]", threads: int) -> None:
     torch.set_num_threads(threads)
     reporting.tell = told.put
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    """End this lane when its parent has ended, however that was: two runs in one folder spoil each other."""
+    parent.join()
+    os._exit(1)
 
 
 def _show(told: "Queue[Step]", futures: list[Future[Any]]) -> None:
