@@ -82,7 +82,7 @@ def train_drawing(run: Run) -> Drawing:
     """Train the text models and the transformers."""
     code = find_or_load_code(run.folder)
     flat = fill_shelves(code, shaded=False, part=run.part)
-    base = train_base(run.folder, flat, steps=run.steps(8000), reading_steps=run.steps(1200))
+    base = train_base(run.folder, flat, steps=run.steps(8000), reading_steps=run.steps(1000))
     dev = train_guidance(run.folder, base, flat, steps=run.steps(500))
     shaded = fill_shelves(code, shaded=True, part=0.3 * run.part)
     realism = train_realism(run.folder, dev, shaded, steps=run.steps(600))

@@ -1,4 +1,4 @@
-"""Trains the base: the text models and the transformer, on flat drawings of every size."""
+"""Trains the base on flat drawings of every size."""
 
 import random
 from collections.abc import Sequence
@@ -19,28 +19,22 @@ _SQUARES_FIRST: Final = 0.6
 """The part of the steps that see 512 px alone: what a face is need not be learnt at every size."""
 
 
-_READING: Final = 0.1  # of the loss of naming attributes, beside that of the flow
-
-
 def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_steps: int) -> Flow:
-    """Train everything that reads words and moves latents, from fresh weights."""
+    """Train the text models to read, and then, with these as they are, the transformer to draw."""
     torch.manual_seed(2)
     flow = Flow(architecture.transformer(guidance_embeds=True))
-    reader = train_reading(folder, flow, steps=reading_steps)
+    train_reading(folder, flow, steps=reading_steps)
+    flow.requires_grad_(requires_grad=False)
+    flow.transformer.requires_grad_(requires_grad=True)
     _open_gates(flow.transformer)
-    both = nn.ModuleDict({"flow": flow, "reader": reader})
 
     def loss(step: int) -> torch.Tensor:
-        chance = random.Random(f"base-{step}")
-        batch = sample_batch(shelves[:1] if step < _SQUARES_FIRST * steps else shelves, chance)
+        seen = shelves[:1] if step < _SQUARES_FIRST * steps else shelves
+        batch = sample_batch(seen, random.Random(f"base-{step}"))
         text = flow.read(batch.captions)
-        drawing = flow_loss(flow, batch, text, torch.Generator().manual_seed(step), UNGUIDED)
-        return drawing + _READING * reader.loss(text, batch.avatars, chance)
+        return flow_loss(flow, batch, text, torch.Generator().manual_seed(step), UNGUIDED)
 
-    trained = train("base", folder, both, loss, steps=steps, rate=2e-3, decay=0.998)["flow"]
-    if not isinstance(trained, Flow):
-        raise TypeError
-    return trained
+    return train("base", folder, flow, loss, steps=steps, rate=2e-3, decay=0.998)
 
 
 def _open_gates(transformer: FluxTransformer2DModel) -> None:

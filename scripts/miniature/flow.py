@@ -51,7 +51,6 @@ class Batch:
     """Latents (B, T, 64) of one size, and their captions."""
 
     latents: torch.Tensor
-    avatars: list[Avatar]
     captions: list[str]
     rows: int
     columns: int
@@ -128,9 +127,8 @@ def sample_batch(shelves: Sequence[Shelf], chance: random.Random, part: float = 
     tokens = shelf.rows * shelf.columns + MAX_TEXT_TOKENS
     count = max(2, round(part * TOKENS_A_STEP / tokens))
     chosen = [chance.randrange(len(shelf.avatars)) for _ in range(count)]
-    avatars = [shelf.avatars[number] for number in chosen]
-    captions = [training_caption(avatar, chance) for avatar in avatars]
-    return Batch(shelf.packed[chosen], avatars, captions, shelf.rows, shelf.columns)
+    captions = [training_caption(shelf.avatars[number], chance) for number in chosen]
+    return Batch(shelf.packed[chosen], captions, shelf.rows, shelf.columns)
 
 
 def sample_times(count: int, chance: torch.Generator) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""Teaches the text models to read, before anything is drawn and while it is.
+"""Teaches the text models to read, before anything is drawn.
 
 FLUX.1's arrive trained on the world's text. Fresh ones say next to nothing: a word is one of 64 tokens, most
-of them padding, and the transformer learns for an hour to draw without listening. So both also learn to
+of them padding, and the transformer learns for an hour to draw without listening. So both first learn to
 tell from a caption what the avatar looks like, CLIP in its one vector and T5 in every token.
 """
 
@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import T5EncoderModel
 
 from inference.miniature.architecture import CLIP_WIDTH, T5_WIDTH
 from scripts.miniature.attributes import VALUES, Avatar, sample_trained
@@ -28,11 +29,18 @@ _EMBEDDING: Final = 0.05
 64, is nothing beside the token itself, and hundreds of steps pass before one hears of another."""
 
 _TOKENS: Final = 6  # of T5's, chosen at random: in the end all of them know
+_BESIDE: Final = (1, 2, 17)
+"""The buckets of T5's relative positions for one word before, two before and one after.
+
+Which colour is the background's is said by the word beside it. Left to themselves, no heads had learnt to
+look there after 900 steps."""
+
+_ATTENTION: Final = 5.0  # in logits: about two thirds of a head's attention, of 64 tokens
 _COLORED: Final = frozenset({"hair_color", "clothes_color", "background"})
 _UNSEEN: Final = -100  # what cross entropy ignores
 
 
-class Reader(nn.Module):
+class _Reader(nn.Module):
     """The text models of a flow, with a linear layer on each that names every attribute."""
 
     def __init__(self, flow: Flow) -> None:
@@ -56,10 +64,10 @@ class Reader(nn.Module):
         return torch.stack(losses).mean()
 
 
-def train_reading(folder: Path, flow: Flow, *, steps: int) -> Reader:
-    """Train the text models, and return them with what names attributes; the flow has them, too."""
-    nn.init.normal_(flow.t5.shared.weight, std=_EMBEDDING)
-    reader = Reader(flow)
+def train_reading(folder: Path, flow: Flow, *, steps: int) -> None:
+    """Train the text models of a flow, in place."""
+    _begin_hearing(flow.t5)
+    reader = _Reader(flow)
 
     def loss(step: int) -> torch.Tensor:
         chance = random.Random(f"reading-{step}")
@@ -68,7 +76,15 @@ def train_reading(folder: Path, flow: Flow, *, steps: int) -> Reader:
         return reader.loss(text, avatars, chance)
 
     reader.load_state_dict(train("reading", folder, reader, loss, steps=steps, rate=2e-3).state_dict())
-    return reader
+
+
+def _begin_hearing(t5: T5EncoderModel) -> None:
+    """Let T5's tokens hear each other from the first step, and three of its heads the words beside them."""
+    nn.init.normal_(t5.shared.weight, std=_EMBEDDING)
+    bias = t5.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+    with torch.no_grad():
+        for head, distance in enumerate(_BESIDE):
+            bias[distance, head] += _ATTENTION
 
 
 def _caption(avatar: Avatar, chance: random.Random) -> str:
