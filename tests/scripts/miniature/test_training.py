@@ -14,6 +14,7 @@ from scripts.miniature.code import Code
 from scripts.miniature.distilling import GUIDANCE, without_guidance
 from scripts.miniature.flow import Flow, Shelf, pack, sample_batch
 from scripts.miniature.pictures import Lot, _draw
+from scripts.miniature.reading import _begin_hearing
 from scripts.miniature.realism import SCALE, save_realism, train_realism
 from scripts.miniature.shipping import read_all_cases
 from scripts.miniature.training import schedule, train
@@ -106,6 +107,24 @@ class TestCode:
         assert latents.shape == (16, 24, 16)
         assert latents[0, 0, 0] == drawing.pixels[0, 0, 0] / 127.5 - 1
         assert latents[1, 1, 2] == drawing.pixels[0, 32, 65] / 127.5 - 1
+
+
+class TestReading:
+    def test_a_word_hears_its_neighbour_first(self):
+        """Before any training, T5's vector of a word depends on the word beside it more than on a far one."""
+        t5 = architecture.t5().eval()
+        _begin_hearing(t5)
+        plain, near, far = (
+            t5(t5_tokenizer()(text, return_tensors="pt").input_ids)[0]
+            for text in (
+                "glasses and a smile and long hair and a red background",
+                "glasses and a smile and long hair and a blue background",
+                "sunglasses and a smile and long hair and a red background",
+            )
+        )
+        background = -2  # before the closing token
+        moved = [(other - plain)[0, background].norm() for other in (near, far)]
+        assert moved[0] > 2 * moved[1] > 0
 
 
 class TestBatch:
