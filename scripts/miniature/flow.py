@@ -14,7 +14,7 @@ from inference.miniature.vocabulary import MAX_TEXT_TOKENS, clip_tokenizer, t5_t
 from scripts.miniature.attributes import Avatar
 from scripts.miniature.captions import training_caption
 from scripts.miniature.code import Code
-from scripts.miniature.pictures import Lot, draw_lots
+from scripts.miniature.pictures import Lot, draw_lots, part_of
 
 TOKENS_A_STEP: Final = 2048
 """Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
@@ -57,7 +57,7 @@ class Batch:
 
 
 class Flow(nn.Module):
-    """The parts that are trained together: both text models and the transformer."""
+    """What draws latents from words: both text models and the transformer."""
 
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class Flow(nn.Module):
 def fill_shelves(code: Code, *, shaded: bool, part: float = 1.0) -> list[Shelf]:
     """Draw avatars of all sizes and encode them. part: of the full number of drawings."""
     lots = [
-        Lot(max(8, round(count * part)), width, height, shaded, seed=1000 + number + 500 * shaded)
+        Lot(count, width, height, shaded, seed=1000 + number + 500 * shaded)
         for number, (width, height, count, _) in enumerate(_SIZES)
     ]
     shelves = []
-    for drawings, (width, height, _, share) in zip(draw_lots(lots), _SIZES, strict=True):
+    for drawings, (width, height, _, share) in zip(draw_lots(part_of(lots, part)), _SIZES, strict=True):
         latents = torch.stack([code.encode(drawing.pixels) for drawing in drawings])
         rows, columns = height // 64, width // 64
         shelves.append(Shelf([drawing.avatar for drawing in drawings], pack(latents), rows, columns, share))
