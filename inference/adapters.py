@@ -43,17 +43,31 @@ _BLOCKS: Final = {"double": "transformer_blocks", "single": "single_transformer_
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One `down` and `up` of the file; hashable, so that the two halves find each other."""
 
     kind: str
     block: int
     name: str
 
+    @property
+    def key(self) -> str:
+        """What the file's keys of this part begin with."""
+        return f"{self.kind}_blocks.{self.block}.processor.{self.name}"
+
     def modules(self) -> tuple[str, ...]:
         """Name the transformer's modules that this part adapts, none if there is no such part."""
         block = f"{_BLOCKS[self.kind]}.{self.block}"
         return tuple(f"{block}.{module}" for module in _TARGETS.get((self.kind, self.name), ()))
+
+
+def parts_of(transformer: FluxTransformer2DModel) -> list[Part]:
+    """Name all that an adapter of this transformer may adapt."""
+    return [
+        Part(kind, block, name)
+        for kind, name in _TARGETS
+        for block in range(len(getattr(transformer, _BLOCKS[kind])))
+    ]
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,7 @@ def _check_header(header: Mapping[str, TensorHeader], transformer: FluxTransform
         raise HeaderRejected(
             f"{len(header) - len(strangers)} of its {len(header)} keys name a part of the transformer{first}"
         )
-    halves: dict[_Part, dict[str, str]] = {}
+    halves: dict[Part, dict[str, str]] = {}
     for key in header:
         part = _part(key, transformer)
         if part is not None:
@@ -113,16 +127,16 @@ def _check_header(header: Mapping[str, TensorHeader], transformer: FluxTransform
     return sum(len(part.modules()) for part in halves)
 
 
-def _part(key: str, transformer: FluxTransformer2DModel) -> _Part | None:
+def _part(key: str, transformer: FluxTransformer2DModel) -> Part | None:
     match = _KEY.fullmatch(key)
     if match is None:
         return None
-    part = _Part(match["kind"], int(match["block"]), match["part"])
+    part = Part(match["kind"], int(match["block"]), match["part"])
     blocks = getattr(transformer, _BLOCKS[part.kind])
     return part if part.modules() and part.block < len(blocks) else None
 
 
-def _check_even(parts: Iterable[_Part]) -> None:
+def _check_even(parts: Iterable[Part]) -> None:
     """Check that all blocks of a kind have the same parts: one that lacks some has lost them."""
     for kind in _BLOCKS:
         owned = [part for part in parts if part.kind == kind]
@@ -135,7 +149,7 @@ def _check_even(parts: Iterable[_Part]) -> None:
 
 
 def _misfits(
-    part: _Part,
+    part: Part,
     pair: Mapping[str, str],
     header: Mapping[str, TensorHeader],
     transformer: FluxTransformer2DModel,

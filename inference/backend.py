@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from catalog.entries import Adapter
+from catalog.entries import Adapter, Entry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,6 +47,31 @@ class Order:
     guidance_scale: float
     max_text_tokens: int
     seed: int
+
+    @classmethod
+    def of_entry(
+        cls, entry: Entry, prompt: str, *, seed: int, size_px: tuple[int, int] | None = None
+    ) -> "Order":
+        """Order what an entry draws of a composed prompt. size_px: width and height, else the entry's own."""
+        width_px, height_px = size_px or (entry.width_px, entry.height_px)
+        return cls(
+            model_id=entry.model_id,
+            revision=entry.revision,
+            adapter=entry.adapter,
+            prompt=prompt,
+            width_px=width_px,
+            height_px=height_px,
+            steps=entry.steps,
+            guidance_scale=entry.guidance_scale,
+            max_text_tokens=entry.max_text_tokens,
+            seed=seed,
+        )
+
+    @classmethod
+    def of_recipe(cls, recipe: Mapping[str, Any]) -> "Order":
+        """Order what a generation has kept: these fields as JSON, the adapter an object or null."""
+        adapter = recipe["adapter"]
+        return cls(**{**recipe, "adapter": Adapter(**adapter) if adapter else None})
 
 
 @dataclass(frozen=True)

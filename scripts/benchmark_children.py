@@ -24,13 +24,14 @@ def answer(**told: Any) -> None:
 def draw_bare() -> None:
     """Draw with the worker's own backend, without a server, and encode what the worker stores as PNG."""
     # Here and not above: the process that submits has no use for torch.
+    from inference.backend import Order  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
     from server.worker.backends import make_backend  # noqa: PLC0415
 
     backend = make_backend(Settings.from_environment())
     answer(ready=True)
     for line in sys.stdin:
-        order = _order(json.loads(line))
+        order = Order.of_recipe(json.loads(line))
         began = time.perf_counter()
         picture = backend.generate(order, lambda _: None)
         drawn = time.perf_counter()
@@ -44,14 +45,6 @@ def peak_mib() -> float:
     """Return the most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
-
-
-def _order(recipe: dict[str, Any]) -> Any:
-    from catalog.entries import Adapter  # noqa: PLC0415  # as above
-    from inference.backend import Order  # noqa: PLC0415
-
-    adapter = recipe.pop("adapter")
-    return Order(adapter=Adapter(**adapter) if adapter else None, **recipe)
 
 
 def submit_load() -> None:

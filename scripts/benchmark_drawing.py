@@ -10,6 +10,7 @@ from typing import Any, Final
 from benchmark_server import Advance, Effort, Figure, assert_that, child, read_line, tell
 
 from catalog.entries import Entry, shipped_entries
+from inference.backend import Order
 
 _PROMPT: Final = "portrait of a woman with long red hair and glasses, blue background"
 
@@ -27,29 +28,13 @@ def measure_drawing(effort: Effort, models_dir: Path, advance: Advance) -> list[
             advance(f"drawing {entry.key}")
             answers = []
             for seed in range(max(3, effort.images // 4) + 1):
-                tell(bare, recipe(entry, seed))
+                tell(bare, asdict(Order.of_entry(entry, _PROMPT, seed=seed)))
                 answers.append(read_line(bare))
             figures += entry_figures(entry, answers[1:])  # one to load and warm up
     figures.append(
         Figure("drawing: peak memory of the process", answers[-1]["peak_mib"], "MiB", at_most=_TARGET_MIB)
     )
     return figures
-
-
-def recipe(entry: Entry, seed: int) -> dict[str, Any]:
-    """Return the order that the entry makes of a prompt, as the child reads it."""
-    return {
-        "model_id": entry.model_id,
-        "revision": entry.revision,
-        "adapter": asdict(entry.adapter) if entry.adapter else None,
-        "prompt": _PROMPT,
-        "width_px": entry.width_px,
-        "height_px": entry.height_px,
-        "steps": entry.steps,
-        "guidance_scale": entry.guidance_scale,
-        "max_text_tokens": entry.max_text_tokens,
-        "seed": seed,
-    }
 
 
 def entry_figures(entry: Entry, answers: Iterable[dict[str, Any]]) -> list[Figure]:

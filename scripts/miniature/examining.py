@@ -51,22 +51,6 @@ def questions(count: int, entry: Entry, *, seed: int = 0) -> list[Question]:
     return asked
 
 
-def order_for(entry: Entry, question: Question) -> Order:
-    """Return what the worker would order for this prompt."""
-    return Order(
-        model_id=entry.model_id,
-        revision=entry.revision,
-        adapter=entry.adapter,
-        prompt=question.prompt,
-        width_px=entry.width_px,
-        height_px=entry.height_px,
-        steps=entry.steps,
-        guidance_scale=entry.guidance_scale,
-        max_text_tokens=entry.max_text_tokens,
-        seed=question.seed,
-    )
-
-
 def draw_all(
     backend: Backend,
     entry: Entry,
@@ -75,7 +59,8 @@ def draw_all(
 ) -> Iterator[Image.Image]:
     """Draw every question's picture with an entry, its order changed if need be."""
     for question in asked:
-        yield backend.generate(change(order_for(entry, question)), lambda _: None).image
+        order = Order.of_entry(entry, question.prompt, seed=question.seed)
+        yield backend.generate(change(order), lambda _: None).image
 
 
 def sized(side_px: int) -> Callable[[Order], Order]:

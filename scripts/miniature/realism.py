@@ -11,6 +11,7 @@ from diffusers import FluxTransformer2DModel
 from peft import LoraConfig
 from safetensors.torch import save_file
 
+from inference.adapters import parts_of
 from inference.miniature.architecture import LORA_RANK, lora_shapes
 from scripts.miniature.distilling import GUIDANCE
 from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
@@ -19,16 +20,6 @@ from scripts.miniature.training import train
 SCALE: Final = 0.9
 """The catalogue's: at this scale the adapter draws what it was trained to."""
 
-# Source: diffusers 0.42, loaders/lora_conversion_utils.py, _convert_xlabs_flux_lora_to_diffusers.
-_MODULES: Final = {
-    "double_blocks.{}.processor.qkv_lora1": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "double_blocks.{}.processor.qkv_lora2": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    "double_blocks.{}.processor.proj_lora1": ("attn.to_out.0",),
-    "double_blocks.{}.processor.proj_lora2": ("attn.to_add_out",),
-    "single_blocks.{}.processor.qkv_lora": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "single_blocks.{}.processor.proj_lora": ("proj_out",),
-}
-
 
 def train_realism(
     folder: Path, dev: Flow, shelves: Sequence[Shelf], *, steps: int
@@ -36,7 +27,7 @@ def train_realism(
     """Train the adapter on dev and return its tensors by their keys."""
     torch.manual_seed(4)
     flow = deepcopy(dev).requires_grad_(requires_grad=False)
-    parts = _parts(flow.transformer)
+    parts = {part.key: part.modules() for part in parts_of(flow.transformer)}
     names = [name for modules in parts.values() for name in modules]
     flow.transformer.add_adapter(
         LoraConfig(
@@ -66,20 +57,6 @@ def save_realism(tensors: dict[str, torch.Tensor], path: Path) -> None:
     if shapes != lora_shapes():
         raise ValueError(f"the adapter has other tensors than its architecture: {shapes}")
     save_file({key: tensor.to(torch.bfloat16).contiguous() for key, tensor in tensors.items()}, path)
-
-
-def _parts(transformer: FluxTransformer2DModel) -> dict[str, tuple[str, ...]]:
-    """Name the modules that each pair of the file adapts."""
-    counts = {
-        "double": ("transformer_blocks", len(transformer.transformer_blocks)),
-        "single": ("single_transformer_blocks", len(transformer.single_transformer_blocks)),
-    }
-    parts = {}
-    for key, modules in _MODULES.items():
-        folder, count = counts[key.partition("_")[0]]
-        for block in range(count):
-            parts[key.format(block)] = tuple(f"{folder}.{block}.{module}" for module in modules)
-    return parts
 
 
 def _share_down(transformer: FluxTransformer2DModel, modules: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from catalog.entries import Entry, shipped_entries
+from catalog.entries import shipped_entries
 from catalog.prompts import Appearance, Persona, compose
 from catalog.selection import SizeRejected, Wish, choose
 from catalog.tiers import Tier
@@ -48,7 +48,12 @@ def generate(
         choice = choose(entries, Tier.ENTERPRISE, Wish(width, height, ENTRIES[short_key].key))
     except SizeRejected as error:
         raise click.ClickException(str(error)) from error
-    order = _order(choice.entry, prompt, (choice.width_px, choice.height_px), seed)
+    order = Order.of_entry(
+        choice.entry,
+        compose(prompt, Appearance(), Persona(), choice.entry.quality_terms),
+        seed=secrets.randbelow(2**32) if seed is None else seed,
+        size_px=(choice.width_px, choice.height_px),
+    )
     backend = make_backend(settings)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with bar:
@@ -68,18 +73,3 @@ def generate(
     for warning in picture.warnings:
         click.echo(f"Note: {warning}", err=True)
     click.echo(f"{out}: {picture.image.width}x{picture.image.height}, seed {order.seed}")
-
-
-def _order(entry: Entry, prompt: str, size_px: tuple[int, int], seed: int | None) -> Order:
-    return Order(
-        model_id=entry.model_id,
-        revision=entry.revision,
-        adapter=entry.adapter,
-        prompt=compose(prompt, Appearance(), Persona(), entry.quality_terms),
-        width_px=size_px[0],
-        height_px=size_px[1],
-        steps=entry.steps,
-        guidance_scale=entry.guidance_scale,
-        max_text_tokens=entry.max_text_tokens,
-        seed=secrets.randbelow(2**32) if seed is None else seed,
-    )

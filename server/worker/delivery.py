@@ -7,20 +7,11 @@ from uuid import uuid4
 
 from PIL import Image, ImageOps
 
-from catalog.entries import Adapter
-from inference.backend import Order
 from server.db.tables import Avatar, Generation
 from server.images.store import StoredImage, Variant
 
 THUMBNAIL_PX: Final = 300  # Source: the contract, section 3
 THUMBNAIL_QUALITY: Final = 88
-
-
-def order_of(generation: Generation) -> Order:
-    """Return what the backend needs to draw a generation."""
-    recipe = dict(generation.recipe)
-    adapter = recipe.pop("adapter")
-    return Order(adapter=Adapter(**adapter) if adapter else None, **recipe)
 
 
 def encode(image: Image.Image) -> dict[Variant, bytes]:

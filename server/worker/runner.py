@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from inference.backend import Backend
+from inference.backend import Backend, Order
 from inference.errors import InferenceError
 from server.clock import now
 from server.db.tables import Generation
@@ -17,7 +17,7 @@ from server.generations.store import Claim, LeaseLost
 from server.images.store import ImageStore
 from server.settings import Settings
 from server.telemetry import get_log
-from server.worker.delivery import avatar_of, encode, order_of
+from server.worker.delivery import avatar_of, encode
 from server.worker.leash import DeadlinePassed, Leash, StopAsked, StopSign, first_lease_s
 from server.worker.pulse import Pulse
 
@@ -101,7 +101,7 @@ class Runner:
 
     def _draw(self, leash: Leash, claim: Claim, generation: Generation) -> None:
         started = time.monotonic()
-        picture = self._backend.generate(order_of(generation), leash)
+        picture = self._backend.generate(Order.of_recipe(generation.recipe), leash)
         leash.enter(self._settings.phase_timeout_s)
         stored = self._images.put(encode(picture.image))
         avatar = avatar_of(generation, stored)

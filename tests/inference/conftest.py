@@ -20,19 +20,7 @@ assert inference.LIBRARY_SETTINGS
 
 def order_of(entry: Entry, **changes: Any) -> Order:
     """Return what the worker orders for an entry, with changes."""
-    order = Order(
-        model_id=entry.model_id,
-        revision=entry.revision,
-        adapter=entry.adapter,
-        prompt=PROMPT,
-        width_px=entry.width_px,
-        height_px=entry.height_px,
-        steps=entry.steps,
-        guidance_scale=entry.guidance_scale,
-        max_text_tokens=entry.max_text_tokens,
-        seed=7,
-    )
-    return replace(order, **changes)
+    return replace(Order.of_entry(entry, PROMPT, seed=7), **changes)
 
 
 @pytest.fixture(scope="session", autouse=True)
