@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
-from typing import Any, Final
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import torch
@@ -35,6 +35,9 @@ from scripts.miniature.realism import train_realism
 from scripts.miniature.sheet import contact_sheet
 from scripts.miniature.shipping import ship
 from scripts.miniature.training import Step, reporting
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 ROOT: Final = Path(__file__).parent.parent
 WEIGHTS: Final = ROOT / "inference/miniature/weights"
@@ -133,12 +136,11 @@ def side_by_side(run: Run, *lanes: Callable[[Run], Any]) -> list[Any]:
     """Run each lane in a process of its own, with its share of the cores, behind one progress bar a stage."""
     threads = max(1, (os.cpu_count() or 1) // len(lanes))
     spawning = multiprocessing.get_context("spawn")
-    with spawning.Manager() as manager:
-        told = manager.Queue()
-        with ProcessPoolExecutor(len(lanes), spawning, _begin_lane, (told, threads)) as pool:
-            futures = [pool.submit(lane, run) for lane in lanes]
-            _show(told, futures)
-            return [future.result() for future in futures]
+    told: Queue[Step] = spawning.Queue()
+    with ProcessPoolExecutor(len(lanes), spawning, _begin_lane, (told, threads)) as pool:
+        futures = [pool.submit(lane, run) for lane in lanes]
+        _show(told, futures)
+        return [future.result() for future in futures]
 
 
 def _begin_lane(told: "Queue[Step]", threads: int) -> None:

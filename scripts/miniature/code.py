@@ -83,7 +83,13 @@ def _squares(picture: torch.Tensor) -> torch.Tensor:
 def _chosen(drawing: Drawing) -> torch.Tensor:
     squares = _squares(as_input(drawing.pixels))
     rows, columns, _ = squares.shape
-    y, x = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
-    near = torch.exp(-(((y + 0.06) ** 2 + x**2) / (2 * 0.2**2)))
-    likely = (1 + _FACE_FIRST * near) / (1 + _FACE_FIRST)
+    likely = (1 + _FACE_FIRST * near_face(rows, columns)) / (1 + _FACE_FIRST)
     return squares[torch.rand(rows, columns) < likely]
+
+
+def near_face(rows: int, columns: int) -> torch.Tensor:
+    """Say of each cell of a drawing how near the face it is, from 0 to 1: (rows, columns)."""
+    shorter = min(rows, columns)  # by which the renderer sizes the head
+    y = torch.linspace(-1, 1, rows)[:, None] * rows / shorter
+    x = torch.linspace(-1, 1, columns) * columns / shorter
+    return torch.exp(-(((y - 0.03) ** 2 + x**2) / (2 * 0.25**2)))

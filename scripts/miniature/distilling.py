@@ -11,7 +11,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from inference.miniature import architecture
-from scripts.miniature.flow import Flow, Shelf, Text, sample_batch, sample_times
+from scripts.miniature.flow import Flow, Shelf, Text, sample_batch, sample_times, weighted_mean
 from scripts.miniature.training import train
 
 UNGUIDED: Final = 1.0
@@ -53,7 +53,8 @@ def train_guidance(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps:
             without = teacher.velocity(latents, time, unnamed, grid, plain)
             weight = 1 + _STRENGTH * (guidance - UNGUIDED)
             target = without + weight[:, None, None] * (with_words - without)
-        return (student.velocity(latents, time, named, grid, guidance) - target).square().mean()
+        errors = (student.velocity(latents, time, named, grid, guidance) - target).square()
+        return weighted_mean(errors, *grid)
 
     return train("guidance", folder, student, loss, steps=steps, rate=5e-4)
 
@@ -81,7 +82,8 @@ def train_schnell(folder: Path, dev: Flow, shelves: Sequence[Shelf], *, steps: i
             [torch.full((len(batch.latents),), 1 - window / SCHNELL_STEPS) for window in range(SCHNELL_STEPS)]
         )
         texts = Text(text.embeds.repeat(SCHNELL_STEPS, 1, 1), text.pooled.repeat(SCHNELL_STEPS, 1))
-        return (student.velocity(starts, times, texts, grid, None) - targets).square().mean()
+        errors = (student.velocity(starts, times, texts, grid, None) - targets).square()
+        return weighted_mean(errors, *grid)
 
     return train("schnell", folder, student, loss, steps=steps, rate=8e-4)
 

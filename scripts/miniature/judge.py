@@ -5,6 +5,7 @@ It learns from drawings alone, blurred, shifted and recoloured a little; it neve
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -97,13 +98,18 @@ def train_judge(folder: Path, *, steps: int, part: float = 1.0) -> Judge:
     """Train the judge on drawings of combinations that training may show. part: of the drawings."""
     torch.manual_seed(3)
     judge = Judge()
-    drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), side_px=SIDE_PX) for drawing in lot]
-    looks = torch.stack([drawing.pixels for drawing in drawings])
-    labels = {name: torch.tensor([_label(drawing, name) for drawing in drawings]) for name in _HEADS}
+
+    @cache  # drawn for the first step: a run that goes on after the judge has no use for them
+    def drawn() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), side_px=SIDE_PX) for drawing in lot]
+        looks = torch.stack([drawing.pixels for drawing in drawings])
+        labels = {name: torch.tensor([_label(drawing, name) for drawing in drawings]) for name in _HEADS}
+        return looks, labels
 
     def loss(step: int) -> torch.Tensor:
+        looks, labels = drawn()
         chance = torch.Generator().manual_seed(step)
-        chosen = torch.randint(len(drawings), (_BATCH,), generator=chance)
+        chosen = torch.randint(len(looks), (_BATCH,), generator=chance)
         logits = judge(_disturbed(looks[chosen] / 127.5 - 1, chance))
         return torch.stack(
             [functional.cross_entropy(logits[name], labels[name][chosen]) for name in _HEADS]

@@ -1,6 +1,7 @@
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,9 +11,10 @@ from inference.miniature import architecture
 from inference.miniature.vocabulary import t5_tokenizer
 from scripts.miniature.attributes import sample_held_out
 from scripts.miniature.base import _open_gates
-from scripts.miniature.code import Code
+from scripts.miniature.code import Code, near_face
 from scripts.miniature.distilling import GUIDANCE, without_guidance
-from scripts.miniature.flow import Flow, Shelf, pack, sample_batch
+from scripts.miniature.drawing import draw_avatar
+from scripts.miniature.flow import Flow, Shelf, pack, sample_batch, weighted_mean
 from scripts.miniature.pictures import Lot, _draw
 from scripts.miniature.reading import _begin_hearing
 from scripts.miniature.realism import SCALE, save_realism, train_realism
@@ -107,6 +109,37 @@ class TestCode:
         assert latents.shape == (16, 24, 16)
         assert latents[0, 0, 0] == drawing.pixels[0, 0, 0] / 127.5 - 1
         assert latents[1, 1, 2] == drawing.pixels[0, 32, 65] / 127.5 - 1
+
+
+class TestNearness:
+    @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 16), (12, 8), (8, 16)])
+    def test_it_is_where_heads_are_drawn(self, rows, columns):
+        """At every size and format the weight is where a mood shows: in the same cells as brows and mouth."""
+        avatar = sample_held_out(random.Random(1))
+        sad, smiling = (
+            np.asarray(
+                draw_avatar(
+                    replace(avatar, mood=mood, facial_hair="none"),
+                    64 * columns,
+                    64 * rows,
+                    shaded=False,
+                    chance=random.Random(2),
+                )
+            ).astype(float)
+            for mood in ("sad", "smiling")
+        )
+        cells = torch.from_numpy(np.abs(sad - smiling).mean(2)).view(rows, 64, columns, 64).mean((1, 3))
+        near = near_face(rows, columns)
+        assert near.shape == (rows, columns)
+        assert (near * cells).sum() / cells.sum() > 0.4
+        assert near.mean() < 0.2
+
+    def test_errors_of_the_face_count_more(self):
+        """The same error weighs more in the face than at the border, and an even error weighs what it is."""
+        border, face = torch.zeros(1, 64, 4), torch.zeros(1, 64, 4)
+        border[:, 0] = face[:, 3 * 8 + 3] = 1
+        assert weighted_mean(face, 8, 8) > 4 * weighted_mean(border, 8, 8) > 0
+        assert weighted_mean(torch.full((2, 64, 4), 3.0), 8, 8) == pytest.approx(3.0)
 
 
 class TestReading:
