@@ -18,6 +18,8 @@ class Phase(StrEnum):
     ENCODE = "encode"
     STEP = "step"
     DECODE = "decode"
+    HOSTED = "hosted"
+    """A provider is asked, or waited for."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,34 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Making:
+    """What an image was really made with.
+
+    adapter: the one that was applied, at the scale at which it was. cost_microusd: millionths of a dollar,
+    those of attempts that may have been charged among them. attempts: what providers were asked before.
+    """
+
+    backend: str
+    model_id: str
+    revision: str | None
+    adapter: Adapter | None
+    seed: int
+    provider: str | None = None
+    cost_microusd: int = 0
+    attempts: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of_order(cls, backend: str, order: Order) -> "Making":
+        """Say that a backend drew an order just as it is."""
+        return cls(backend, order.model_id, order.revision, order.adapter, order.seed)
+
+
+@dataclass(frozen=True)
 class Picture:
     """A finished image, checked finite and not flat, and how it came about."""
 
     image: "Image"
+    making: Making
     seconds: Mapping[Phase, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -1,13 +1,11 @@
 """What must be true of an image before anybody pays for it."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 
-from inference.errors import ImageFlat, ImageNotFinite
-
-FLAT_LEVELS: Final = 1.0  # of 255: a portrait has tens; NaN decoded to black, or a dead VAE, has none
+from inference.errors import FLAT_LEVELS, ImageFlat, ImageNotFinite
 
 
 def check_latents(latents: torch.Tensor) -> None:

@@ -1,12 +1,19 @@
 """What can go wrong while an image is made: one class a cause."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+FLAT_LEVELS: Final = 1.0
+"""Of 255: a portrait's pixels deviate by tens; NaN decoded to black or a censored image by none."""
 
 
 class InferenceError(Exception):
     """A generation cannot be drawn. `code` is the generation's errorCode; the text names no prompt."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
+
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    """What hosted providers were asked before it came to this, as JSON values."""
 
 
 class WeightsMissing(InferenceError):

@@ -14,7 +14,7 @@ from PIL import Image
 from catalog.entries import Adapter
 from inference import devices
 from inference.adapters import AdapterSwitch, read_adapter
-from inference.backend import Order, Phase, Picture, Report
+from inference.backend import Making, Order, Phase, Picture, Report
 from inference.canvas import Canvas, canvas_for
 from inference.checks import check_latents, check_pixels
 from inference.devices import AUTO, Offload, Pace
@@ -113,7 +113,7 @@ class LocalBackend:
         check_pixels(pixels)
         image = Image.fromarray((pixels * 255).round().astype(np.uint8))
         image = image.crop(canvas.box(order.width_px, order.height_px))
-        return Picture(image, phases.seconds(), prompt.warnings)
+        return Picture(image, Making.of_order("local", order), phases.seconds(), prompt.warnings)
 
     def _denoise(
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases

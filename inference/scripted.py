@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
-from inference.backend import Order, Phase, Picture, Progress, Report
+from inference.backend import Making, Order, Phase, Picture, Progress, Report
 from inference.errors import InferenceError
 
 
@@ -69,7 +69,8 @@ class ScriptedBackend:
             self._play(step)
             report(Progress(Phase.STEP, step, order.steps))
         report(Progress(Phase.DECODE))
-        return Picture(_gradient(order), {phase: 0.0 for phase in Phase if phase is not Phase.LOAD})
+        drawn = (Phase.ENCODE, Phase.STEP, Phase.DECODE)
+        return Picture(_gradient(order), Making.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
 
     def close(self) -> None:
         """Forget what is resident."""

@@ -10,6 +10,9 @@ import platformdirs
 
 Profile = Literal["miniature", "full"]
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
+BackendName = Literal["local", "huggingface"]
+BACKENDS: Final[tuple[BackendName, ...]] = get_args(BackendName)
+HF_PROVIDERS: Final = ("fal-ai", "replicate", "hf-inference")  # as inference.hosted.calls knows them
 OFFLOADS: Final = ("none", "model", "sequential")  # Source: accelerate's hooks, as diffusers offers them
 
 
@@ -38,6 +41,18 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 5000
     cors_origins: tuple[str, ...] = ("http://localhost:5173",)
+
+    inference_backend: BackendName = "local"
+    """`local` draws on this machine's device, `huggingface` has hosted providers draw."""
+
+    hf_providers: tuple[str, ...] = HF_PROVIDERS
+    """Hosted providers in the order in which they are asked."""
+
+    hosted_timeout_s: float = 180.0
+    """One generation at hosted providers, all retries and waits together."""
+
+    hosted_gateway_url: str | None = field(default=None, repr=False)
+    """Where Hugging Face's router is reached, if by a gateway of the operator's own."""
 
     model_profile: Profile = "miniature"
     """`miniature` draws on any CPU; `full` loads the real weights."""
@@ -86,6 +101,11 @@ class Settings:
     """An image that no avatar owns is swept after this long; far longer than any settlement takes."""
 
     def __post_init__(self) -> None:
+        _one_of("INFERENCE_BACKEND", self.inference_backend, BACKENDS)
+        for provider in self.hf_providers:
+            _one_of("HF_PROVIDERS", provider, HF_PROVIDERS)
+        if self.hosted_gateway_url is not None:
+            _url("HOSTED_GATEWAY_URL", self.hosted_gateway_url, ("http://", "https://"))
         _one_of("MODEL_PROFILE", self.model_profile, PROFILES)
         _one_of("OFFLOAD", self.offload, OFFLOADS)
         _url("DATABASE_URL", self.database_url, ("postgresql://", "sqlite:///"))
@@ -120,9 +140,11 @@ class Settings:
             redis_url=env.get("REDIS_URL"),
             host=env.get("HOST", cls.host),
             port=_whole(env, "PORT", cls.port, most=65_535),
-            cors_origins=tuple(
-                origin.strip() for origin in env.get("CORS_ORIGIN", ",".join(cls.cors_origins)).split(",")
-            ),
+            cors_origins=_listed(env, "CORS_ORIGIN", cls.cors_origins),
+            inference_backend=cast("BackendName", env.get("INFERENCE_BACKEND", cls.inference_backend)),
+            hf_providers=_listed(env, "HF_PROVIDERS", cls.hf_providers),
+            hosted_timeout_s=_number(env, "HOSTED_TIMEOUT_S", cls.hosted_timeout_s, least=1),
+            hosted_gateway_url=env.get("HOSTED_GATEWAY_URL"),
             model_profile=cast("Profile", env.get("MODEL_PROFILE", cls.model_profile)),
             models_dir=Path(models_dir).expanduser() if models_dir else None,
             device=env.get("DEVICE", cls.device),
@@ -164,6 +186,10 @@ def _url(name: str, url: str, schemes: tuple[str, ...]) -> None:
         # Its scheme alone is told: the rest may hold a password.
         scheme = url.partition(":")[0] if "://" in url else "something else"
         raise SettingInvalid(name, scheme, "a URL that begins with " + " or ".join(schemes))
+
+
+def _listed(env: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, ",".join(default)).split(","))
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:

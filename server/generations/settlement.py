@@ -1,6 +1,7 @@
 """Ending a generation: each end is one transaction with its credits and its event."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from server.db.tables import Avatar, Generation
 from server.db.unit_of_work import Transaction, UnitOfWork
@@ -15,9 +16,11 @@ CANCELLED_BY_OPERATOR = "The generation was cancelled."
 
 
 def complete(
-    uow: UnitOfWork, claim: Claim, avatar: Avatar, seconds: Mapping[str, float], warnings: Sequence[str] = ()
+    uow: UnitOfWork, claim: Claim, avatar: Avatar, made: Mapping[str, Any], warnings: Sequence[str] = ()
 ) -> Generation:
     """Deliver an avatar: the avatar, the status, the capture and the event, fenced by the attempt.
+
+    made: how the image came about, as JSON values: with what, where, at what cost, in which time.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
@@ -32,14 +35,20 @@ def complete(
             generation.id,
             events.COMPLETED,
             attempt=claim.attempt,
-            seconds=dict(seconds),
+            **made,
             warnings=list(warnings),
         )
     return generation
 
 
-def fail(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
-    """Fail the attempt's generation and give its hold back.
+def fail(
+    uow: UnitOfWork,
+    claim: Claim,
+    reason: Reason,
+    message: str,
+    asked: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Fail the attempt's generation and give its hold back. asked: what hosted providers were asked.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
@@ -47,8 +56,8 @@ def fail(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
     """
     with uow.begin() as tx:
         failed = [tx.generations.fail(claim, reason, message)]
-        _give_back(tx, failed)
-    _log_failed(failed)
+        _give_back(tx, failed, asked)
+    _log_failed(failed, asked)
 
 
 def release(uow: UnitOfWork, claim: Claim) -> None:
@@ -101,15 +110,16 @@ def lose(uow: UnitOfWork, worker: str | None = None) -> int:
     return len(lost)
 
 
-def _give_back(tx: Transaction, failed: Iterable[Generation]) -> None:
+def _give_back(
+    tx: Transaction, failed: Iterable[Generation], asked: Sequence[Mapping[str, Any]] = ()
+) -> None:
     for generation in failed:
         tx.ledger.void(generation.id)
-        tx.events.append(
-            generation.id, events.FAILED, attempt=generation.attempt, reason=generation.error_code
-        )
+        told = {"attempt": generation.attempt, "reason": generation.error_code}
+        tx.events.append(generation.id, events.FAILED, **told, **({"asked": list(asked)} if asked else {}))
 
 
-def _log_failed(failed: Iterable[Generation]) -> None:
+def _log_failed(failed: Iterable[Generation], asked: Sequence[Mapping[str, Any]] = ()) -> None:
     for generation in failed:
         log.warning(
             "generation.failed",
@@ -118,4 +128,5 @@ def _log_failed(failed: Iterable[Generation]) -> None:
             attempt=generation.attempt,
             cause=generation.error_message,
             credits_given_back=generation.credits,
+            **({"asked": list(asked)} if asked else {}),
         )

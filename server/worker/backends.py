@@ -6,6 +6,23 @@ from server.settings import Settings
 
 def make_backend(settings: Settings) -> Backend:
     """Return the backend of the settings, its weights not yet loaded."""
+    return _hosted(settings) if settings.inference_backend == "huggingface" else _local(settings)
+
+
+def _hosted(settings: Settings) -> Backend:
+    from inference.hosted.backend import HostedBackend, HostedConfig  # noqa: PLC0415  # the hub's client, no torch
+
+    return HostedBackend(
+        HostedConfig(
+            api_key=settings.huggingface_api_key,
+            providers=settings.hf_providers,
+            timeout_s=settings.hosted_timeout_s,
+            gateway=settings.hosted_gateway_url,
+        )
+    )
+
+
+def _local(settings: Settings) -> Backend:
     from inference.devices import Offload  # noqa: PLC0415  # as below
     from inference.local import LocalBackend, LocalConfig  # noqa: PLC0415  # torch is loaded here, not before
 

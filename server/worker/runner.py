@@ -1,8 +1,9 @@
 """Answers the bell: claims a generation, has it drawn, stores it and settles it."""
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
 
 from inference.backend import Backend, Order
 from inference.errors import InferenceError
@@ -91,7 +92,7 @@ class Runner:
         except DeadlinePassed as error:
             self._fail(leash, claim, Reason.GENERATION_TIMEOUT, str(error))
         except InferenceError as error:
-            self._fail(leash, claim, Reason(error.code), f"{str(error).rstrip('.')}.")
+            self._fail(leash, claim, Reason(error.code), f"{str(error).rstrip('.')}.", error.attempts)
         except SystemExit:  # told a second time to stop: at once
             self._release(leash, claim)
             raise
@@ -106,18 +107,29 @@ class Runner:
         stored = self._images.put(encode(picture.image))
         avatar = avatar_of(generation, stored)
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
-        self._settle(leash, lambda: settlement.complete(self._uow, claim, avatar, seconds, picture.warnings))
+        made = {"seconds": seconds, **asdict(picture.making)}
+        self._settle(leash, lambda: settlement.complete(self._uow, claim, avatar, made, picture.warnings))
         log.info(
             "generation.completed",
             generation_id=generation.id,
             entry=generation.entry_key,
             seconds=round(time.monotonic() - started, 3),
             phases=seconds,
+            backend=picture.making.backend,
+            provider=picture.making.provider,
+            cost_microusd=picture.making.cost_microusd,
             warnings=picture.warnings,
         )
 
-    def _fail(self, leash: Leash, claim: Claim, reason: Reason, message: str) -> None:
-        self._settle(leash, lambda: settlement.fail(self._uow, claim, reason, message))
+    def _fail(
+        self,
+        leash: Leash,
+        claim: Claim,
+        reason: Reason,
+        message: str,
+        asked: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._settle(leash, lambda: settlement.fail(self._uow, claim, reason, message, asked))
 
     def _release(self, leash: Leash, claim: Claim) -> None:
         self._settle(leash, lambda: settlement.release(self._uow, claim))

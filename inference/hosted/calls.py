@@ -1,0 +1,140 @@
+"""What each provider is asked for an order, in its own fields, and what that costs."""
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from catalog.entries import Adapter
+from inference.backend import Order
+
+MICROUSD: Final = 1_000_000
+"""Money is counted in millionths of a dollar, so that sums are exact."""
+
+_MEGAPIXEL: Final = 1_000_000
+_REPLICATE_SIDES_PX: Final = {"0.25": 512, "1": 1024}
+"""What its `megapixels` makes of a square. Source: its flux-dev and flux-schnell models."""
+
+_TABLE: Final = tomllib.loads(files("inference.hosted").joinpath("providers.toml").read_text("utf-8"))
+
+
+class OrderUnsupported(Exception):  # not an error: the next provider may be able
+    """A provider cannot draw this order as it is."""
+
+    def __init__(self, provider: str, cause: str) -> None:
+        super().__init__(f"{provider} {cause}")
+        self.provider = provider
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of `InferenceClient.text_to_image`, and what comes of it.
+
+    drawn_px: width and height of the answer. Larger than the order's, it is reduced; never enlarged.
+    """
+
+    provider: str
+    endpoint: str
+    repository: str
+    adapter: Adapter | None
+    arguments: Mapping[str, Any]
+    drawn_px: tuple[int, int]
+    cost_microusd: int
+
+
+def call_for(provider: str, order: Order) -> Call:
+    """Return the call that draws an order at a provider.
+
+    Raises:
+        OrderUnsupported: it does not have the model, cannot apply the adapter or draw the size.
+
+    """
+    model = _TABLE[provider].get(order.model_id)
+    if model is None:
+        raise OrderUnsupported(provider, f"is not known to have {order.model_id}")
+    if order.adapter is not None:
+        if "adapter" not in model:
+            raise OrderUnsupported(provider, "cannot apply a LoRA")
+        model = model["adapter"]
+    drawn_px, arguments = _ARGUMENTS[provider](order)
+    return Call(
+        provider=provider,
+        endpoint=model["endpoint"],
+        repository=order.adapter.model_id if order.adapter else order.model_id,
+        adapter=order.adapter,
+        arguments={"num_inference_steps": order.steps, "seed": order.seed, **arguments},
+        drawn_px=drawn_px,
+        cost_microusd=_cost_microusd(model, drawn_px),
+    )
+
+
+def _cost_microusd(model: Mapping[str, Any], drawn_px: tuple[int, int]) -> int:
+    usd: float = model.get("usd_per_image", 0)
+    if not usd:
+        usd = model["usd_per_megapixel"] * math.ceil(math.prod(drawn_px) / _MEGAPIXEL)
+    return round(MICROUSD * usd)
+
+
+Arguments = tuple[tuple[int, int], dict[str, Any]]
+
+
+def _fal(order: Order) -> Arguments:
+    size_px = (order.width_px, order.height_px)
+    arguments: dict[str, Any] = {
+        "width": order.width_px,
+        "height": order.height_px,
+        "extra_body": {"num_images": 1, "output_format": "png"},
+    }
+    if order.guidance_scale:  # it takes 1 to 20; schnell, at 0, has no guidance
+        arguments["guidance_scale"] = order.guidance_scale
+    if order.adapter is not None:
+        revision = order.adapter.revision or "main"
+        path = (
+            f"https://huggingface.co/{order.adapter.model_id}/resolve/{revision}/{order.adapter.weight_name}"
+        )
+        arguments["extra_body"]["loras"] = [{"path": path, "scale": order.adapter.scale}]
+    return size_px, arguments
+
+
+def _replicate(order: Order) -> Arguments:
+    """Its models know no width and height, but a format and a quarter of a megapixel or a whole one."""
+    if order.width_px != order.height_px:
+        raise OrderUnsupported("replicate", "is asked for squares only")
+    fitting = [(name, side) for name, side in _REPLICATE_SIDES_PX.items() if side >= order.width_px]
+    if not fitting:
+        raise OrderUnsupported("replicate", f"does not draw {order.width_px} px")
+    megapixels, side_px = fitting[0]
+    fields: dict[str, Any] = {
+        "aspect_ratio": "1:1",
+        "megapixels": megapixels,
+        "num_outputs": 1,
+        "output_format": "png",
+        "go_fast": False,  # its fast mode draws in 8 bits
+    }
+    if order.guidance_scale:
+        fields["guidance"] = order.guidance_scale
+    if order.adapter is not None:
+        fields["lora_scale"] = order.adapter.scale
+    return (side_px, side_px), {"extra_body": fields}
+
+
+def _hf_inference(order: Order) -> Arguments:
+    arguments = {
+        "width": order.width_px,
+        "height": order.height_px,
+        "guidance_scale": order.guidance_scale,
+    }
+    return (order.width_px, order.height_px), arguments
+
+
+_ARGUMENTS: Final[Mapping[str, Callable[[Order], Arguments]]] = {
+    "fal-ai": _fal,
+    "replicate": _replicate,
+    "hf-inference": _hf_inference,
+}
+
+PROVIDERS: Final = tuple(_ARGUMENTS)
+"""The providers that can be ordered from, as the setting names them."""

@@ -1,0 +1,81 @@
+"""The whole program without an accelerator: hosted providers draw, the accounts and the record stay true."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from tests.inference.hosted.box import open_box
+
+REALISM = "avatar-creator:flux-dev-realism"
+MAX_WORKER_MIB = 120
+
+
+@pytest.fixture(scope="class")
+def box():
+    """Providers in a box."""
+    with open_box() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="class")
+def program(launch, box):
+    """A running program whose worker asks the box."""
+    running = launch(
+        INFERENCE_BACKEND="huggingface",
+        HUGGINGFACE_API_KEY="hf_secret",
+        HOSTED_GATEWAY_URL=box.url,
+        HOSTED_TIMEOUT_S="5",
+    )
+    running.start_json()
+    yield running
+    running.stop()
+
+
+def refuse(conversation):
+    conversation.say(401, {"error": "Invalid credentials"})
+
+
+class TestHosted:
+    def test_the_realism_entry_has_its_adapter(self, program, box):
+        """The provider that draws a realism entry was sent the LoRA at 0.9, and the record says so."""
+        user = program.new_user("basic")
+        ended = user.ended(user.generate(seed=7)["generation"]["id"])
+        assert ended["status"] == "completed"
+        assert user.balance() == 100 - 12
+        assert box.orders[-1].body["loras"][0]["scale"] == 0.9
+        with program.reading() as tx:
+            made = tx.events.of(ended["id"])[-1].data
+        assert (made["backend"], made["provider"]) == ("huggingface", "fal-ai")
+        assert (made["adapter"]["scale"], made["seed"], made["cost_microusd"]) == (0.9, 7, 35_000)
+
+    def test_the_avatar_has_the_size_that_was_ordered(self, program):
+        """What a client downloads is a PNG of the entry's size."""
+        drawn = Image.open(BytesIO(program.new_user("free").drawn()))
+        assert (drawn.format, drawn.size) == ("PNG", (512, 512))
+
+    def test_a_refused_key_costs_nobody_anything(self, program, box):
+        """Every provider refuses the key: the user is given back, the operator reads what to check."""
+        user = program.new_user("free")
+        box.will("fal-ai", refuse)
+        box.will("replicate", refuse)
+        box.will("hf-inference", refuse)
+        ended = user.ended(user.generate()["generation"]["id"])
+        assert (ended["status"], ended["errorCode"]) == ("failed", "AI_PROVIDER_ERROR")
+        assert ended["errorMessage"].startswith("AI_PROVIDER_ERROR")
+        assert user.balance() == 100
+        with program.reading() as tx:
+            asked = tx.events.of(ended["id"])[-1].data["asked"]
+        assert [one["provider"] for one in asked] == ["fal-ai", "replicate", "hf-inference"]
+        assert "check HUGGINGFACE_API_KEY" in program.tail()
+
+    def test_the_worker_is_small(self, program):
+        """The worker has no torch in its memory, and stays small after it has worked."""
+        worker = program.child("server.worker")
+        assert not any("libtorch" in mapped.path for mapped in worker.memory_maps())
+        assert worker.memory_info().rss / 2**20 < MAX_WORKER_MIB
+
+    def test_no_secret_is_logged(self, program):
+        """Neither the key nor a prompt is in the log."""
+        assert "hf_secret" not in program.tail()
+        assert "long red hair" not in program.tail()

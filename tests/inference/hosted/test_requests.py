@@ -1,0 +1,147 @@
+"""What goes out to each provider for each entry of the catalogue, by huggingface_hub's own client."""
+
+import pytest
+
+from catalog.entries import shipped_entries
+from inference.backend import Order
+from inference.hosted.backend import HostedBackend, HostedConfig
+from inference.hosted.errors import NoProvider
+
+ENTRIES = {entry.key.partition(":")[2]: entry for entry in shipped_entries()}
+LORA = "https://huggingface.co/XLabs-AI/flux-RealismLora"
+PROMPT = "a fox in a suit"
+
+FAL = {"prompt": PROMPT, "seed": 7, "num_images": 1, "output_format": "png"}
+REPLICATE = {
+    "prompt": PROMPT,
+    "seed": 7,
+    "aspect_ratio": "1:1",
+    "num_outputs": 1,
+    "output_format": "png",
+    "go_fast": False,
+}
+LORAS = {"loras": [{"path": f"{LORA}/resolve/main/lora.safetensors", "scale": 0.9}]}
+
+EXPECTED = {
+    ("fal-ai", "flux-dev-base"): (
+        "/fal-ai/fal-ai/flux/dev",
+        FAL | {"num_inference_steps": 28, "guidance_scale": 3.5, "image_size": {"width": 512, "height": 512}},
+    ),
+    ("fal-ai", "flux-dev-realism"): (
+        "/fal-ai/fal-ai/flux-lora",
+        FAL
+        | LORAS
+        | {"num_inference_steps": 30, "guidance_scale": 3.5, "image_size": {"width": 768, "height": 768}},
+    ),
+    ("fal-ai", "flux-dev-hd-realism"): (
+        "/fal-ai/fal-ai/flux-lora",
+        FAL
+        | LORAS
+        | {"num_inference_steps": 35, "guidance_scale": 3.5, "image_size": {"width": 1024, "height": 1024}},
+    ),
+    ("fal-ai", "flux-schnell-fast"): (
+        "/fal-ai/fal-ai/flux/schnell",
+        FAL | {"num_inference_steps": 4, "image_size": {"width": 512, "height": 512}},
+    ),
+    ("replicate", "flux-dev-base"): (
+        "/replicate/v1/models/black-forest-labs/flux-dev/predictions",
+        {"input": REPLICATE | {"num_inference_steps": 28, "guidance": 3.5, "megapixels": "0.25"}},
+    ),
+    ("replicate", "flux-dev-realism"): (
+        "/replicate/v1/models/black-forest-labs/flux-dev-lora/predictions",
+        {
+            "input": REPLICATE
+            | {"num_inference_steps": 30, "guidance": 3.5, "megapixels": "1"}
+            | {"lora_weights": LORA, "lora_scale": 0.9}
+        },
+    ),
+    ("replicate", "flux-dev-hd-realism"): (
+        "/replicate/v1/models/black-forest-labs/flux-dev-lora/predictions",
+        {
+            "input": REPLICATE
+            | {"num_inference_steps": 35, "guidance": 3.5, "megapixels": "1"}
+            | {"lora_weights": LORA, "lora_scale": 0.9}
+        },
+    ),
+    ("replicate", "flux-schnell-fast"): (
+        "/replicate/v1/models/black-forest-labs/flux-schnell/predictions",
+        {"input": REPLICATE | {"num_inference_steps": 4, "megapixels": "0.25"}},
+    ),
+    ("hf-inference", "flux-dev-base"): (
+        "/hf-inference/models/black-forest-labs/FLUX.1-dev",
+        {
+            "inputs": PROMPT,
+            "parameters": {
+                "width": 512,
+                "height": 512,
+                "num_inference_steps": 28,
+                "guidance_scale": 3.5,
+                "seed": 7,
+            },
+        },
+    ),
+    ("hf-inference", "flux-schnell-fast"): (
+        "/hf-inference/models/black-forest-labs/FLUX.1-schnell",
+        {
+            "inputs": PROMPT,
+            "parameters": {
+                "width": 512,
+                "height": 512,
+                "num_inference_steps": 4,
+                "guidance_scale": 0.0,
+                "seed": 7,
+            },
+        },
+    ),
+}
+
+
+@pytest.fixture
+def backend_at(box):
+    """Make backends that reach their providers in the box."""
+    made = []
+
+    def make(*providers):
+        made.append(HostedBackend(HostedConfig("hf_secret", providers, timeout_s=20, gateway=box.url)))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+class TestRequests:
+    @pytest.mark.parametrize(("provider", "name"), EXPECTED, ids="-".join)
+    def test_the_request_is_the_providers_own(self, box, backend_at, provider, name):
+        """Each entry is ordered by the provider's path and fields, with the key, and a LoRA at 0.9."""
+        path, body = EXPECTED[provider, name]
+        order = Order.of_entry(ENTRIES[name], PROMPT, seed=7)
+        picture = backend_at(provider).generate(order, lambda _: None)
+        (seen,) = box.orders
+        assert (seen.method, seen.path, seen.body) == ("POST", path, body)
+        assert seen.headers["authorization"] == "Bearer hf_secret"
+        assert seen.headers["content-type"] == "application/json"
+        assert seen.headers["accept"] == "image/png"
+        assert seen.headers.get("prefer") == ("wait" if provider == "replicate" else None)
+        assert picture.image.size == (order.width_px, order.height_px)
+        assert picture.making.provider == provider
+        assert picture.making.adapter == order.adapter
+        assert picture.making.cost_microusd > 0
+
+    @pytest.mark.parametrize("name", ["flux-dev-realism", "flux-dev-hd-realism"])
+    def test_who_cannot_apply_the_adapter_is_not_asked(self, box, backend_at, name):
+        """hf-inference has no LoRA: such an order never reaches it, and another provider draws it."""
+        order = Order.of_entry(ENTRIES[name], PROMPT, seed=7)
+        with pytest.raises(NoProvider, match="hf-inference cannot apply a LoRA"):
+            backend_at("hf-inference").generate(order, lambda _: None)
+        assert box.seen == []
+        drawn = backend_at("hf-inference", "fal-ai").generate(order, lambda _: None)
+        assert [seen.provider for seen in box.orders] == ["fal-ai"]
+        assert drawn.making.adapter == order.adapter
+
+    def test_images_are_fetched_without_the_key(self, box, backend_at):
+        """The address of an image may be anybody's: the key is not sent there."""
+        order = Order.of_entry(ENTRIES["flux-dev-base"], PROMPT, seed=7)
+        backend_at("fal-ai").generate(order, lambda _: None)
+        (fetched,) = (seen for seen in box.seen if seen.method == "GET")
+        assert "hf_secret" not in str(fetched.headers)
