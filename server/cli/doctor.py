@@ -111,6 +111,45 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _drawing(settings: Settings) -> Iterator[Finding]:
+    check = _hosted if settings.inference_backend == "huggingface" else _local
+    yield from check(settings)
+
+
+def _hosted(settings: Settings) -> Iterator[Finding]:
+    key = settings.huggingface_api_key
+    if find_spec("huggingface_hub") is None:
+        yield _missing("libraries", "huggingface_hub is not installed: install the extra 'hosted'")
+    elif not key:
+        words = "HUGGINGFACE_API_KEY is not set: create a token that may call inference providers"
+        yield _missing("hosted", f"{words} at https://huggingface.co/settings/tokens")
+    elif not key.startswith("hf_"):
+        words = "HUGGINGFACE_API_KEY does not begin with hf_: it goes to the providers themselves, unchecked"
+        yield _ok("hosted", words)
+    else:
+        yield _key(key)
+    yield _ok("providers", f"{', '.join(settings.hf_providers)}, asked in this order")
+
+
+def _key(key: str) -> Finding:
+    """Ask Hugging Face whose key it is."""
+    from huggingface_hub import HfApi  # noqa: PLC0415  # only here, and slow to import
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+
+    try:
+        HfApi().whoami(key)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        return _missing(
+            "hosted", f"Hugging Face refuses HUGGINGFACE_API_KEY (HTTP {status}): it is wrong or revoked"
+        )
+    except Exception as error:  # noqa: BLE001  # whatever keeps the answer away: its name says it
+        return _missing(
+            "hosted", f"Hugging Face does not answer ({type(error).__name__}): the key is unchecked"
+        )
+    return _ok("hosted", "Hugging Face knows HUGGINGFACE_API_KEY")
+
+
+def _local(settings: Settings) -> Iterator[Finding]:
     lacking = [name for name in ("torch", "diffusers", "transformers", "peft") if find_spec(name) is None]
     if lacking:
         words = f"{', '.join(lacking)} not installed: install the extra 'worker'"

@@ -206,6 +206,8 @@ class Generation(Table):
     """All that determines the image, as it was when the price was held."""
     draft: Mapped[dict[str, Any]]
     """The avatar's name, persona and looks."""
+    making: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the image was really made with, as inference's Making has it; None until completed."""
     error_code: Mapped[str | None]
     error_message: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)

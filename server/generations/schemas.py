@@ -1,7 +1,7 @@
 """Generations on the wire."""
 
 import json
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -26,6 +26,32 @@ class GenerateRequest(Traits):
         return Wish(width_px=self.width, height_px=self.height, model_key=self.model_key)
 
 
+class MakingView(View):
+    """What an image was really made with. What it cost is the operator's affair."""
+
+    backend: str
+    provider: str | None
+    model_id: str
+    model_revision: str | None
+    lora_model: str | None
+    lora_scale: float | None
+    seed: int
+
+    @classmethod
+    def of(cls, making: dict[str, Any]) -> Self:
+        """Return what a generation has kept, in the words of the catalogue."""
+        adapter = making["adapter"] or {}
+        return cls(
+            backend=making["backend"],
+            provider=making["provider"],
+            model_id=making["model_id"],
+            model_revision=making["revision"],
+            lora_model=adapter.get("model_id"),
+            lora_scale=adapter.get("scale"),
+            seed=making["seed"],
+        )
+
+
 class GenerationView(View):
     """A generation. `options` is JSON text, as the existing clients parse it."""
 
@@ -39,6 +65,7 @@ class GenerationView(View):
     error_code: str | None
     error_message: str | None
     attempt: int
+    made_with: MakingView | None = None
     created_at: WireTime
     updated_at: WireTime
     completed_at: WireTime | None
@@ -58,7 +85,9 @@ class GenerationView(View):
             "loraModel": recipe["adapter"]["model_id"] if recipe["adapter"] else None,
             "loraScale": recipe["adapter"]["scale"] if recipe["adapter"] else None,
         }
-        return cls.model_validate(generation).model_copy(update={"options": json.dumps(options)})
+        made_with = MakingView.of(generation.making) if generation.making else None
+        told = {"options": json.dumps(options), "made_with": made_with}
+        return cls.model_validate(generation).model_copy(update=told)
 
 
 class GenerationAnswer(View):

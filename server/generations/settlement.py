@@ -16,18 +16,23 @@ CANCELLED_BY_OPERATOR = "The generation was cancelled."
 
 
 def complete(
-    uow: UnitOfWork, claim: Claim, avatar: Avatar, made: Mapping[str, Any], warnings: Sequence[str] = ()
+    uow: UnitOfWork,
+    claim: Claim,
+    avatar: Avatar,
+    making: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    warnings: Sequence[str] = (),
 ) -> Generation:
     """Deliver an avatar: the avatar, the status, the capture and the event, fenced by the attempt.
 
-    made: how the image came about, as JSON values: with what, where, at what cost, in which time.
+    making: what the image was made with, as JSON values. seconds: by phase.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
 
     """
     with uow.begin() as tx:
-        generation = tx.generations.complete(claim, avatar.id)
+        generation = tx.generations.complete(claim, avatar.id, making)
         tx.avatars.add(avatar)
         tx.ledger.capture(generation.id, generation.credits)
         tx.entries.count_use(generation.entry_key)
@@ -35,7 +40,8 @@ def complete(
             generation.id,
             events.COMPLETED,
             attempt=claim.attempt,
-            **made,
+            seconds=dict(seconds),
+            making=dict(making),
             warnings=list(warnings),
         )
     return generation

@@ -1,6 +1,6 @@
 """Generations in the database: every change is a compare-and-set, so two processes cannot both make it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -142,14 +142,15 @@ class Generations:
         if self._session.connection().scalar(_HELD, of) is None:
             raise LeaseLost(claim)
 
-    def complete(self, claim: Claim, avatar_id: str) -> Generation:
-        """End an attempt well.
+    def complete(self, claim: Claim, avatar_id: str, making: Mapping[str, Any]) -> Generation:
+        """End an attempt well. making: what the image was made with, as JSON values.
 
         Raises:
             LeaseLost: it is no longer this attempt's to end.
 
         """
-        return self._end(claim, Status.COMPLETED, avatar_id=avatar_id, completed_at=now())
+        values = {"avatar_id": avatar_id, "making": dict(making), "completed_at": now()}
+        return self._end(claim, Status.COMPLETED, **values)
 
     def release(self, claim: Claim) -> Generation:
         """Return a generation to the queue without counting the attempt as a loss.

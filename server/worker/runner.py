@@ -107,8 +107,11 @@ class Runner:
         stored = self._images.put(encode(picture.image))
         avatar = avatar_of(generation, stored)
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
-        made = {"seconds": seconds, **asdict(picture.making)}
-        self._settle(leash, lambda: settlement.complete(self._uow, claim, avatar, made, picture.warnings))
+        making = asdict(picture.making)
+        self._settle(
+            leash,
+            lambda: settlement.complete(self._uow, claim, avatar, making, seconds, picture.warnings),
+        )
         log.info(
             "generation.completed",
             generation_id=generation.id,

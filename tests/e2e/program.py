@@ -154,11 +154,11 @@ class Program:
         """Return a command of the program's on this data folder."""
         return [sys.executable, "-m", "server.cli", *arguments, "--data-dir", str(self.data_dir)]
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the program's to its end."""
+    def run(self, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the program's to its end, with changes of its environment."""
         return subprocess.run(
             self.command(*arguments),
-            env=environment(**self.changes),
+            env=environment(**{**self.changes, **changes}),
             check=False,
             capture_output=True,
             text=True,

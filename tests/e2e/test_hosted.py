@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from tests.inference.hosted.box import open_box
+from tests.inference.hosted.box import KEY, open_box
 
 REALISM = "avatar-creator:flux-dev-realism"
 MAX_WORKER_MIB = 120
@@ -23,7 +23,7 @@ def program(launch, box):
     """A running program whose worker asks the box."""
     running = launch(
         INFERENCE_BACKEND="huggingface",
-        HUGGINGFACE_API_KEY="hf_secret",
+        HUGGINGFACE_API_KEY=KEY,
         HOSTED_GATEWAY_URL=box.url,
         HOSTED_TIMEOUT_S="5",
     )
@@ -44,8 +44,17 @@ class TestHosted:
         assert ended["status"] == "completed"
         assert user.balance() == 100 - 12
         assert box.orders[-1].body["loras"][0]["scale"] == 0.9
+        assert ended["madeWith"] == {
+            "backend": "huggingface",
+            "provider": "fal-ai",
+            "modelId": "black-forest-labs/FLUX.1-dev",
+            "modelRevision": None,
+            "loraModel": "XLabs-AI/flux-RealismLora",
+            "loraScale": 0.9,
+            "seed": 7,
+        }
         with program.reading() as tx:
-            made = tx.events.of(ended["id"])[-1].data
+            made = tx.events.of(ended["id"])[-1].data["making"]
         assert (made["backend"], made["provider"]) == ("huggingface", "fal-ai")
         assert (made["adapter"]["scale"], made["seed"], made["cost_microusd"]) == (0.9, 7, 35_000)
 
@@ -75,7 +84,24 @@ class TestHosted:
         assert not any("libtorch" in mapped.path for mapped in worker.memory_maps())
         assert worker.memory_info().rss / 2**20 < MAX_WORKER_MIB
 
+    @pytest.mark.parametrize(
+        ("key", "words"),
+        [
+            (KEY, "ok      hosted: Hugging Face knows HUGGINGFACE_API_KEY"),
+            ("hf_other", "missing hosted: Hugging Face refuses HUGGINGFACE_API_KEY (HTTP 401)"),
+            ("", "missing hosted: HUGGINGFACE_API_KEY is not set: create a token"),
+        ],
+        ids=["right", "wrong", "none"],
+    )
+    def test_doctor_explains_the_key(self, program, box, key, words):
+        """The doctor says whether there is a key, and whether Hugging Face knows it."""
+        changes = {"HUGGINGFACE_API_KEY": key, "HF_ENDPOINT": box.url}
+        said = program.run("doctor", **changes)
+        assert words in said.stdout
+        assert said.returncode == (0 if key == KEY else 1)
+        assert "hf_other" not in said.stdout + said.stderr
+
     def test_no_secret_is_logged(self, program):
         """Neither the key nor a prompt is in the log."""
-        assert "hf_secret" not in program.tail()
+        assert KEY not in program.tail()
         assert "long red hair" not in program.tail()

@@ -12,6 +12,9 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+KEY = "hf_secret"
+"""The key that the box knows."""
+
 Answer = Callable[["Conversation"], None]
 
 
@@ -67,7 +70,10 @@ class Conversation(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Hand a file out."""
         self.box.seen.append(Seen("GET", self.path, dict(self.headers.items()), None))
-        if self.path in self.box.files:
+        if self.path == "/api/whoami-v2":
+            known = self.headers["Authorization"] == f"Bearer {KEY}"
+            self.say(200 if known else 401, {"name": "me"} if known else {"error": "Invalid credentials"})
+        elif self.path in self.box.files:
             self.reply(200, "image/png", self.box.files[self.path])
         else:
             self.reply(404, "text/html", b"<h1>Not found</h1>")

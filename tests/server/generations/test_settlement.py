@@ -11,6 +11,17 @@ from server.generations.store import LeaseLost
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
+MAKING = {
+    "backend": "scripted",
+    "provider": None,
+    "model_id": "black-forest-labs/FLUX.1-dev",
+    "revision": None,
+    "adapter": None,
+    "seed": 7,
+    "cost_microusd": 0,
+    "attempts": [],
+}
+
 
 def avatar_for(generation):
     """Return an avatar as the worker makes one."""
@@ -38,10 +49,11 @@ class TestComplete:
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
         avatar = avatar_for(generation)
-        settlement.complete(uow, claim(), avatar, {"step": 0.5})
+        settlement.complete(uow, claim(), avatar, MAKING, {"step": 0.5})
         ended = generation_of(generation.id)
         assert (ended.status, ended.avatar_id, ended.lease_until) == ("completed", avatar.id, None)
         assert balance_of(account) == 8
+        assert ended.making == MAKING
         assert kinds(uow, generation.id) == ["queued", "completed"]
         with uow.read() as tx:
             assert tx.session.get(CatalogEntry, ("avatar-creator", generation.entry_key)).total_usage == 1
@@ -55,8 +67,8 @@ class TestComplete:
         settlement.lose(uow, worker="worker-1")
         current = claim("worker-2")
         with pytest.raises(LeaseLost):
-            settlement.complete(uow, late, avatar_for(generation), {})
-        settlement.complete(uow, current, avatar_for(generation), {})
+            settlement.complete(uow, late, avatar_for(generation), MAKING, {})
+        settlement.complete(uow, current, avatar_for(generation), MAKING, {})
         with uow.read() as tx:
             assert len(tx.avatars.by_project([account.project_id])[account.project_id]) == 1
         assert balance_of(account) == 12
@@ -68,7 +80,7 @@ class TestComplete:
         held = claim()
         acts = iter(
             [
-                partial(settlement.complete, uow, held, avatar_for(generation), {}),
+                partial(settlement.complete, uow, held, avatar_for(generation), MAKING, {}),
                 partial(settlement.cancel, uow, [generation.id]),
             ]
         )
@@ -119,7 +131,7 @@ class TestCancel:
         """A completed generation cannot be cancelled."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        settlement.complete(uow, claim(), avatar_for(generation), {})
+        settlement.complete(uow, claim(), avatar_for(generation), MAKING, {})
         assert settlement.cancel(uow, [generation.id]) == 0
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 12

@@ -66,7 +66,7 @@ class TestLease:
         for act in (
             lambda tx: tx.generations.renew(late, 60),
             lambda tx: tx.generations.check_lease(late),
-            lambda tx: tx.generations.complete(late, "avatar"),
+            lambda tx: tx.generations.complete(late, "avatar", {}),
             lambda tx: tx.generations.fail(late, Reason.INTERNAL_ERROR, "late"),
             lambda tx: tx.generations.release(late),
         ):
