@@ -2,8 +2,9 @@
 
     python -m scripts.train_miniature
 
-Two lanes side by side, one for what draws and one for what sees: on small models two processes of a thread
-each do half as much again as one of two. Whatever was interrupted goes on where it stopped.
+Two lanes side by side, one for what draws and one for what sees, then schnell beside the LoRA: on small
+models two processes of a thread each do half as much again as one of two. Whatever was interrupted goes on
+where it stopped.
 """
 
 import multiprocessing
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +30,7 @@ from scripts.miniature.autoencoder import draw_pairs, train_decoder, train_encod
 from scripts.miniature.base import train_base
 from scripts.miniature.code import find_or_load_code
 from scripts.miniature.distilling import train_guidance, train_schnell
-from scripts.miniature.flow import Flow, fill_shelves
+from scripts.miniature.flow import Flow, Shelf, fill_shelves
 from scripts.miniature.judge import WEIGHTS as JUDGE
 from scripts.miniature.judge import Judge, save_judge, train_judge
 from scripts.miniature.realism import train_realism
@@ -66,11 +68,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What draws: dev, schnell, and the adapter's tensors."""
+    """What draws, and the drawings that it learnt from."""
 
     dev: Flow
-    schnell: Flow
-    realism: dict[str, torch.Tensor]
+    flat: list[Shelf]
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,10 @@ class Seeing:
 
 
 def train_drawing(run: Run) -> Drawing:
-    """Train the text models and the transformers."""
-    code = find_or_load_code(run.folder)
-    flat = fill_shelves(code, shaded=False, part=run.part)
-    base = train_base(run.folder, flat, steps=run.steps(8000), reading_steps=run.steps(1000))
-    dev = train_guidance(run.folder, base, flat, steps=run.steps(500))
-    shaded = fill_shelves(code, shaded=True, part=0.3 * run.part)
-    realism = train_realism(run.folder, dev, shaded, steps=run.steps(600))
-    return Drawing(dev, train_schnell(run.folder, dev, flat, steps=run.steps(700)), realism)
+    """Train the text models and dev's transformer."""
+    flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
+    base = train_base(run.folder, flat, steps=run.steps(11_000), reading_steps=run.steps(1000))
+    return Drawing(train_guidance(run.folder, base, flat, steps=run.steps(400)), flat)
 
 
 def train_seeing(run: Run) -> Seeing:
@@ -98,6 +95,17 @@ def train_seeing(run: Run) -> Seeing:
     pairs = draw_pairs(find_or_load_code(run.folder), run.part)
     vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(600))
     return Seeing(train_encoder(run.folder, vae, pairs, steps=run.steps(600)), judge)
+
+
+def train_adapter(dev: Flow, run: Run) -> dict[str, torch.Tensor]:
+    """Train the realism LoRA; return its tensors."""
+    shaded = fill_shelves(find_or_load_code(run.folder), shaded=True, part=0.3 * run.part)
+    return train_realism(run.folder, dev, shaded, steps=run.steps(600))
+
+
+def train_fast(drawing: Drawing, run: Run) -> Flow:
+    """Train schnell."""
+    return train_schnell(run.folder, drawing.dev, drawing.flat, steps=run.steps(700))
 
 
 @click.command()
@@ -123,7 +131,8 @@ def main(folder: Path, weights: Path, judge_file: Path, sheet: Path, part: float
     run = Run(folder, part)
     find_or_load_code(folder, part)  # both lanes need it
     drawing, seeing = side_by_side(run, train_drawing, train_seeing)
-    ship(weights, seeing.vae, drawing.dev, drawing.schnell, drawing.realism)
+    schnell, realism = side_by_side(run, partial(train_fast, drawing), partial(train_adapter, drawing.dev))
+    ship(weights, seeing.vae, drawing.dev, schnell, realism)
     save_judge(seeing.judge, judge_file)
     click.echo(f"The weights are in {weights}, the judge in {judge_file}.")
     if weights == WEIGHTS:
