@@ -12,6 +12,7 @@ Profile = Literal["miniature", "full"]
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 BackendName = Literal["local", "huggingface"]
 BACKENDS: Final[tuple[BackendName, ...]] = get_args(BackendName)
+WithoutLora = Literal["fail", "base-price"]
 HF_PROVIDERS: Final = ("fal-ai", "replicate", "hf-inference")  # as inference.hosted.calls knows them
 OFFLOADS: Final = ("none", "model", "sequential")  # Source: accelerate's hooks, as diffusers offers them
 
@@ -47,6 +48,10 @@ class Settings:
 
     hf_providers: tuple[str, ...] = HF_PROVIDERS
     """Hosted providers in the order in which they are asked."""
+
+    hosted_without_lora: WithoutLora = "fail"
+    """A realism generation whose LoRA no provider can apply: `fail` gives it back, `base-price` delivers the
+    base model's image at the base entry's price."""
 
     hosted_timeout_s: float = 180.0
     """One generation at hosted providers, all retries and waits together."""
@@ -104,6 +109,7 @@ class Settings:
         _one_of("INFERENCE_BACKEND", self.inference_backend, BACKENDS)
         for provider in self.hf_providers:
             _one_of("HF_PROVIDERS", provider, HF_PROVIDERS)
+        _one_of("HOSTED_WITHOUT_LORA", self.hosted_without_lora, get_args(WithoutLora))
         if self.hosted_gateway_url is not None:
             _url("HOSTED_GATEWAY_URL", self.hosted_gateway_url, ("http://", "https://"))
         _one_of("MODEL_PROFILE", self.model_profile, PROFILES)
@@ -143,6 +149,7 @@ class Settings:
             cors_origins=_listed(env, "CORS_ORIGIN", cls.cors_origins),
             inference_backend=cast("BackendName", env.get("INFERENCE_BACKEND", cls.inference_backend)),
             hf_providers=_listed(env, "HF_PROVIDERS", cls.hf_providers),
+            hosted_without_lora=cast("WithoutLora", env.get("HOSTED_WITHOUT_LORA", cls.hosted_without_lora)),
             hosted_timeout_s=_number(env, "HOSTED_TIMEOUT_S", cls.hosted_timeout_s, least=1),
             hosted_gateway_url=env.get("HOSTED_GATEWAY_URL"),
             model_profile=cast("Profile", env.get("MODEL_PROFILE", cls.model_profile)),

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from PIL import Image
@@ -26,13 +26,14 @@ class HostedConfig:
 
     api_key: without one every order fails. providers: in the order in which they are asked. timeout_s: for
     one order, all providers, retries and waits together. gateway: where the router is reached, if not at
-    Hugging Face.
+    Hugging Face. without_adapter: whether an order whose adapter nobody can apply is drawn without it.
     """
 
     api_key: str | None
     providers: Sequence[str]
     timeout_s: float
     gateway: str | None = None
+    without_adapter: bool = False
 
 
 class HostedBackend:
@@ -72,7 +73,7 @@ class HostedBackend:
 
         started = time.monotonic()
         until = started + self._config.timeout_s
-        calls = self._calls(order)
+        calls, warnings = self._calls(order)
         attempts: list[dict[str, Any]] = []
         last: ProviderError | None = None
         wait_s = FIRST_WAIT_S
@@ -92,7 +93,9 @@ class HostedBackend:
                         break
                 else:
                     seconds = {Phase.HOSTED: time.monotonic() - started}
-                    return Picture(_as_ordered(image, order), _making(order, call, attempts), seconds)
+                    return Picture(
+                        _as_ordered(image, order), _making(order, call, attempts), seconds, warnings
+                    )
             asked_s = min((error.retry_after_s or 0.0 for _, error in again), default=0.0)
             pause_s = max(asked_s, random.uniform(0.5, 1.0) * wait_s)  # noqa: S311 - jitter is no secret
             if not again or time.monotonic() + pause_s >= until:
@@ -104,8 +107,8 @@ class HostedBackend:
         last.attempts = tuple(attempts)
         raise last
 
-    def _calls(self, order: Order) -> list[Call]:
-        """Return what can be asked, in order.
+    def _calls(self, order: Order) -> tuple[list[Call], tuple[str, ...]]:
+        """Return what can be asked, in order, and what the user should know of it.
 
         Raises:
             NoProvider: nothing can.
@@ -117,9 +120,12 @@ class HostedBackend:
                 calls.append(call_for(provider, order))
             except OrderUnsupported as reason:
                 causes.append(str(reason))
-        if not calls:
+        if calls:
+            return calls, ()
+        if order.adapter is None or not self._config.without_adapter:
             raise NoProvider(tuple(causes))
-        return calls
+        calls, _ = self._calls(replace(order, adapter=None))
+        return calls, (f"No hosted provider can apply {order.adapter.model_id}: drawn without it.",)
 
     def _pause(self, pause_s: float, look: Callable[[], None]) -> None:
         """Wait, and notice a cancellation meanwhile."""

@@ -81,6 +81,13 @@ class Entries:
             .values(total_usage=CatalogEntry.total_usage + 1, updated_at=CatalogEntry.updated_at)
         )
 
+    def price_without_adapter(self, model_id: str) -> int | None:
+        """Return the price of the cheapest entry that draws with this base model alone, if there is one."""
+        prices = [
+            entry.credit_cost for entry in self.all() if entry.model_id == model_id and entry.adapter is None
+        ]
+        return min(prices, default=None)
+
     def uses_by(self, user_id: str) -> dict[str, int]:
         """Return how many generations of each entry were delivered to a user."""
         rows = self._session.execute(

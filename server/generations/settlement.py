@@ -34,7 +34,8 @@ def complete(
     with uow.begin() as tx:
         generation = tx.generations.complete(claim, avatar.id, making)
         tx.avatars.add(avatar)
-        tx.ledger.capture(generation.id, generation.credits)
+        captured = _earned(tx, generation)
+        tx.ledger.capture(generation.id, captured)
         tx.entries.count_use(generation.entry_key)
         tx.events.append(
             generation.id,
@@ -42,6 +43,7 @@ def complete(
             attempt=claim.attempt,
             seconds=dict(seconds),
             making=dict(making),
+            credits=captured,
             warnings=list(warnings),
         )
     return generation
@@ -114,6 +116,18 @@ def lose(uow: UnitOfWork, worker: str | None = None) -> int:
             worker=generation.worker,
         )
     return len(lost)
+
+
+def _earned(tx: Transaction, generation: Generation) -> int:
+    """Return the credits that what was delivered costs: the hold, or less where the adapter is not on it.
+
+    An adapter that was to be applied and was not leaves the base model's image, at the base entry's price.
+    """
+    making = generation.making or {}
+    if making.get("adapter") == generation.recipe["adapter"]:
+        return generation.credits
+    price = tx.entries.price_without_adapter(generation.model_id)
+    return min(generation.credits, price or 0)
 
 
 def _give_back(

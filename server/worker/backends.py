@@ -17,6 +17,7 @@ def _hosted(settings: Settings) -> Backend:
             api_key=settings.huggingface_api_key,
             providers=settings.hf_providers,
             timeout_s=settings.hosted_timeout_s,
+            without_adapter=settings.hosted_without_lora == "base-price",
             gateway=settings.hosted_gateway_url,
         )
     )

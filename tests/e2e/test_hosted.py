@@ -32,6 +32,21 @@ def program(launch, box):
     running.stop()
 
 
+@pytest.fixture(scope="class")
+def lenient(launch, box):
+    """A running program that delivers the base image where the adapter cannot be applied."""
+    running = launch(
+        INFERENCE_BACKEND="huggingface",
+        HUGGINGFACE_API_KEY=KEY,
+        HOSTED_GATEWAY_URL=box.url,
+        HF_PROVIDERS="hf-inference",
+        HOSTED_WITHOUT_LORA="base-price",
+    )
+    running.start_json()
+    yield running
+    running.stop()
+
+
 def refuse(conversation):
     conversation.say(401, {"error": "Invalid credentials"})
 
@@ -105,3 +120,20 @@ class TestHosted:
         """Neither the key nor a prompt is in the log."""
         assert KEY not in program.tail()
         assert "long red hair" not in program.tail()
+
+
+class TestWithoutLora:
+    def test_the_base_image_has_the_base_price(self, lenient):
+        """Where nobody can apply the LoRA and the operator allows it, the base image costs the base price."""
+        user = lenient.new_user("basic")
+        accepted = user.generate()
+        ended = user.ended(accepted["generation"]["id"])
+        assert (accepted["creditUsed"], ended["status"]) == (12, "completed")
+        assert (ended["madeWith"]["loraModel"], ended["madeWith"]["provider"]) == (None, "hf-inference")
+        assert user.balance() == 100 - 8
+        with lenient.reading() as tx:
+            told = tx.events.of(ended["id"])[-1].data
+            assert told["credits"] == 8
+            assert "drawn without it" in told["warnings"][0]
+            assert tx.ledger.sum_of_postings() == 0
+            assert tx.ledger.drifts() == []

@@ -11,16 +11,20 @@ from server.generations.store import LeaseLost
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
-MAKING = {
-    "backend": "scripted",
-    "provider": None,
-    "model_id": "black-forest-labs/FLUX.1-dev",
-    "revision": None,
-    "adapter": None,
-    "seed": 7,
-    "cost_microusd": 0,
-    "attempts": [],
-}
+
+def making_of(generation, **changes):
+    """Return what an image was made with that was drawn as it was ordered."""
+    recipe = generation.recipe
+    return {
+        "backend": "scripted",
+        "provider": None,
+        "model_id": recipe["model_id"],
+        "revision": None,
+        "adapter": recipe["adapter"],
+        "seed": recipe["seed"],
+        "cost_microusd": 0,
+        "attempts": [],
+    } | changes
 
 
 def avatar_for(generation):
@@ -49,15 +53,26 @@ class TestComplete:
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
         avatar = avatar_for(generation)
-        settlement.complete(uow, claim(), avatar, MAKING, {"step": 0.5})
+        settlement.complete(uow, claim(), avatar, making_of(generation), {"step": 0.5})
         ended = generation_of(generation.id)
         assert (ended.status, ended.avatar_id, ended.lease_until) == ("completed", avatar.id, None)
         assert balance_of(account) == 8
-        assert ended.making == MAKING
+        assert ended.making == making_of(generation)
         assert kinds(uow, generation.id) == ["queued", "completed"]
         with uow.read() as tx:
             assert tx.session.get(CatalogEntry, ("avatar-creator", generation.entry_key)).total_usage == 1
             assert tx.avatars.owned_by(account.user_id, avatar.id).name == "Ada"
+
+    def test_without_its_adapter_it_costs_the_base_price(
+        self, make_account, submit_one, claim, uow, balance_of
+    ):
+        """Drawn without its LoRA, a realism generation takes the base entry's price; the rest comes back."""
+        account = make_account(Tier.BASIC, credits=20)
+        generation = submit_one(account)
+        assert balance_of(account) == 8
+        making = making_of(generation, adapter=None)
+        settlement.complete(uow, claim(), avatar_for(generation), making, {})
+        assert balance_of(account) == 12
 
     def test_a_late_worker_delivers_nothing(self, make_account, submit_one, claim, uow, balance_of):
         """Who lost the lease leaves no avatar, no capture and no event behind."""
@@ -67,8 +82,8 @@ class TestComplete:
         settlement.lose(uow, worker="worker-1")
         current = claim("worker-2")
         with pytest.raises(LeaseLost):
-            settlement.complete(uow, late, avatar_for(generation), MAKING, {})
-        settlement.complete(uow, current, avatar_for(generation), MAKING, {})
+            settlement.complete(uow, late, avatar_for(generation), making_of(generation), {})
+        settlement.complete(uow, current, avatar_for(generation), making_of(generation), {})
         with uow.read() as tx:
             assert len(tx.avatars.by_project([account.project_id])[account.project_id]) == 1
         assert balance_of(account) == 12
@@ -80,7 +95,7 @@ class TestComplete:
         held = claim()
         acts = iter(
             [
-                partial(settlement.complete, uow, held, avatar_for(generation), MAKING, {}),
+                partial(settlement.complete, uow, held, avatar_for(generation), making_of(generation), {}),
                 partial(settlement.cancel, uow, [generation.id]),
             ]
         )
@@ -131,7 +146,7 @@ class TestCancel:
         """A completed generation cannot be cancelled."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        settlement.complete(uow, claim(), avatar_for(generation), MAKING, {})
+        settlement.complete(uow, claim(), avatar_for(generation), making_of(generation), {})
         assert settlement.cancel(uow, [generation.id]) == 0
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 12
