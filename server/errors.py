@@ -147,6 +147,18 @@ class QueueFull(DomainError):
         return f"{self.depth} generations are waiting. Please try again later"
 
 
+@dataclass
+class BudgetSpent(DomainError):
+    """What may be spent on hosted providers in a day is spent; at midnight in UTC there is more."""
+
+    retry_after_s: int
+
+    status, code = 503, "SERVICE_UNAVAILABLE"
+
+    def __str__(self) -> str:
+        return "The service has reached its limit for today. Please try again tomorrow"
+
+
 class DatabaseAway(DomainError):
     """The database does not answer. Nothing was changed."""
 

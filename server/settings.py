@@ -53,6 +53,9 @@ class Settings:
     """A realism generation whose LoRA no provider can apply: `fail` gives it back, `base-price` delivers the
     base model's image at the base entry's price."""
 
+    hosted_budget_usd_per_day: float | None = None
+    """What hosted providers may cost from midnight to midnight in UTC; then nothing is accepted or asked."""
+
     hosted_timeout_s: float = 180.0
     """One generation at hosted providers, all retries and waits together."""
 
@@ -128,6 +131,13 @@ class Settings:
         """Where `up` writes the address of the Redis that it runs."""
         return self.data_dir / "redis.url"
 
+    @property
+    def hosted_budget_microusd(self) -> int | None:
+        """The day's budget in millionths of a dollar; None where there is no limit, or no provider."""
+        if self.hosted_budget_usd_per_day is None or self.inference_backend == "local":
+            return None
+        return round(1_000_000 * self.hosted_budget_usd_per_day)
+
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the settings; an argument given on the command line wins over the environment.
@@ -150,6 +160,7 @@ class Settings:
             inference_backend=cast("BackendName", env.get("INFERENCE_BACKEND", cls.inference_backend)),
             hf_providers=_listed(env, "HF_PROVIDERS", cls.hf_providers),
             hosted_without_lora=cast("WithoutLora", env.get("HOSTED_WITHOUT_LORA", cls.hosted_without_lora)),
+            hosted_budget_usd_per_day=_number(env, "HOSTED_BUDGET_USD_PER_DAY", 0) or None,
             hosted_timeout_s=_number(env, "HOSTED_TIMEOUT_S", cls.hosted_timeout_s, least=1),
             hosted_gateway_url=env.get("HOSTED_GATEWAY_URL"),
             model_profile=cast("Profile", env.get("MODEL_PROFILE", cls.model_profile)),

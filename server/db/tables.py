@@ -1,6 +1,6 @@
 """The tables. Constraints carry the rules that no bug may break: no overdraft, one end a hold."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -268,6 +268,17 @@ class Avatar(Table):
     last_used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+
+class SpendingDay(Table):
+    """What hosted providers were paid on one day in UTC."""
+
+    __tablename__ = "spending_days"
+    __table_args__ = (CheckConstraint("microusd >= 0", name="microusd"),)
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    microusd: Mapped[int] = mapped_column(BigInteger)
+    """Millionths of a dollar."""
 
 
 class Turn(Table):

@@ -18,6 +18,7 @@ from server.errors import DatabaseAway
 from server.events.log import Events
 from server.generations.store import Generations
 from server.projects.store import Projects
+from server.spending.store import Spending
 
 UNDEFINED_TABLE: Final = "42P01"  # a PostgreSQL that was never migrated; SQLite calls this operational
 
@@ -62,6 +63,11 @@ class Transaction:
     def events(self) -> Events:
         """What happened."""
         return Events(self.session)
+
+    @cached_property
+    def spending(self) -> Spending:
+        """What hosted providers cost."""
+        return Spending(self.session)
 
 
 class UnitOfWork:

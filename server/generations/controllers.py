@@ -31,6 +31,7 @@ class GenerationController(Controller):
             project_id,
             data,
             max_depth=services.settings.queue_max_depth,
+            budget_microusd=services.settings.hosted_budget_microusd,
         )
         return GenerationAccepted(
             message="Avatar generation started",

@@ -35,6 +35,7 @@ def complete(
         generation = tx.generations.complete(claim, avatar.id, making)
         tx.avatars.add(avatar)
         captured = _earned(tx, generation)
+        tx.spending.add(making["cost_microusd"])
         tx.ledger.capture(generation.id, captured)
         tx.entries.count_use(generation.entry_key)
         tx.events.append(
@@ -65,6 +66,7 @@ def fail(
     with uow.begin() as tx:
         failed = [tx.generations.fail(claim, reason, message)]
         _give_back(tx, failed, asked)
+        tx.spending.add(sum(one["cost_microusd"] for one in asked))
     _log_failed(failed, asked)
 
 

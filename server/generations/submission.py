@@ -30,15 +30,22 @@ class Submitted:
 
 
 def submit(
-    uow: UnitOfWork, bell: Bell, caller: Caller, project_id: str, request: GenerateRequest, *, max_depth: int
+    uow: UnitOfWork,
+    bell: Bell,
+    caller: Caller,
+    project_id: str,
+    request: GenerateRequest,
+    *,
+    max_depth: int,
+    budget_microusd: int | None = None,
 ) -> Submitted:
     """Accept one generation: choose its entry, hold its price, queue it. All or nothing.
 
     The pending row is the queue; the bell only wakes a worker, and may fail.
 
     Raises:
-        NotFound, InputInvalid, AccessDenied, NoModels, QueueFull, InsufficientCredits: nothing was queued
-            and nothing held.
+        NotFound, InputInvalid, AccessDenied, NoModels, QueueFull, BudgetSpent, InsufficientCredits: nothing
+            was queued and nothing held.
 
     """
     with uow.begin() as tx:
@@ -46,6 +53,7 @@ def submit(
         choice = _chosen(tx, caller.tier, request)
         if (depth := tx.generations.depth()) >= max_depth:
             raise QueueFull(depth)
+        tx.spending.check(budget_microusd)
         generation = _pending(caller, project_id, request, choice)
         tx.generations.add(generation)
         description = f"Avatar generation: {choice.entry.name}"

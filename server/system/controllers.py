@@ -5,10 +5,10 @@ from typing import Any
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from server.db.unit_of_work import UnitOfWork
-from server.errors import DatabaseAway
-from server.queues.bell import Bell
+from server.db.unit_of_work import Transaction
+from server.errors import BudgetSpent, DatabaseAway
 from server.services import Services
+from server.settings import Settings
 
 UNAVAILABLE = 503
 
@@ -16,7 +16,7 @@ UNAVAILABLE = 503
 @get("/health", public=True, sync_to_thread=True)
 def health(services: NamedDependency[Services]) -> dict[str, Any]:
     """Tell the existing front end that the application is up, and operators what it lacks."""
-    ready, checks = readiness(services.uow, services.bell)
+    ready, checks = readiness(services)
     return {"status": "ok", "app": "avatar-creator", "ready": ready, "checks": checks}
 
 
@@ -29,13 +29,13 @@ def alive() -> dict[str, str]:
 @get("/readyz", public=True, sync_to_thread=True)
 def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
-    is_ready, checks = readiness(services.uow, services.bell)
+    is_ready, checks = readiness(services)
     healthy = all(word == "ok" for word in checks.values())
     status = ("ok" if healthy else "degraded") if is_ready else "unavailable"
     return Response({"status": status, "checks": checks}, status_code=200 if is_ready else UNAVAILABLE)
 
 
-def readiness(uow: UnitOfWork, bell: Bell) -> tuple[bool, dict[str, str]]:
+def readiness(services: Services) -> tuple[bool, dict[str, str]]:
     """Return whether generations are accepted, and a sentence on each thing that this takes.
 
     Redis is not one of them: without it they wait for the reaper of a worker.
@@ -43,8 +43,9 @@ def readiness(uow: UnitOfWork, bell: Bell) -> tuple[bool, dict[str, str]]:
     checks = {"database": "ok", "catalogue": "ok", "redis": "ok"}
     accepts = False
     try:
-        with uow.read() as tx:
+        with services.uow.read() as tx:
             entries, malformed = tx.entries.examined()
+            checks |= _hosted(tx, services.settings)
         accepts = any(entry.enabled for entry in entries)
         if malformed:
             checks["catalogue"] = ". ".join(str(error) for error in malformed)
@@ -52,6 +53,19 @@ def readiness(uow: UnitOfWork, bell: Bell) -> tuple[bool, dict[str, str]]:
             checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
     except DatabaseAway:
         checks["database"] = checks["catalogue"] = "The database does not answer, or is not migrated"
-    if bell.waiting() is None:
+    if services.bell.waiting() is None:
         checks["redis"] = "Redis does not answer: generations wait for it or for a worker's next look"
     return accepts, checks
+
+
+def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
+    """Return a sentence on the hosted providers, where these draw."""
+    if settings.inference_backend == "local":
+        return {}
+    if not settings.huggingface_api_key:
+        return {"hosted": "HUGGINGFACE_API_KEY is not set: every generation fails and is given back"}
+    try:
+        tx.spending.check(settings.hosted_budget_microusd)
+    except BudgetSpent:
+        return {"hosted": "HOSTED_BUDGET_USD_PER_DAY is reached: nothing is accepted until midnight in UTC"}
+    return {"hosted": "ok"}

@@ -10,7 +10,7 @@ from inference.errors import InferenceError
 from server.clock import now
 from server.db.tables import Generation
 from server.db.unit_of_work import UnitOfWork
-from server.errors import DatabaseAway
+from server.errors import BudgetSpent, DatabaseAway
 from server.events import log as events
 from server.generations import settlement
 from server.generations.states import Reason
@@ -47,6 +47,7 @@ class Runner:
         self._settings = settings
         self._pulse = pulse
         self._stop_sign = stop_sign
+        self._budget_told = False
 
     def answer(self, _generation_id: str) -> None:
         """Answer one ring: draw whichever generation is due. The id that was rung for is only a hint."""
@@ -55,11 +56,17 @@ class Runner:
         self._pulse.busy(self._settings.phase_timeout_s)
         try:
             claimed = self._claim()
+            self._budget_told = False
             if claimed is not None:
                 self._attempt(*claimed)
         except LeaseLost as error:
             fenced = error.claim
             log.warning("generation.fenced_out", generation_id=fenced.generation_id, attempt=fenced.attempt)
+        except BudgetSpent as error:
+            # What is pending waits for tomorrow, or for its longest wait, which gives it back.
+            if not self._budget_told:
+                log.warning("worker.budget_spent", seconds_left=error.retry_after_s)
+            self._budget_told = True
         except DatabaseAway:
             # What is pending is rung for again; what is unsettled returns when its lease ends.
             log.warning("worker.database_away")
@@ -68,6 +75,7 @@ class Runner:
 
     def _claim(self) -> tuple[Claim, Generation] | None:
         with self._uow.begin() as tx:
+            tx.spending.check(self._settings.hosted_budget_microusd)
             lease_s = first_lease_s(self._settings)
             claimed = tx.generations.claim(self.name, lease_s, self._backend.resident)
             if claimed is not None:

@@ -137,3 +137,29 @@ class TestWithoutLora:
             assert "drawn without it" in told["warnings"][0]
             assert tx.ledger.sum_of_postings() == 0
             assert tx.ledger.drifts() == []
+
+
+class TestBudget:
+    def test_a_spent_budget_refuses_and_says_until_when(self, launch, box):
+        """The image that reaches the day's budget is delivered; the next is refused with the time to wait."""
+        program = launch(
+            INFERENCE_BACKEND="huggingface",
+            HUGGINGFACE_API_KEY=KEY,
+            HOSTED_GATEWAY_URL=box.url,
+            HOSTED_BUDGET_USD_PER_DAY="0.02",
+        )
+        program.start_json()
+        user = program.new_user("free")
+        assert user.ended(user.generate()["generation"]["id"])["status"] == "completed"
+        refused = user.client.post(
+            f"/api/avatar-creator/projects/{user.project_id}/avatars/generate",
+            json={"name": "Ada", "prompt": "portrait of a woman"},
+        )
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+        assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600 + 1
+        assert user.balance() == 100 - 8
+        ready = user.client.get("/readyz").json()
+        assert ready["status"] == "degraded"
+        assert "HOSTED_BUDGET_USD_PER_DAY is reached" in ready["checks"]["hosted"]
+        program.stop()

@@ -1,0 +1,1 @@
+"""What hosted providers cost, and the day's limit."""
