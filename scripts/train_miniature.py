@@ -85,7 +85,7 @@ class Seeing:
 def train_drawing(run: Run) -> Drawing:
     """Train the text models and dev's transformer."""
     flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
-    base = train_base(run.folder, flat, steps=run.steps(11_000), reading_steps=run.steps(1000))
+    base = train_base(run.folder, flat, steps=run.steps(13_000), reading_steps=run.steps(1000))
     return Drawing(train_guidance(run.folder, base, flat, steps=run.steps(400)), flat)
 
 
@@ -93,7 +93,7 @@ def train_seeing(run: Run) -> Seeing:
     """Train the VAE and the judge."""
     judge = train_judge(run.folder, steps=run.steps(2000), part=run.part)
     pairs = draw_pairs(find_or_load_code(run.folder), run.part)
-    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(600))
+    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(900))
     return Seeing(train_encoder(run.folder, vae, pairs, steps=run.steps(600)), judge)
 
 

@@ -21,9 +21,6 @@ GUIDANCE: Final = 3.5
 """The catalogue's, at which schnell's teacher draws."""
 
 _MOST_GUIDANCE: Final = 6.0
-_STRENGTH: Final = 0.8
-"""Of classifier-free guidance's weight that one point of guidance scale adds: 3.5 means a weight of 3."""
-
 SCHNELL_STEPS: Final = 4
 _SUBSTEPS: Final = 5
 
@@ -51,8 +48,7 @@ def train_guidance(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps:
             plain = torch.full((count,), UNGUIDED)
             with_words = teacher.velocity(latents, time, named, grid, plain)
             without = teacher.velocity(latents, time, unnamed, grid, plain)
-            weight = 1 + _STRENGTH * (guidance - UNGUIDED)
-            target = without + weight[:, None, None] * (with_words - without)
+            target = without + guidance[:, None, None] * (with_words - without)
         errors = (student.velocity(latents, time, named, grid, guidance) - target).square()
         return weighted_mean(errors, *grid)
 

@@ -70,12 +70,12 @@ def draw_avatar(
     """Draw an avatar; `chance` moves and sizes the head a little. Returns RGB of (width_px, height_px)."""
     painter: Painter = (ShadedPainter if shaded else FlatPainter)(width_px, height_px)
     man = avatar.person == "man"
-    size = chance.uniform(0.97, 1.04)
+    size = chance.uniform(0.99, 1.01)  # less than a square of the code: where to draw is not to be learnt
     frame = Frame(
         width_px,
         height_px,
-        x=0.5 + chance.uniform(-0.02, 0.02),
-        y=0.46 + chance.uniform(-0.015, 0.015),
+        x=0.5 + chance.uniform(-0.005, 0.005),
+        y=0.46 + chance.uniform(-0.004, 0.004),
         wide=(0.205 if man else 0.195) * size,
         tall=(0.262 if man else 0.255) * size,
     )
@@ -260,8 +260,8 @@ class _Avatar:
             case "serious":
                 self._line([(-0.058, y), (0.058, y)], 0.02, lips)
             case "sad":
-                arc = [(0.07 * math.cos(t), y + 0.03 - 0.045 * math.sin(t)) for t in _angles(15, 165)]
-                self._line(arc, 0.02, lips)
+                arc = [(0.075 * math.cos(t), y + 0.04 - 0.06 * math.sin(t)) for t in _angles(10, 170)]
+                self._line(arc, 0.034, lips)  # as much of it as of the other moods' mouths, or it is lost
             case "surprised":
                 self._ellipse(0, y + 0.01, 0.042, 0.056, lips)
                 self._ellipse(0, y + 0.01, 0.026, 0.038, _MOUTH)
