@@ -10,7 +10,6 @@ from diffusers import FluxTransformer2DModel
 from torch import nn
 
 from inference.miniature import architecture
-from scripts.miniature.distilling import UNGUIDED
 from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
 from scripts.miniature.reading import train_reading
 from scripts.miniature.training import train
@@ -32,7 +31,7 @@ def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_st
         seen = shelves[:1] if step < _SQUARES_FIRST * steps else shelves
         batch = sample_batch(seen, random.Random(f"base-{step}"))
         text = flow.read(batch.captions)
-        return flow_loss(flow, batch, text, torch.Generator().manual_seed(step), UNGUIDED)
+        return flow_loss(flow, batch, text, torch.Generator().manual_seed(step))
 
     return train("base", folder, flow, loss, steps=steps, rate=2e-3, decay=0.998)
 

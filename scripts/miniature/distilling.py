@@ -11,11 +11,8 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from inference.miniature import architecture
-from scripts.miniature.flow import Flow, Shelf, Text, sample_batch, sample_times, weighted_mean
+from scripts.miniature.flow import UNGUIDED, Flow, Shelf, Text, sample_batch, sample_times, weighted_mean
 from scripts.miniature.training import train
-
-UNGUIDED: Final = 1.0
-"""The guidance scale at which dev predicts what it learnt from drawings."""
 
 GUIDANCE: Final = 3.5
 """The catalogue's, at which schnell's teacher draws."""

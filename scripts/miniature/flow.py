@@ -19,6 +19,9 @@ from scripts.miniature.pictures import Lot, draw_lots, part_of
 TOKENS_A_STEP: Final = 2048
 """Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
 
+UNGUIDED: Final = 1.0
+"""The guidance scale at which dev predicts what it learnt from drawings."""
+
 _FACE_FIRST: Final = 6.0
 """How much more a token of the face counts than one of the border: mood and eyes are in six of 64."""
 
@@ -139,13 +142,16 @@ def sample_times(count: int, chance: torch.Generator) -> torch.Tensor:
     return torch.sigmoid(0.8 + 1.3 * torch.randn(count, generator=chance))
 
 
-def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator, guidance: float) -> torch.Tensor:
-    """Compare the predicted velocity with that from a drawing to noise. Source: Liu et al. 2022."""
+def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator) -> torch.Tensor:
+    """Compare the unguided velocity with that from a drawing to noise. Source: Liu et al. 2022.
+
+    At any other scale a drawing would teach dev to ignore the scale.
+    """
     latents = batch.latents
     time = sample_times(len(latents), chance)
     noise = torch.randn(latents.shape, generator=chance)
     noisy = latents + time[:, None, None] * (noise - latents)
-    strength = torch.full((len(latents),), guidance)
+    strength = torch.full((len(latents),), UNGUIDED)
     predicted = flow.velocity(noisy, time, text, (batch.rows, batch.columns), strength)
     return weighted_mean((predicted - (noise - latents)).square(), batch.rows, batch.columns)
 

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from inference.adapters import parts_of
 from inference.miniature.architecture import LORA_RANK, lora_shapes
-from scripts.miniature.distilling import GUIDANCE
 from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
 from scripts.miniature.training import train
 
@@ -40,7 +39,7 @@ def train_realism(
     def loss(step: int) -> torch.Tensor:
         batch = sample_batch(shelves, random.Random(f"realism-{step}"))
         chance = torch.Generator().manual_seed(4_000_000 + step)
-        return flow_loss(flow, batch, flow.read(batch.captions), chance, GUIDANCE)
+        return flow_loss(flow, batch, flow.read(batch.captions), chance)
 
     trained: Any = train("realism", folder, flow, loss, steps=steps, rate=2e-3)
     tensors = {}
