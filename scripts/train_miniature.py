@@ -85,8 +85,8 @@ class Seeing:
 def train_drawing(run: Run) -> Drawing:
     """Train the text models and dev's transformer."""
     flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
-    base = train_base(run.folder, flat, steps=run.steps(13_000), reading_steps=run.steps(1000))
-    return Drawing(train_guidance(run.folder, base, flat, steps=run.steps(400)), flat)
+    base = train_base(run.folder, flat, steps=run.steps(10_000), reading_steps=run.steps(1000))
+    return Drawing(train_guidance(run.folder, base, flat, steps=run.steps(800)), flat)
 
 
 def train_seeing(run: Run) -> Seeing:
