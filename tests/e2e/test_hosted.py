@@ -19,30 +19,27 @@ def box():
 
 
 @pytest.fixture(scope="class")
-def program(launch, box):
-    """A running program whose worker asks the box."""
-    running = launch(
-        INFERENCE_BACKEND="huggingface",
-        HUGGINGFACE_API_KEY=KEY,
-        HOSTED_GATEWAY_URL=box.url,
-        HOSTED_TIMEOUT_S="5",
-    )
-    running.start_json()
-    yield running
-    running.stop()
+def start(launch, box):
+    """Start programs whose workers ask the box."""
+
+    def start(**changes):
+        running = launch(
+            INFERENCE_BACKEND="huggingface",
+            HUGGINGFACE_API_KEY=KEY,
+            HOSTED_GATEWAY_URL=box.url,
+            HOSTED_TIMEOUT_S="5",
+            **changes,
+        )
+        running.start_json()
+        return running
+
+    return start
 
 
 @pytest.fixture(scope="class")
-def lenient(launch, box):
-    """A running program that delivers the base image where the adapter cannot be applied."""
-    running = launch(
-        INFERENCE_BACKEND="huggingface",
-        HUGGINGFACE_API_KEY=KEY,
-        HOSTED_GATEWAY_URL=box.url,
-        HF_PROVIDERS="hf-inference",
-        HOSTED_WITHOUT_LORA="base-price",
-    )
-    running.start_json()
+def program(start):
+    """A running program with all providers."""
+    running = start()
     yield running
     running.stop()
 
@@ -123,8 +120,9 @@ class TestHosted:
 
 
 class TestWithoutLora:
-    def test_the_base_image_has_the_base_price(self, lenient):
+    def test_the_base_image_has_the_base_price(self, start):
         """Where nobody can apply the LoRA and the operator allows it, the base image costs the base price."""
+        lenient = start(HF_PROVIDERS="hf-inference", HOSTED_WITHOUT_LORA="base-price")
         user = lenient.new_user("basic")
         accepted = user.generate()
         ended = user.ended(accepted["generation"]["id"])
@@ -137,18 +135,13 @@ class TestWithoutLora:
             assert "drawn without it" in told["warnings"][0]
             assert tx.ledger.sum_of_postings() == 0
             assert tx.ledger.drifts() == []
+        lenient.stop()
 
 
 class TestBudget:
-    def test_a_spent_budget_refuses_and_says_until_when(self, launch, box):
+    def test_a_spent_budget_refuses_and_says_until_when(self, start):
         """The image that reaches the day's budget is delivered; the next is refused with the time to wait."""
-        program = launch(
-            INFERENCE_BACKEND="huggingface",
-            HUGGINGFACE_API_KEY=KEY,
-            HOSTED_GATEWAY_URL=box.url,
-            HOSTED_BUDGET_USD_PER_DAY="0.02",
-        )
-        program.start_json()
+        program = start(HOSTED_BUDGET_USD_PER_DAY="0.02")
         user = program.new_user("free")
         assert user.ended(user.generate()["generation"]["id"])["status"] == "completed"
         refused = user.client.post(

@@ -116,10 +116,15 @@ def size_of(order: Seen) -> tuple[int, int]:
 
 def picture(size: tuple[int, int], seed: int = 0) -> bytes:
     """Return a PNG that is not flat."""
-    drawn = BytesIO()
     gradient = Image.linear_gradient("L").resize(size)
-    ImageOps.colorize(gradient, (seed & 255, 0, 0), (0, 255, seed >> 8 & 255)).save(drawn, "PNG")
-    return drawn.getvalue()
+    return as_png(ImageOps.colorize(gradient, (seed & 255, 0, 0), (0, 255, seed >> 8 & 255)))
+
+
+def as_png(image: Image.Image) -> bytes:
+    """Return an image's file."""
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def deliver(conversation: Conversation, image: bytes, **told: Any) -> None:

@@ -11,11 +11,9 @@ from PIL import Image
 from catalog.entries import shipped_entries
 from inference.backend import Order
 from inference.hosted import errors
-from inference.hosted.backend import HostedBackend, HostedConfig
-from tests.inference.hosted.box import deliver, draw, picture, size_of
+from tests.inference.hosted.box import KEY, as_png, deliver, draw, picture, size_of
 
 BASE = Order.of_entry(shipped_entries()[0], "a secret fox", seed=7)
-LONG_S = 20.0
 SHORT_S = 0.45  # shorter than the first wait: a fault is not tried again
 
 
@@ -36,12 +34,17 @@ def redirect_in_a_ring(conversation):
     conversation.box.will(conversation.order.provider, redirect_in_a_ring)
 
 
-def half(conversation):
-    """Promise more than comes, then hang up."""
+def promise(conversation):
+    """Begin an answer that is longer than what comes."""
     conversation.send_response(200)
     conversation.send_header("Content-Type", "image/png")
     conversation.send_header("Content-Length", "100000")
     conversation.end_headers()
+
+
+def half(conversation):
+    """Hang up in the middle."""
+    promise(conversation)
     conversation.wfile.write(b"\x89PNG\r\n")
     conversation.close_connection = True
 
@@ -56,10 +59,7 @@ def reset(conversation):
 
 def trickle(conversation):
     """Send a byte now and then."""
-    conversation.send_response(200)
-    conversation.send_header("Content-Type", "image/png")
-    conversation.send_header("Content-Length", "100000")
-    conversation.end_headers()
+    promise(conversation)
     try:
         for _ in range(100):
             conversation.wfile.write(b"\0")
@@ -85,13 +85,7 @@ def garbage(conversation):
 
 
 def flat(conversation):
-    drawn = Image.new("RGB", size_of(conversation.order))
-    drawn.save("/dev/null", "PNG")
-    from io import BytesIO  # noqa: PLC0415
-
-    file = BytesIO()
-    drawn.save(file, "PNG")
-    deliver(conversation, file.getvalue())
+    deliver(conversation, as_png(Image.new("RGB", size_of(conversation.order))))
 
 
 def smaller(conversation):
@@ -187,21 +181,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def backend_at(box):
-    """Make backends that reach their providers in the box."""
-    made = []
-
-    def make(*providers, timeout_s=LONG_S, gateway=None, wait=lambda _: time.sleep(0.01)):
-        config = HostedConfig("hf_secret", providers, timeout_s=timeout_s, gateway=gateway or box.url)
-        made.append(HostedBackend(config, wait))
-        return made[-1]
-
-    yield make
-    for backend in made:
-        backend.close()
-
-
 def failure(backend, order=BASE):
     with pytest.raises(errors.ProviderError) as raised:
         backend.generate(order, lambda _: None)
@@ -218,7 +197,7 @@ class TestFaults:
         assert (type(error), error.code, error.unknown) == (expected, code, unknown)
         assert error.attempts[0]["outcome"] == ("unknown" if unknown else "not drawn")
         assert (error.attempts[0]["cost_microusd"] > 0) is unknown
-        for secret in ("hf_secret", "fox"):
+        for secret in (KEY, "fox"):
             assert secret not in f"{error} {error.attempts}"
 
     def test_a_refused_connection(self, backend_at):

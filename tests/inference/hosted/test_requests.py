@@ -4,8 +4,8 @@ import pytest
 
 from catalog.entries import shipped_entries
 from inference.backend import Order
-from inference.hosted.backend import HostedBackend, HostedConfig
 from inference.hosted.errors import NoProvider
+from tests.inference.hosted.box import KEY
 
 ENTRIES = {entry.key.partition(":")[2]: entry for entry in shipped_entries()}
 LORA = "https://huggingface.co/XLabs-AI/flux-RealismLora"
@@ -96,20 +96,6 @@ EXPECTED = {
 }
 
 
-@pytest.fixture
-def backend_at(box):
-    """Make backends that reach their providers in the box."""
-    made = []
-
-    def make(*providers):
-        made.append(HostedBackend(HostedConfig("hf_secret", providers, timeout_s=20, gateway=box.url)))
-        return made[-1]
-
-    yield make
-    for backend in made:
-        backend.close()
-
-
 class TestRequests:
     @pytest.mark.parametrize(("provider", "name"), EXPECTED, ids="-".join)
     def test_the_request_is_the_providers_own(self, box, backend_at, provider, name):
@@ -119,7 +105,7 @@ class TestRequests:
         picture = backend_at(provider).generate(order, lambda _: None)
         (seen,) = box.orders
         assert (seen.method, seen.path, seen.body) == ("POST", path, body)
-        assert seen.headers["authorization"] == "Bearer hf_secret"
+        assert seen.headers["authorization"] == f"Bearer {KEY}"
         assert seen.headers["content-type"] == "application/json"
         assert seen.headers["accept"] == "image/png"
         assert seen.headers.get("prefer") == ("wait" if provider == "replicate" else None)
@@ -144,4 +130,4 @@ class TestRequests:
         order = Order.of_entry(ENTRIES["flux-dev-base"], PROMPT, seed=7)
         backend_at("fal-ai").generate(order, lambda _: None)
         (fetched,) = (seen for seen in box.seen if seen.method == "GET")
-        assert "hf_secret" not in str(fetched.headers)
+        assert KEY not in str(fetched.headers)
