@@ -1,0 +1,176 @@
+"""What can go wrong at a provider, as the box plays it, and what has to come of it."""
+
+import socket
+import struct
+import time
+
+from PIL import Image
+
+from inference.hosted import errors
+from tests.inference.hosted.box import as_png, deliver, picture, size_of
+
+SHORT_S = 0.45  # shorter than the first wait: a fault is not tried again
+
+
+def status(code, told=None, **headers):
+    """Answer with a status."""
+    return lambda conversation: conversation.say(
+        code, told or {"error": "a secret fox is no good"}, **headers
+    )
+
+
+def redirect(where):
+    """Answer with a redirect."""
+    return lambda conversation: conversation.reply(307, "text/plain", b"", Location=where)
+
+
+def redirect_in_a_ring(conversation):
+    conversation.reply(307, "text/plain", b"", Location=conversation.path)
+    conversation.box.will(conversation.order.provider, redirect_in_a_ring)
+
+
+def promise(conversation):
+    """Begin an answer that is longer than what comes."""
+    conversation.send_response(200)
+    conversation.send_header("Content-Type", "image/png")
+    conversation.send_header("Content-Length", "100000")
+    conversation.end_headers()
+
+
+def half(conversation):
+    """Hang up in the middle."""
+    promise(conversation)
+    conversation.wfile.write(b"\x89PNG\r\n")
+    conversation.close_connection = True
+
+
+def reset(conversation):
+    """Cut the connection before any answer."""
+    conversation.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conversation.connection.close()
+    conversation.close_connection = True
+    conversation.rfile = conversation.wfile = open("/dev/null", "r+b", buffering=0)  # noqa: SIM115, PTH123
+
+
+def trickle(conversation):
+    """Send a byte now and then."""
+    promise(conversation)
+    try:
+        for _ in range(100):
+            conversation.wfile.write(b"\0")
+            time.sleep(0.05)
+    except OSError:
+        conversation.close_connection = True
+
+
+def sleep(conversation):
+    """Answer too late."""
+    time.sleep(2)
+    conversation.close_connection = True
+
+
+def truncated(conversation):
+    """Deliver half a file as a whole one."""
+    image = picture(size_of(conversation.order))
+    deliver(conversation, image[: len(image) // 2])
+
+
+def garbage(conversation):
+    deliver(conversation, b"<html>not an image</html>")
+
+
+def flat(conversation):
+    deliver(conversation, as_png(Image.new("RGB", size_of(conversation.order))))
+
+
+def smaller(conversation):
+    deliver(conversation, picture((256, 256)))
+
+
+def nothing(conversation):
+    conversation.say(200, {"nothing": "of use"})
+
+
+LOADING = {"error": "Model black-forest-labs/FLUX.1-dev is currently loading", "estimated_time": 20.0}
+NSFW = {"error": "flagged as sensitive", "status": "failed", "output": None}
+
+# What happens, to whom, which class it is, its code, and whether the provider may have drawn.
+FAULTS = {
+    "loading": (status(503, LOADING), "hf-inference", errors.ProviderLoading, "MODEL_LOADING", False),
+    "too many requests": (status(429), "fal-ai", errors.ProviderBusy, "RATE_LIMIT_EXCEEDED", False),
+    "no answer": (sleep, "fal-ai", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
+    "trickle": (trickle, "hf-inference", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
+    "gateway timeout": (status(504), "replicate", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
+    "still drawing": (
+        status(201, {"status": "processing", "output": None}),
+        "replicate",
+        errors.ProviderSlow,
+        "GENERATION_TIMEOUT",
+        True,
+    ),
+    "wrong key": (status(401), "fal-ai", errors.KeyRejected, "AI_PROVIDER_ERROR", False),
+    "forbidden": (status(403), "replicate", errors.KeyRejected, "AI_PROVIDER_ERROR", False),
+    "gated model": (
+        status(403, X_Error_Code="GatedRepo"),
+        "hf-inference",
+        errors.ModelGated,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
+    "no money": (status(402), "fal-ai", errors.CreditSpent, "AI_PROVIDER_ERROR", False),
+    "bad request": (status(400), "hf-inference", errors.OrderRefused, "AI_PROVIDER_ERROR", False),
+    "no such model": (status(404), "fal-ai", errors.OrderRefused, "AI_PROVIDER_ERROR", False),
+    "prompt refused": (
+        status(422, {"detail": "NSFW content"}),
+        "fal-ai",
+        errors.ContentRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "image refused": (
+        lambda conversation: deliver(conversation, picture((512, 512)), has_nsfw_concepts=[True]),
+        "fal-ai",
+        errors.ContentRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "prediction refused": (status(201, NSFW), "replicate", errors.ContentRefused, "AI_PROVIDER_ERROR", True),
+    "prediction failed": (
+        status(201, {"status": "failed", "output": None, "error": "CUDA error"}),
+        "replicate",
+        errors.ProviderFailed,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
+    "black image": (flat, "fal-ai", errors.ContentRefused, "AI_PROVIDER_ERROR", True),
+    "broken image": (garbage, "hf-inference", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
+    "broken file": (garbage, "fal-ai", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
+    "half an image": (truncated, "replicate", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
+    "another size": (smaller, "fal-ai", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
+    "half an answer": (half, "hf-inference", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
+    "connection reset": (reset, "fal-ai", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
+    "empty answer": (nothing, "fal-ai", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
+    "server error": (status(500), "fal-ai", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
+    "overloaded": (status(503), "hf-inference", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
+    "redirect to nowhere": (
+        redirect("http://127.0.0.1:1/"),
+        "fal-ai",
+        errors.ProviderAway,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
+    "redirect to no address": (
+        redirect("ftp://127.0.0.1/"),
+        "replicate",
+        errors.ProviderAway,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
+    "redirects in a ring": (
+        redirect_in_a_ring,
+        "hf-inference",
+        errors.ProviderAway,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
+}

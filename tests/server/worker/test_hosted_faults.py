@@ -1,0 +1,58 @@
+"""What users and operators get of a provider's faults, through the worker."""
+
+from collections import Counter
+
+import pytest
+
+from inference.hosted.backend import HostedBackend, HostedConfig
+from tests.inference.hosted.box import KEY, open_box
+from tests.inference.hosted.faults import FAULTS, SHORT_S
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+
+@pytest.fixture
+def runner_at(make_runner):
+    """Make runners whose one provider is in a box."""
+    made = []
+
+    def make(box, provider):
+        made.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=SHORT_S, gateway=box.url)))
+        return make_runner(backend=made[-1], inference_backend="huggingface")
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+class TestFaults:
+    def test_each_ends_in_a_code_a_void_and_a_line(
+        self, make_account, submit_one, runner_at, generation_of, balance_of, uow, log_lines, capsys
+    ):
+        """Of each fault come the contract's code, the whole hold once, and a line that says why."""
+        account = make_account(credits=20)
+        codes = Counter()
+        for name, (fault, provider, error, code, unknown) in FAULTS.items():
+            generation = submit_one(account)
+            assert balance_of(account) == 12
+            with open_box() as box:
+                box.will(provider, fault)
+                runner_at(box, provider).answer(generation.id)
+            ended = generation_of(generation.id)
+            assert (ended.status, ended.error_code) == ("failed", code), name
+            assert ended.error_message.startswith(f"{code}: {provider}"), name
+            assert balance_of(account) == 20, name
+            with uow.read() as tx:
+                told = tx.events.of(generation.id)[-1]
+            assert (told.kind, told.data["asked"][0]["outcome"] == "unknown") == ("failed", unknown), name
+            (line,) = (
+                one for one in log_lines() if one.get("generation_id") == generation.id and "cause" in one
+            )
+            assert line["level"] == "warning", name
+            assert line["asked"][0]["cause"] in line["cause"], name
+            codes[code, error.__name__] += 1
+        with capsys.disabled():
+            print(f"\n{len(FAULTS)} faults, {len(FAULTS)} voids:")  # noqa: T201 - the table that operators asked for
+            for (code, error), count in sorted(codes.items()):
+                print(f"  {code:20} {error:16} {count:2}")  # noqa: T201
+        assert len(FAULTS) >= 25
