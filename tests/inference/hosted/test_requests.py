@@ -97,7 +97,7 @@ EXPECTED = {
 
 
 class TestRequests:
-    @pytest.mark.parametrize(("provider", "name"), EXPECTED, ids="-".join)
+    @pytest.mark.parametrize(("provider", "name"), EXPECTED, ids=["-".join(key) for key in EXPECTED])
     def test_the_request_is_the_providers_own(self, box, backend_at, provider, name):
         """Each entry is ordered by the provider's path and fields, with the key, and a LoRA at 0.9."""
         path, body = EXPECTED[provider, name]
