@@ -93,7 +93,7 @@ def train_seeing(run: Run) -> Seeing:
     """Train the VAE and the judge."""
     judge = train_judge(run.folder, steps=run.steps(2000), part=run.part)
     pairs = draw_pairs(find_or_load_code(run.folder), run.part)
-    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(900))
+    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(600))
     return Seeing(train_encoder(run.folder, vae, pairs, steps=run.steps(600)), judge)
 
 
