@@ -11,13 +11,12 @@ from PIL import Image
 from catalog.entries import Adapter
 from inference.backend import Making, Order, Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
-from inference.hosted.client import ProviderClient
+from inference.hosted.client import LOOK_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
 
 NAME: Final = "huggingface"
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 20.0
-LOOK_S: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,7 @@ class HostedBackend:
             again = []
             for call in calls:
                 try:
-                    image = self._client.draw(
-                        call, order.prompt, until, lambda: report(Progress(Phase.HOSTED))
-                    )
+                    image = self._client.draw(call, order.prompt, until, look)
                 except ProviderError as error:
                     last = error
                     attempts.append(_told(call, error))
