@@ -28,7 +28,8 @@ def draw_bare() -> None:
     from server.settings import Settings  # noqa: PLC0415
     from server.worker.backends import make_backend  # noqa: PLC0415
 
-    backend = make_backend(Settings.from_environment())
+    settings = Settings.from_environment()
+    backend = make_backend(settings, settings.backends[0])
     answer(ready=True)
     for line in sys.stdin:
         order = Order.of_recipe(json.loads(line))

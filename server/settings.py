@@ -10,7 +10,7 @@ import platformdirs
 
 Profile = Literal["miniature", "full"]
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
-BackendName = Literal["local", "huggingface"]
+BackendName = Literal["local", "huggingface", "auto"]
 BACKENDS: Final[tuple[BackendName, ...]] = get_args(BackendName)
 WithoutLora = Literal["fail", "base-price"]
 HF_PROVIDERS: Final = ("fal-ai", "replicate", "hf-inference")  # as inference.hosted.calls knows them
@@ -44,7 +44,11 @@ class Settings:
     cors_origins: tuple[str, ...] = ("http://localhost:5173",)
 
     inference_backend: BackendName = "local"
-    """`local` draws on this machine's device, `huggingface` has hosted providers draw."""
+    """`local` draws on this machine's device, `huggingface` has hosted providers draw, `auto` has these draw
+    only while no local worker is ready or the wait for one is too long."""
+
+    failover_wait_s: float = 120.0
+    """With `auto`: how long a wait for local workers is expected before hosted providers step in."""
 
     hf_providers: tuple[str, ...] = HF_PROVIDERS
     """Hosted providers in the order in which they are asked."""
@@ -132,6 +136,11 @@ class Settings:
         return self.data_dir / "redis.url"
 
     @property
+    def backends(self) -> tuple[str, ...]:
+        """What workers draw with, whose turn is first in front."""
+        return ("local", "huggingface") if self.inference_backend == "auto" else (self.inference_backend,)
+
+    @property
     def hosted_budget_microusd(self) -> int | None:
         """The day's budget in millionths of a dollar; None where there is no limit, or no provider."""
         if self.hosted_budget_usd_per_day is None or self.inference_backend == "local":
@@ -158,6 +167,7 @@ class Settings:
             port=_whole(env, "PORT", cls.port, most=65_535),
             cors_origins=_listed(env, "CORS_ORIGIN", cls.cors_origins),
             inference_backend=cast("BackendName", env.get("INFERENCE_BACKEND", cls.inference_backend)),
+            failover_wait_s=_number(env, "FAILOVER_WAIT_S", cls.failover_wait_s),
             hf_providers=_listed(env, "HF_PROVIDERS", cls.hf_providers),
             hosted_without_lora=cast("WithoutLora", env.get("HOSTED_WITHOUT_LORA", cls.hosted_without_lora)),
             hosted_budget_usd_per_day=_number(env, "HOSTED_BUDGET_USD_PER_DAY", 0) or None,

@@ -111,8 +111,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _drawing(settings: Settings) -> Iterator[Finding]:
-    check = _hosted if settings.inference_backend == "huggingface" else _local
-    yield from check(settings)
+    for backend in settings.backends:
+        yield from {"local": _local, "huggingface": _hosted}[backend](settings)
 
 
 def _hosted(settings: Settings) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ def generate(
         seed=secrets.randbelow(2**32) if seed is None else seed,
         size_px=(choice.width_px, choice.height_px),
     )
-    backend = make_backend(settings)
+    backend = make_backend(settings, settings.backends[0])
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with bar:
         task = bar.add_task("starting", total=order.steps)

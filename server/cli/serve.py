@@ -60,14 +60,18 @@ def api(
 
 
 @click.command()
+@click.option("--reserve", is_flag=True, help="With INFERENCE_BACKEND=auto: the hosted worker that steps in.")
 @takes_settings
-def worker(settings: Settings) -> None:
+def worker(settings: Settings, *, reserve: bool) -> None:
     """Run a worker for one device, with its watchdog and the reaper."""
+    if reserve and settings.inference_backend != "auto":
+        raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto")
+    backend = settings.backends[-1] if reserve else settings.backends[0]
     configure_logs("watchdog")
     stopped = stopped_by_signals()
     with opened(settings) as uow:
         reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
         reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
         reaping.start()
-        Watchdog(settings, partial(settlement.lose, uow)).run(stopped)
+        Watchdog(settings, partial(settlement.lose, uow), backend).run(stopped)
         reaping.join()

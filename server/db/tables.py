@@ -214,6 +214,8 @@ class Generation(Table):
     """The fencing number: raised by every claim, so that a late worker is told apart."""
     losses: Mapped[int] = mapped_column(default=0)
     """How many attempts ended with a lost worker."""
+    passed_on: Mapped[bool] = mapped_column(default=False)
+    """Whether a local worker failed to draw it and left it to hosted providers."""
     worker: Mapped[str | None]
     lease_until: Mapped[datetime | None] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -279,6 +281,20 @@ class SpendingDay(Table):
     day: Mapped[date] = mapped_column(primary_key=True)
     microusd: Mapped[int] = mapped_column(BigInteger)
     """Millionths of a dollar."""
+
+
+class Worker(Table):
+    """A worker that is there, as it tells every few seconds."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    backend: Mapped[str] = mapped_column(String(16))
+    accepts: Mapped[bool]
+    """Whether it takes up generations; not while its breaker is open."""
+    seconds_each: Mapped[float | None]
+    """What it takes for a generation, averaged over its last ones; None before the first."""
+    seen_at: Mapped[datetime]
 
 
 class Turn(Table):

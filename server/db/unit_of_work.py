@@ -16,6 +16,7 @@ from server.credits.ledger import Ledger
 from server.entries.store import Entries
 from server.errors import DatabaseAway
 from server.events.log import Events
+from server.failover.store import Workers
 from server.generations.store import Generations
 from server.projects.store import Projects
 from server.spending.store import Spending
@@ -68,6 +69,11 @@ class Transaction:
     def spending(self) -> Spending:
         """What hosted providers cost."""
         return Spending(self.session)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Who can draw."""
+        return Workers(self.session)
 
 
 class UnitOfWork:

@@ -10,6 +10,7 @@ from server.db.tables import Event
 QUEUED: Final = "queued"
 CLAIMED: Final = "claimed"
 RELEASED: Final = "released"
+PASSED_ON: Final = "passed_on"
 LOST: Final = "lost"
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"

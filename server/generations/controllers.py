@@ -8,6 +8,7 @@ from server.envelope import ApiRequest
 from server.generations.schemas import GenerateRequest, GenerationAccepted, GenerationAnswer, GenerationView
 from server.generations.submission import submit
 from server.services import Services
+from server.settings import Settings
 
 
 class GenerationController(Controller):
@@ -31,7 +32,7 @@ class GenerationController(Controller):
             project_id,
             data,
             max_depth=services.settings.queue_max_depth,
-            budget_microusd=services.settings.hosted_budget_microusd,
+            budget_microusd=_budget(services.settings),
         )
         return GenerationAccepted(
             message="Avatar generation started",
@@ -50,3 +51,8 @@ class GenerationController(Controller):
         with services.uow.read() as tx:
             generation = tx.generations.owned_by(request.user.user_id, generation_id)
         return GenerationAnswer(generation=GenerationView.of(generation))
+
+
+def _budget(settings: Settings) -> int | None:
+    """Return the day's budget that bounds what is accepted: local workers draw on when it is spent."""
+    return None if "local" in settings.backends else settings.hosted_budget_microusd

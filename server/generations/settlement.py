@@ -82,6 +82,20 @@ def release(uow: UnitOfWork, claim: Claim) -> None:
         tx.events.append(claim.generation_id, events.RELEASED, attempt=claim.attempt)
 
 
+def pass_on(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
+    """Leave what the attempt failed to draw to another backend: same generation, same hold, nothing charged.
+
+    Raises:
+        LeaseLost: the generation is no longer this attempt's; nothing was changed.
+
+    """
+    with uow.begin() as tx:
+        tx.generations.release(claim, passed_on=True)
+        told = {"attempt": claim.attempt, "reason": reason.value}
+        tx.events.append(claim.generation_id, events.PASSED_ON, **told)
+    log.warning("generation.passed_on", generation_id=claim.generation_id, cause=message, **told)
+
+
 def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
     """Cancel those of the generations that have not ended, give their holds back, return how many."""
     ids = list(generation_ids)
@@ -107,6 +121,8 @@ def lose(uow: UnitOfWork, worker: str | None = None) -> int:
     """Return to the queue what a dead worker held, or by default all whose lease has run out."""
     with uow.begin() as tx:
         lost = tx.generations.lose(worker=worker)
+        if worker:
+            tx.workers.forget(worker)
         for generation in lost:
             tx.events.append(generation.id, events.LOST, attempt=generation.attempt, worker=generation.worker)
     for generation in lost:

@@ -90,13 +90,21 @@ class Generations:
         )
         return list(found)
 
+    def passed_on(self) -> int:
+        """Return how many wait for another backend than the one that failed to draw them."""
+        waiting = Generation.status == Status.PENDING
+        return self._session.scalar(select(func.count()).where(waiting, Generation.passed_on)) or 0
+
     def claim(
-        self, worker: str, lease_s: float, resident: Collection[str]
+        self, worker: str, lease_s: float, resident: Collection[str], *, passed_on: bool | None = None
     ) -> tuple[Claim, Generation] | None:
-        """Give a worker the next pending generation and a lease on it; None if none waits."""
+        """Give a worker the next pending generation and a lease on it; None if none waits.
+
+        passed_on: only such as were passed on, or only such as were not; None: whichever is due.
+        """
         for _ in range(CLAIM_TRIES):
             moment = now()
-            head = next_of(self._heads(), resident, moment)
+            head = next_of(self._heads(passed_on), resident, moment)
             if head is None:
                 return None
             claimed = self._change(
@@ -152,14 +160,14 @@ class Generations:
         values = {"avatar_id": avatar_id, "making": dict(making), "completed_at": now()}
         return self._end(claim, Status.COMPLETED, **values)
 
-    def release(self, claim: Claim) -> Generation:
+    def release(self, claim: Claim, **values: Any) -> Generation:
         """Return a generation to the queue without counting the attempt as a loss.
 
         Raises:
             LeaseLost: it is no longer this attempt's to return.
 
         """
-        return self._end(claim, Status.PENDING)
+        return self._end(claim, Status.PENDING, **values)
 
     def fail(self, claim: Claim, reason: Reason, message: str) -> Generation:
         """End an attempt badly.
@@ -201,10 +209,13 @@ class Generations:
         )
         return list(found)
 
-    def _heads(self) -> list[Head]:
+    def _heads(self, passed_on: bool | None) -> list[Head]:
+        due = [Generation.status == Status.PENDING]
+        if passed_on is not None:
+            due.append(Generation.passed_on == passed_on)
         waiting = (
             select(Generation.user_id, func.min(Generation.created_at).label("created_at"))
-            .where(Generation.status == Status.PENDING)
+            .where(*due)
             .group_by(Generation.user_id)
             .subquery()
         )
@@ -221,7 +232,7 @@ class Generations:
                 (Generation.user_id == waiting.c.user_id) & (Generation.created_at == waiting.c.created_at),
             )
             .join(User, User.id == Generation.user_id)
-            .where(Generation.status == Status.PENDING)
+            .where(*due)
             .order_by(User.last_claimed_at.asc().nulls_first(), Generation.created_at)
             .limit(HEADS)
         )

@@ -93,6 +93,7 @@ def _pending(caller: Caller, project_id: str, request: GenerateRequest, choice: 
         credits=choice.credits,
         attempt=0,
         losses=0,
+        passed_on=False,
         created_at=moment,
         updated_at=moment,
         # The fields of inference's Order, as they are now: a later change of the entry changes nothing here.

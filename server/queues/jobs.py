@@ -26,7 +26,7 @@ class BellJob(Job):
     anything. Here a name means only what the worker has put behind it.
     """
 
-    answers: ClassVar[dict[str, Callable[[str], None]]] = {}
+    answers: ClassVar[dict[str, Callable[[str], object]]] = {}
 
     @property
     def func(self) -> Callable[..., Any]:

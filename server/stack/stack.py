@@ -20,8 +20,14 @@ class Stack:
     """Starts the parts, keeps each alive in a thread of its own, and stops them in the right order."""
 
     def __init__(self, settings: Settings, workers: int) -> None:
+        self._settings = settings
         self.api = ApiProcess(settings)
-        self.watchdogs = [Watchdog(settings, partial(_return_work, settings)) for _ in range(workers)]
+        return_work = partial(_return_work, settings)
+        self.watchdogs = [
+            Watchdog(settings, return_work, backend)
+            for backend in settings.backends
+            for _ in range(workers if backend == settings.backends[0] else 1)
+        ]
         self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
 
     @contextmanager
@@ -46,9 +52,13 @@ class Stack:
             yield
 
     def wait_until_ready(self, stopped: threading.Event) -> bool:
-        """Wait until the API answers and every worker is warm; return whether that came before a stop."""
+        """Wait until the API answers and every worker is warm; return whether that came before a stop.
+
+        Where hosted providers step in for local workers, one worker that is warm suffices.
+        """
+        enough = any if len(self._settings.backends) > 1 else all
         while not stopped.is_set():
-            if all(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
+            if enough(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
                 return True
             time.sleep(LOOK_S)
         return False

@@ -59,13 +59,19 @@ def readiness(services: Services) -> tuple[bool, dict[str, str]]:
 
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
-    """Return a sentence on the hosted providers, where these draw."""
+    """Return a sentence on the hosted providers, where these draw, and on those that they stand in for."""
     if settings.inference_backend == "local":
         return {}
+    checks = {"hosted": "ok"}
+    if settings.inference_backend == "auto":
+        ready = tx.workers.ready("local")
+        checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"
+        if not tx.workers.ready("huggingface"):
+            checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
     if not settings.huggingface_api_key:
-        return {"hosted": "HUGGINGFACE_API_KEY is not set: every generation fails and is given back"}
+        return checks | {"hosted": "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"}
     try:
         tx.spending.check(settings.hosted_budget_microusd)
     except BudgetSpent:
-        return {"hosted": "HOSTED_BUDGET_USD_PER_DAY is reached: nothing is accepted until midnight in UTC"}
-    return {"hosted": "ok"}
+        checks["hosted"] = "HOSTED_BUDGET_USD_PER_DAY is reached: nothing is asked until midnight in UTC"
+    return checks

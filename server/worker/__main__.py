@@ -1,4 +1,4 @@
-"""`python -m server.worker NAME PULSE --data-dir DIR`: one worker process, started by its watchdog."""
+"""`python -m server.worker NAME PULSE DATA_DIR BACKEND`: one worker process, started by its watchdog."""
 
 import sys
 from pathlib import Path
@@ -15,11 +15,11 @@ TETHER_MARGIN_S = 10
 
 def main(arguments: list[str], factory: BackendFactory = make_backend) -> None:
     """Run a worker whose watchdog holds its standard input and reads its pulse."""
-    name, descriptor, data_dir = arguments
+    name, descriptor, data_dir, backend = arguments
     settings = Settings.from_environment(Path(data_dir))
     configure_logs("worker")
     tie_to_parent(settings.shutdown_grace_s + TETHER_MARGIN_S)
-    run_worker(settings, name, Pulse(int(descriptor)), factory)
+    run_worker(settings, name, Pulse(int(descriptor)), backend, factory)
 
 
 if __name__ == "__main__":

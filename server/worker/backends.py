@@ -1,12 +1,20 @@
-"""Which backend a worker draws with."""
+"""Which backend a worker draws with, and what it takes up."""
 
 from inference.backend import Backend
+from server.failover.duty import HOSTED, Duty, LocalDuty, ReserveDuty
 from server.settings import Settings
 
 
-def make_backend(settings: Settings) -> Backend:
-    """Return the backend of the settings, its weights not yet loaded."""
-    return _hosted(settings) if settings.inference_backend == "huggingface" else _local(settings)
+def make_backend(settings: Settings, name: str) -> Backend:
+    """Return the backend of a name, its weights not yet loaded."""
+    return _hosted(settings) if name == HOSTED else _local(settings)
+
+
+def make_duty(settings: Settings, name: str) -> Duty:
+    """Return what a worker with this backend takes up, beside the other kind or alone."""
+    if settings.inference_backend != "auto":
+        return Duty(name)
+    return ReserveDuty(settings.failover_wait_s) if name == HOSTED else LocalDuty()
 
 
 def _hosted(settings: Settings) -> Backend:

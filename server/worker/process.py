@@ -1,5 +1,6 @@
 """The worker process of one device: RQ's bell on one side, the resident pipelines on the other."""
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,11 +16,14 @@ from inference.errors import InferenceError
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
+from server.failover.duty import ReserveDuty
 from server.images.store import ImageStore
 from server.queues.jobs import RING, BellJob, open_queue
 from server.settings import Settings
 from server.telemetry import get_log
+from server.worker.backends import make_duty
 from server.worker.leash import StopSign
+from server.worker.presence import present
 from server.worker.pulse import Pulse
 from server.worker.runner import Runner
 
@@ -28,7 +32,10 @@ log = get_log(__name__)
 RECONNECT_S: Final = 1.0
 LONGEST_RECONNECT_S: Final = 4.0  # Redis may be wiped at any time, and nothing is lost but a moment
 
-BackendFactory = Callable[[Settings], Backend]
+POLL_S: Final = 1.0
+"""How often a worker in reserve looks whether it is needed: the bell is for those whose turn is first."""
+
+BackendFactory = Callable[[Settings, str], Backend]
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -54,26 +61,48 @@ class BellWorker(SimpleWorker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
 
 
-def run_worker(settings: Settings, name: str, pulse: Pulse, make_backend: BackendFactory) -> None:
+def run_worker(
+    settings: Settings, name: str, pulse: Pulse, backend_name: str, make_backend: BackendFactory
+) -> None:
     """Answer the bell until SIGTERM; the running generation then finishes or is released."""
     pulse.busy(settings.load_timeout_s)
     stop_sign = StopSign(settings.shutdown_grace_s)
     uow = UnitOfWork(open_engine(settings.database_url))
     images = ImageStore(settings.images_dir)
-    backend = make_backend(settings)
+    backend = make_backend(settings, backend_name)
+    duty = make_duty(settings, backend_name)
     _warm_up(backend, uow)
-    runner = Runner(name, uow, backend, images, settings, pulse, stop_sign)
+    runner = Runner(name, uow, backend, images, settings, pulse, stop_sign, duty)
     BellJob.answers[RING] = runner.answer
-    pulse.ready()
-    log.info("worker.ready", worker=name, resident=sorted(backend.resident))
     try:
-        while not stop_sign.asked.is_set():
-            pulse.idle()
-            _listen(settings, name, stop_sign)
+        with present(name, uow, duty):
+            pulse.ready()
+            log.info("worker.ready", worker=name, backend=backend_name, resident=sorted(backend.resident))
+            while not stop_sign.asked.is_set():
+                pulse.idle()
+                if isinstance(duty, ReserveDuty):
+                    _look(runner, stop_sign)
+                else:
+                    _listen(settings, name, stop_sign)
     finally:
         backend.close()
         uow.close()
         log.info("worker.stopped", worker=name)
+
+
+def _look(runner: Runner, stop_sign: StopSign) -> None:
+    """Look periodically whether there is work for a worker in reserve, until told to stop."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        if stop_sign.asked.is_set():
+            raise SystemExit  # told a second time: at once
+        stop_sign.ask()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    while not stop_sign.asked.wait(POLL_S):
+        while runner.answer():
+            pass
 
 
 def _listen(settings: Settings, name: str, stop_sign: StopSign) -> None:

@@ -12,6 +12,7 @@ from server.db.tables import Generation
 from server.db.unit_of_work import UnitOfWork
 from server.errors import BudgetSpent, DatabaseAway
 from server.events import log as events
+from server.failover.duty import HOSTED, Duty, Work
 from server.generations import settlement
 from server.generations.states import Reason
 from server.generations.store import Claim, LeaseLost
@@ -39,6 +40,7 @@ class Runner:
         settings: Settings,
         pulse: Pulse,
         stop_sign: StopSign,
+        duty: Duty,
     ) -> None:
         self.name = name
         self._uow = uow
@@ -47,18 +49,23 @@ class Runner:
         self._settings = settings
         self._pulse = pulse
         self._stop_sign = stop_sign
+        self.duty = duty
         self._budget_told = False
 
-    def answer(self, _generation_id: str) -> None:
-        """Answer one ring: draw whichever generation is due. The id that was rung for is only a hint."""
+    def answer(self, _generation_id: str = "") -> bool:
+        """Answer one ring: draw whichever generation is due. The id that was rung for is only a hint.
+
+        Return whether there was one.
+        """
         if self._stop_sign.asked.is_set():
-            return
+            return False
         self._pulse.busy(self._settings.phase_timeout_s)
         try:
             claimed = self._claim()
             self._budget_told = False
             if claimed is not None:
                 self._attempt(*claimed)
+                return True
         except LeaseLost as error:
             fenced = error.claim
             log.warning("generation.fenced_out", generation_id=fenced.generation_id, attempt=fenced.attempt)
@@ -72,12 +79,19 @@ class Runner:
             log.warning("worker.database_away")
         finally:
             self._pulse.idle()
+        return False
 
     def _claim(self) -> tuple[Claim, Generation] | None:
+        with self._uow.read() as tx:
+            work = self.duty.work(tx)
+        if work is Work.NONE:
+            return None
+        passed_on = {Work.FIRST_TRIES: False, Work.PASSED_ON: True}.get(work)
         with self._uow.begin() as tx:
-            tx.spending.check(self._settings.hosted_budget_microusd)
+            if self.duty.backend == HOSTED:
+                tx.spending.check(self._settings.hosted_budget_microusd)
             lease_s = first_lease_s(self._settings)
-            claimed = tx.generations.claim(self.name, lease_s, self._backend.resident)
+            claimed = tx.generations.claim(self.name, lease_s, self._backend.resident, passed_on=passed_on)
             if claimed is not None:
                 claim, generation = claimed
                 tx.events.append(generation.id, events.CLAIMED, attempt=claim.attempt, worker=self.name)
@@ -91,8 +105,10 @@ class Runner:
         """
         _log_start(claim, generation)
         leash = Leash(claim, self._uow, self._pulse, self._stop_sign, self._settings)
+        started = time.monotonic()
         try:
             self._draw(leash, claim, generation)
+            self.duty.note(success=True, seconds=time.monotonic() - started)
         except (LeaseLost, DatabaseAway):
             raise
         except StopAsked:
@@ -140,7 +156,19 @@ class Runner:
         message: str,
         asked: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self._settle(leash, lambda: settlement.fail(self._uow, claim, reason, message, asked))
+        """Fail the generation, or leave it to another backend where there is one."""
+        self.duty.note(success=False, seconds=0)
+        if self._passes_on():
+            self._settle(leash, lambda: settlement.pass_on(self._uow, claim, reason, message))
+        else:
+            self._settle(leash, lambda: settlement.fail(self._uow, claim, reason, message, asked))
+
+    def _passes_on(self) -> bool:
+        try:
+            with self._uow.read() as tx:
+                return self.duty.passes_on(tx)
+        except DatabaseAway:
+            return False
 
     def _release(self, leash: Leash, claim: Claim) -> None:
         self._settle(leash, lambda: settlement.release(self._uow, claim))

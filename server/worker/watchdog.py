@@ -34,10 +34,12 @@ class Watchdog:
         self,
         settings: Settings,
         return_work: Callable[[str], object],
+        backend: str,
         command: Sequence[str] = (sys.executable, "-m", "server.worker"),
     ) -> None:
         self._settings = settings
         self._return_work_of = return_work
+        self._backend = backend
         self._command = command
         self.ready = threading.Event()
         """Set while the worker is warm."""
@@ -58,7 +60,7 @@ class Watchdog:
         name = f"{socket.gethostname()[:24]}-{uuid.uuid4().hex[:12]}"
         reading, writing = os.pipe()
         child = subprocess.Popen(  # noqa: S603  # our own module
-            [*self._command, name, str(writing), str(self._settings.data_dir)],
+            [*self._command, name, str(writing), str(self._settings.data_dir), self._backend],
             stdin=subprocess.PIPE,  # its end tells the worker that the watchdog is gone
             pass_fds=[writing],
             start_new_session=True,  # Ctrl-C is the watchdog's to pass on

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 
 from inference.scripted import Script, ScriptedBackend
+from server.failover.duty import Duty
 from server.images.store import ImageStore
 from server.worker.leash import StopSign
 from server.worker.pulse import Pulse
 from server.worker.runner import Runner
+
+RUNNER = "worker-1"
 
 
 @pytest.fixture
@@ -40,16 +43,17 @@ def pulse():
 def make_runner(uow, images, settings, pulse):
     """Make a runner whose backend follows a script; settings can be changed by name."""
 
-    def make(script=None, *, backend=None, stop_sign=None, unit=None, **changed):
+    def make(script=None, *, backend=None, stop_sign=None, unit=None, duty=None, **changed):
         changed_settings = replace(settings, **changed)
         return Runner(
-            "worker-1",
+            RUNNER,
             unit or uow,
             backend or ScriptedBackend(script or Script()),
             images,
             changed_settings,
             pulse,
             stop_sign or StopSign(changed_settings.shutdown_grace_s),
+            duty or Duty(changed_settings.inference_backend),
         )
 
     return make

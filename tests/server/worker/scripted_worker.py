@@ -1,4 +1,4 @@
-"""A worker process on a scripted backend: `python scripted_worker.py SCRIPT NAME PULSE DATA_DIR`."""
+"""A worker process on a scripted backend: `python scripted_worker.py SCRIPT NAME PULSE DATA_DIR BACKEND`."""
 
 import ast
 import sys
@@ -8,4 +8,4 @@ from server.worker.__main__ import main
 
 if __name__ == "__main__":
     script = Script(**ast.literal_eval(sys.argv[1]))
-    main(sys.argv[2:], lambda _settings: ScriptedBackend(script))
+    main(sys.argv[2:], lambda _settings, _name: ScriptedBackend(script))

@@ -45,7 +45,9 @@ def watched(uow, settings, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         quick = replace(settings, reaper_period_s=0.1)
-        watchdog = Watchdog(quick, partial(settlement.lose, uow), [sys.executable, WORKER, repr(script)])
+        watchdog = Watchdog(
+            quick, partial(settlement.lose, uow), "local", [sys.executable, WORKER, repr(script)]
+        )
         reaper = Reaper(uow, Bell(quick), ImageStore(quick.images_dir), quick)
         stopped = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]
