@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "keys": "server.cli.accounts:keys",
     "credits": "server.cli.accounts:credits_",
     "generations": "server.cli.accounts:generations",
+    "stats": "server.cli.stats:stats",
     "generate": "server.cli.generate:generate",
     "doctor": "server.cli.doctor:doctor",
 }
