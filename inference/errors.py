@@ -11,6 +11,8 @@ class InferenceError(Exception):
     """A generation cannot be drawn. `code` is the generation's errorCode; the text names no prompt."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
+    operators: ClassVar[bool] = False
+    """Whether nothing of the kind will succeed until an operator acts."""
 
     attempts: tuple[Mapping[str, Any], ...] = ()
     """What hosted providers were asked before it came to this, as JSON values."""
@@ -20,6 +22,7 @@ class WeightsMissing(InferenceError):
     """A model or adapter is not on this machine and cannot be fetched."""
 
     code = "MODEL_LOADING"
+    operators = True
 
     def __init__(self, model_id: str, cause: str) -> None:
         super().__init__(f"The weights of {model_id} could not be loaded: {cause}")
@@ -31,6 +34,7 @@ class AdapterMismatch(InferenceError):
     """A LoRA's keys or shapes do not fit the transformer, wholly or in part: it must not be applied."""
 
     code = "MODEL_LOADING"
+    operators = True
 
     def __init__(self, model_id: str, cause: str) -> None:
         super().__init__(f"The adapter {model_id} does not fit its base model: {cause}")

@@ -11,8 +11,6 @@ class ProviderError(InferenceError):
     code = "AI_PROVIDER_ERROR"
     passing: ClassVar[bool] = False
     """Whether the same order may succeed there a moment later."""
-    operators: ClassVar[bool] = False
-    """Whether nothing will succeed there until an operator acts."""
     drawn: ClassVar[bool] = False
     """Whether a provider that has the order may have drawn it all the same."""
 

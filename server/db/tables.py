@@ -294,6 +294,8 @@ class Worker(Table):
     """Whether it takes up generations; not while its breaker is open."""
     seconds_each: Mapped[float | None]
     """What it takes for a generation, averaged over its last ones; None before the first."""
+    trouble: Mapped[str | None] = mapped_column(Text)
+    """Why its last attempt failed, where that is an operator's to mend."""
     seen_at: Mapped[datetime]
 
 

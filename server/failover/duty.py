@@ -26,6 +26,7 @@ class Duty:
     def __init__(self, backend: str) -> None:
         self.backend = backend
         self.seconds_each: float | None = None
+        self.trouble: str | None = None
 
     @property
     def accepts(self) -> bool:
@@ -42,11 +43,15 @@ class Duty:
         del tx
         return False
 
-    def note(self, *, success: bool, seconds: float) -> None:
-        """Take an attempt's outcome in."""
-        if success:
-            before = seconds if self.seconds_each is None else self.seconds_each
-            self.seconds_each = _MEMORY * before + (1 - _MEMORY) * seconds
+    def delivered(self, seconds: float) -> None:
+        """Note that an attempt went well, and how long it took."""
+        before = seconds if self.seconds_each is None else self.seconds_each
+        self.seconds_each = _MEMORY * before + (1 - _MEMORY) * seconds
+        self.trouble = None
+
+    def failed(self, trouble: str | None = None) -> None:
+        """Note that an attempt failed. trouble: why, where that is an operator's to mend."""
+        self.trouble = trouble or self.trouble
 
 
 class LocalDuty(Duty):
@@ -71,10 +76,15 @@ class LocalDuty(Duty):
         """Pass on if a hosted worker is there to take it."""
         return bool(tx.workers.ready(HOSTED))
 
-    def note(self, *, success: bool, seconds: float) -> None:
+    def delivered(self, seconds: float) -> None:
         """Let the breaker know, too."""
-        super().note(success=success, seconds=seconds)
-        self.breaker.note(success=success)
+        super().delivered(seconds)
+        self.breaker.note(success=True)
+
+    def failed(self, trouble: str | None = None) -> None:
+        """Let the breaker know, too."""
+        super().failed(trouble)
+        self.breaker.note(success=False)
 
 
 class ReserveDuty(Duty):

@@ -24,10 +24,24 @@ class Workers:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def tell(self, name: str, backend: str, seconds_each: float | None, *, accepts: bool) -> None:
-        """Note that a worker is there. seconds_each: what it takes for a generation, once that is known."""
+    def tell(
+        self,
+        name: str,
+        backend: str,
+        *,
+        accepts: bool,
+        seconds_each: float | None = None,
+        trouble: str | None = None,
+    ) -> None:
+        """Note that a worker is there. See the table's columns."""
         insert = _INSERT[self._session.get_bind().dialect.name](Worker.core())
-        values = {"backend": backend, "accepts": accepts, "seconds_each": seconds_each, "seen_at": now()}
+        values = {
+            "backend": backend,
+            "accepts": accepts,
+            "seconds_each": seconds_each,
+            "trouble": trouble,
+            "seen_at": now(),
+        }
         row = insert.values(name=name, **values)
         self._session.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
 
@@ -42,6 +56,14 @@ class Workers:
         return self._session.scalars(
             select(Worker).where(Worker.backend == backend, Worker.accepts, fresh)
         ).all()
+
+    def troubles(self, backend: str) -> Sequence[str]:
+        """Return what an operator has to mend at the workers of a backend that are there."""
+        fresh = Worker.seen_at > now() - STALE
+        found = self._session.scalars(
+            select(Worker.trouble).where(Worker.backend == backend, fresh, Worker.trouble.is_not(None))
+        )
+        return sorted({trouble for trouble in found if trouble})
 
     def wait_s(self, backend: str, depth: int) -> float | None:
         """Estimate how long so many generations wait for a backend's workers; None if none is ready."""

@@ -63,6 +63,8 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     if settings.inference_backend == "local":
         return {}
     checks = {"hosted": "ok"}
+    if troubles := tx.workers.troubles("huggingface"):
+        checks["hosted"] = " ".join(troubles)
     if settings.inference_backend == "auto":
         ready = tx.workers.ready("local")
         checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"

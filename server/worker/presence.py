@@ -29,6 +29,12 @@ def _tell(name: str, uow: UnitOfWork, duty: Duty, stopped: threading.Event) -> N
     while True:
         # Silence is what a database that is away makes of it; the next round tells again.
         with suppress(DatabaseAway), uow.begin() as tx:
-            tx.workers.tell(name, duty.backend, duty.seconds_each, accepts=duty.accepts)
+            tx.workers.tell(
+                name,
+                duty.backend,
+                accepts=duty.accepts,
+                seconds_each=duty.seconds_each,
+                trouble=duty.trouble,
+            )
         if stopped.wait(TELL_PERIOD_S):
             return

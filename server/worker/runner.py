@@ -108,7 +108,7 @@ class Runner:
         started = time.monotonic()
         try:
             self._draw(leash, claim, generation)
-            self.duty.note(success=True, seconds=time.monotonic() - started)
+            self.duty.delivered(time.monotonic() - started)
         except (LeaseLost, DatabaseAway):
             raise
         except StopAsked:
@@ -116,7 +116,9 @@ class Runner:
         except DeadlinePassed as error:
             self._fail(leash, claim, Reason.GENERATION_TIMEOUT, str(error))
         except InferenceError as error:
-            self._fail(leash, claim, Reason(error.code), f"{str(error).rstrip('.')}.", error.attempts)
+            message = f"{str(error).rstrip('.')}."
+            trouble = message if error.operators else None
+            self._fail(leash, claim, Reason(error.code), message, error.attempts, trouble)
         except SystemExit:  # told a second time to stop: at once
             self._release(leash, claim)
             raise
@@ -155,9 +157,10 @@ class Runner:
         reason: Reason,
         message: str,
         asked: Sequence[Mapping[str, Any]] = (),
+        trouble: str | None = None,
     ) -> None:
         """Fail the generation, or leave it to another backend where there is one."""
-        self.duty.note(success=False, seconds=0)
+        self.duty.failed(trouble)
         if self._passes_on():
             self._settle(leash, lambda: settlement.pass_on(self._uow, claim, reason, message))
         else:

@@ -5,6 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY, open_box
 
 REALISM = "avatar-creator:flux-dev-realism"
@@ -89,6 +90,14 @@ class TestHosted:
             asked = tx.events.of(ended["id"])[-1].data["asked"]
         assert [one["provider"] for one in asked] == ["fal-ai", "replicate", "hf-inference"]
         assert "check HUGGINGFACE_API_KEY" in program.tail()
+        wait_for("/readyz names the key", lambda: "check HUGGINGFACE_API_KEY" in self.hosted(user))
+        assert user.ended(user.generate()["generation"]["id"])["status"] == "completed"
+        wait_for("/readyz has seen it mended", lambda: self.hosted(user) == "ok")
+
+    @staticmethod
+    def hosted(user):
+        """What readiness says of the providers."""
+        return user.client.get("/readyz").json()["checks"]["hosted"]
 
     def test_the_worker_is_small(self, program):
         """The worker has no torch in its memory, and stays small after it has worked."""

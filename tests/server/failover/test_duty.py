@@ -15,7 +15,7 @@ def tell(uow):
 
     def tell_of(backend, name=None, *, accepts=True, seconds_each=None):
         with uow.begin() as tx:
-            tx.workers.tell(name or backend, backend, seconds_each, accepts=accepts)
+            tx.workers.tell(name or backend, backend, accepts=accepts, seconds_each=seconds_each)
 
     return tell_of
 
@@ -48,7 +48,7 @@ class TestLocal:
         duty = LocalDuty()
         assert work(duty) is Work.ALL
         for _ in range(FAILURES):
-            duty.note(success=False, seconds=1)
+            duty.failed()
         assert work(duty) is Work.ALL
 
     def test_beside_a_reserve_it_takes_first_tries(self, work, tell):
@@ -57,7 +57,7 @@ class TestLocal:
         duty = LocalDuty()
         assert work(duty) is Work.FIRST_TRIES
         for _ in range(FAILURES):
-            duty.note(success=False, seconds=1)
+            duty.failed()
         assert work(duty) is Work.NONE
         assert not duty.accepts
 
@@ -116,10 +116,10 @@ class TestPace:
         """The seconds of an attempt are averaged over the last ones; failures do not count."""
         duty = Duty(LOCAL)
         assert duty.seconds_each is None
-        duty.note(success=True, seconds=10)
-        duty.note(success=False, seconds=0)
+        duty.delivered(10)
+        duty.failed()
         assert duty.seconds_each == 10
-        duty.note(success=True, seconds=20)
+        duty.delivered(20)
         assert 10 < duty.seconds_each < 15
 
 

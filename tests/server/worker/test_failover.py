@@ -18,7 +18,7 @@ FAILING = Script(fail_at=1, failure=OutOfMemory("cuda:0"))
 def reserve(make_runner, uow):
     """A hosted worker that is there, in reserve."""
     with uow.begin() as tx:
-        tx.workers.tell("reserve", HOSTED, None, accepts=True)
+        tx.workers.tell("reserve", HOSTED, accepts=True)
     return make_runner(duty=ReserveDuty(3600), inference_backend="auto")
 
 
@@ -29,7 +29,7 @@ def local(make_runner, uow):
     def make(script=None):
         duty = LocalDuty()
         with uow.begin() as tx:
-            tx.workers.tell(RUNNER, duty.backend, None, accepts=True)
+            tx.workers.tell(RUNNER, duty.backend, accepts=True)
         return make_runner(backend=ScriptedBackend(script), duty=duty, inference_backend="auto")
 
     return make
@@ -90,7 +90,7 @@ class TestPassingOn:
         failing = local(FAILING)
         assert [failing.answer() for _ in submitted] == [True] * FAILURES + [False] * 2
         with uow.begin() as tx:  # as its presence tells
-            tx.workers.tell(RUNNER, "local", None, accepts=failing.duty.accepts)
+            tx.workers.tell(RUNNER, "local", accepts=failing.duty.accepts)
         assert [reserve.answer() for _ in submitted] == [True] * len(submitted)
 
     def test_a_dead_worker_is_gone_at_once(self, make_account, submit_one, local, reserve, uow):
