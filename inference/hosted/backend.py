@@ -76,16 +76,17 @@ class HostedBackend:
         attempts: list[dict[str, Any]] = []
         last: ProviderError | None = None
         wait_s = FIRST_WAIT_S
-        while calls:
-            again = []
-            for call in calls:
+        waiting = [(call, started) for call in calls]  # each with the moment from which it may be asked
+        while waiting:
+            due, waiting = _due(waiting)
+            for call in due:
                 try:
                     image = self._client.draw(call, order.prompt, until, look)
                 except ProviderError as error:
                     last = error
                     attempts.append(_told(call, error))
                     if error.passing:
-                        again.append((call, error))
+                        waiting.append((call, time.monotonic() + (error.retry_after_s or 0.0)))
                     if time.monotonic() >= until:
                         break
                 else:
@@ -93,13 +94,12 @@ class HostedBackend:
                     return Picture(
                         _as_ordered(image, order), _making(order, call, attempts), seconds, warnings
                     )
-            asked_s = min((error.retry_after_s or 0.0 for _, error in again), default=0.0)
+            asked_s = min((since for _, since in waiting), default=until) - time.monotonic()
             pause_s = max(asked_s, random.uniform(0.5, 1.0) * wait_s)  # noqa: S311 - jitter is no secret
-            if not again or time.monotonic() + pause_s >= until:
+            if time.monotonic() + pause_s >= until:
                 break
             self._pause(pause_s, look)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-            calls = [call for call, _ in again]
         assert last is not None  # noqa: S101 - there was at least one call, and none delivered
         last.attempts = tuple(attempts)
         raise last
@@ -134,6 +134,13 @@ class HostedBackend:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+
+def _due(waiting: list[tuple[Call, float]]) -> tuple[list[Call], list[tuple[Call, float]]]:
+    """Part the calls that may be made now from those that are asked to wait still."""
+    moment = time.monotonic()
+    due = [call for call, since in waiting if since <= moment]
+    return due, [(call, since) for call, since in waiting if since > moment]
 
 
 def _as_ordered(image: Image.Image, order: Order) -> Image.Image:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Final
+from urllib.request import getproxies
 
 import httpx2
 from huggingface_hub import InferenceClient, set_client_factory
@@ -34,7 +35,8 @@ class ProviderClient:
     def __init__(self, api_key: str, gateway: str | None = None) -> None:
         """Take the key, and where the router is reached if not at Hugging Face."""
         self._api_key = api_key
-        self._transport = BoundedTransport(httpx2.HTTPTransport(), gateway)
+        proxy = None if gateway else getproxies().get("https")  # given a transport, the client reads none
+        self._transport = BoundedTransport(httpx2.HTTPTransport(proxy=proxy), gateway)
         set_client_factory(
             lambda: httpx2.Client(
                 transport=self._transport,

@@ -28,6 +28,7 @@ _STATUSES: Final[Mapping[int, tuple[type[ProviderError], str]]] = {
 
 # The first that fits counts.
 _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], ...]] = (
+    ((httpx2.ProxyError,), errors.ProviderAway, "cannot be reached by the proxy of HTTPS_PROXY"),
     ((httpx2.ConnectError, httpx2.ConnectTimeout), errors.ProviderAway, "cannot be reached"),
     ((httpx2.UnsupportedProtocol, httpx2.InvalidURL), errors.ProviderAway, "names no address of the web"),
     ((httpx2.TooManyRedirects,), errors.ProviderAway, "redirects without end"),

@@ -90,7 +90,7 @@ class BoundedTransport(httpx2.BaseTransport):
         exchange.sent = sent_before or request.method == "POST"  # from now on, unless nobody is there
         try:
             response = self._inner.handle_request(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError):
             exchange.sent = sent_before
             raise
         told = "json" in response.headers.get("content-type", "")

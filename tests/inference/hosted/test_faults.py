@@ -1,7 +1,9 @@
 """Every fault of a provider ends in one class with the contract's code, whatever the provider."""
 
 import socket
+import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from catalog.entries import shipped_entries
 from inference.backend import Order
 from inference.hosted import errors
+from inference.hosted.backend import HostedBackend, HostedConfig
 from tests.inference.hosted.box import KEY, draw
 from tests.inference.hosted.faults import FAULTS, SHORT_S, half, sleep, status
 
@@ -87,14 +90,40 @@ class TestRetries:
         assert len(pauses) == 4
         assert all(later > earlier for earlier, later in pairwise(pauses))
 
-    def test_retry_after_is_honoured(self, box, backend_at, monkeypatch):
-        """A provider that asks to be left alone for 30 seconds is."""
-        pauses = []
-        box.will("fal-ai", status(429, Retry_After="30"))
-        backend = backend_at("fal-ai", timeout_s=600)
-        monkeypatch.setattr(backend, "_pause", lambda pause_s, _: pauses.append(pause_s))
-        backend.generate(BASE, lambda _: None)
-        assert pauses == [30]
+    def test_retry_after_is_honoured(self, box, backend_at):
+        """A provider that asks to be left alone for three seconds is, while another one is tried again."""
+        box.will("fal-ai", status(429, Retry_After="3"))
+        box.will("replicate", status(500))
+        backend_at("fal-ai", "replicate").generate(BASE, lambda _: None)
+        assert [order.provider for order in box.orders] == ["fal-ai", "replicate", "replicate"]
+        box.will("fal-ai", status(429, Retry_After="3"))
+        began = time.monotonic()
+        backend_at("fal-ai").generate(BASE, lambda _: None)
+        assert time.monotonic() - began >= 3
+
+    def test_the_machines_proxy_is_used(self, monkeypatch):
+        """Where the environment names a proxy for https, Hugging Face is reached by it or not at all."""
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            asked = []
+
+            def answer():
+                with suppress(OSError):  # until the test ends
+                    while True:
+                        connection, _ = proxy.accept()
+                        with connection:
+                            asked.append(connection.recv(1000).split(b"\r\n")[0])
+                            connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+            answering = threading.Thread(target=answer)
+            answering.start()
+            backend = HostedBackend(HostedConfig(KEY, ("fal-ai",), timeout_s=2))
+            error = failure(backend)
+            backend.close()
+            proxy.shutdown(socket.SHUT_RDWR)
+            answering.join()
+        assert (type(error), error.unknown) == (errors.ProviderAway, False)
+        assert set(asked) == {b"CONNECT router.huggingface.co:443 HTTP/1.1"}
 
     def test_the_deadline_is_never_passed(self, box, backend_at):
         """Where the wait would go beyond the deadline it ends at once, with the cause as its error."""
