@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("backend", sa.String(16), nullable=False),
         sa.Column("accepts", sa.Boolean(), nullable=False),
-        sa.Column("seconds_each", sa.Float(), nullable=True),
+        sa.Column("seconds_each", sa.Double(), nullable=True),
         sa.Column("trouble", sa.Text(), nullable=True),
         sa.Column("seen_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
