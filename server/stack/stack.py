@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
@@ -11,6 +11,7 @@ from urllib.request import urlopen
 from server.settings import Settings
 from server.stack.api import ApiProcess
 from server.stack.redis import EmbeddedRedis
+from server.threads import in_thread
 from server.worker.watchdog import Watchdog
 
 LOOK_S: Final = 0.05
@@ -40,15 +41,15 @@ class Stack:
             if self._redis is not None:
                 self._redis.start()
                 parts.callback(self._redis.stop)
-                parts.enter_context(_thread("redis", self._redis.keep))
+                parts.enter_context(in_thread("redis", self._redis.keep))
             for number, watchdog in enumerate(self.watchdogs):
-                parts.enter_context(_thread(f"watchdog-{number}", watchdog.run))
+                parts.enter_context(in_thread(f"watchdog-{number}", watchdog.run))
             yield
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Run the API, on a migrated database, while the body does."""
-        with _thread("api", self.api.run):
+        with in_thread("api", self.api.run):
             yield
 
     def wait_until_ready(self, stopped: threading.Event) -> bool:
@@ -75,16 +76,3 @@ def _return_work(settings: Settings, worker: str) -> None:
     from server.stack.preparation import return_work  # noqa: PLC0415  # a worker starts before this is needed
 
     return_work(settings, worker)
-
-
-@contextmanager
-def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run a part in a thread; ask it to stop at the end, and wait for it."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=run, args=(stopped,), name=name)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()

@@ -3,24 +3,22 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.failover.duty import Duty
 from server.failover.store import TELL_PERIOD_S
+from server.threads import in_thread
 
 
 @contextmanager
 def present(name: str, uow: UnitOfWork, duty: Duty) -> Iterator[None]:
     """Be known as a worker while the body runs, and as gone after it."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=_tell, args=(name, uow, duty, stopped), name="presence", daemon=True)
-    thread.start()
     try:
-        yield
+        with in_thread("presence", partial(_tell, name, uow, duty)):
+            yield
     finally:
-        stopped.set()
-        thread.join()
         with suppress(DatabaseAway), uow.begin() as tx:
             tx.workers.forget(name)
 
