@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.program import Program
+from tests.inference.hosted.box import Box, open_box
 
 Launch = Callable[..., Program]
 
@@ -32,6 +33,13 @@ def launch(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterat
     yield make
     for program in programs:
         program.abandon()
+
+
+@pytest.fixture(scope="class")
+def box() -> Iterator[Box]:
+    """Providers in a box, for programs that have these draw."""
+    with open_box() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="class")

@@ -6,16 +6,9 @@ import httpx
 import pytest
 
 from tests.e2e.program import wait_for
-from tests.inference.hosted.box import KEY, open_box
+from tests.inference.hosted.box import KEY
 
 GENERATIONS = 24
-
-
-@pytest.fixture(scope="class")
-def box():
-    """Providers in a box."""
-    with open_box() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="class")

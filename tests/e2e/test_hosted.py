@@ -6,17 +6,10 @@ import pytest
 from PIL import Image
 
 from tests.e2e.program import wait_for
-from tests.inference.hosted.box import KEY, open_box
+from tests.inference.hosted.box import KEY
 
 REALISM = "avatar-creator:flux-dev-realism"
 MAX_WORKER_MIB = 120
-
-
-@pytest.fixture(scope="class")
-def box():
-    """Providers in a box."""
-    with open_box() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="class")
