@@ -82,12 +82,11 @@ class Runner:
         return False
 
     def _claim(self) -> tuple[Claim, Generation] | None:
-        with self._uow.read() as tx:
-            work = self.duty.work(tx)
-        if work is Work.NONE:
-            return None
-        passed_on = {Work.FIRST_TRIES: False, Work.PASSED_ON: True}.get(work)
         with self._uow.begin() as tx:
+            work = self.duty.work(tx)
+            if work is Work.NONE:
+                return None
+            passed_on = {Work.FIRST_TRIES: False, Work.PASSED_ON: True}.get(work)
             if self.duty.backend == HOSTED:
                 tx.spending.check(self._settings.hosted_budget_microusd)
             lease_s = first_lease_s(self._settings)
