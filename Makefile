@@ -55,6 +55,10 @@ bench: install  ## measure generation, beside the times of the old back end
 miniature: install  ## train the miniature: two to three hours on two cores
 	$(BIN)/python -m scripts.train_miniature $(ARGS)
 
+.PHONY: examine
+examine: install  ## judge what the miniature draws: half an hour on two cores
+	$(BIN)/python -m scripts.examine_miniature $(ARGS)
+
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock

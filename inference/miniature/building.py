@@ -8,28 +8,23 @@ from typing import Final
 
 import torch
 from diffusers import FluxPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file
+from torch import nn
 
 from inference.miniature import architecture
 from inference.miniature.layout import ADAPTER_FILE, DEV, SCHNELL
 from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
 from inference.pipelines import silence
 
-_SEED: Final = 1
-
-# Fresh weights predict almost nothing and decode almost grey. These factors make prompt, steps, guidance
-# and adapter visible in an image of random weights; found by looking, on the entries' own sizes.
-_VELOCITY_GAIN: Final = 3.0
-_TEXT_GAIN: Final = 8.0
-_GUIDANCE_GAIN: Final = 3.0
-_CONTRAST_GAIN: Final = 1.2
-_LORA_DEVIATION: Final = 0.15
+_PACKAGE: Final = Path(__file__).parent
+_WEIGHTS: Final = _PACKAGE / "weights"
+_STORED: Final = torch.bfloat16
 
 
 def version() -> str:
     """Name what `build_miniature` would build: it changes whenever a file of this package does."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.*")):
+    for source in sorted(path for path in _PACKAGE.rglob("*.*") if path.suffix != ".pyc"):
         digest.update(source.read_bytes())
     return f"miniature-{digest.hexdigest()[:12]}"
 
@@ -47,11 +42,9 @@ def build_miniature(folder: Path) -> Path:
     silence()
     draft = Path(tempfile.mkdtemp(prefix=".miniature-", dir=folder))
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            _pipeline(dev=True).save_pretrained(draft / DEV)
-            _pipeline(dev=False).save_pretrained(draft / SCHNELL)
-            _save_adapter(draft / ADAPTER_FILE)
+        _pipeline(dev=True).save_pretrained(draft / DEV)
+        _pipeline(dev=False).save_pretrained(draft / SCHNELL)
+        _copy_adapter(draft / ADAPTER_FILE)
         draft.chmod(0o755)  # mkdtemp's own mode would shut out a worker under another user
         _rename(draft, finished)
     finally:
@@ -68,29 +61,24 @@ def _rename(draft: Path, finished: Path) -> None:
 
 
 def _pipeline(*, dev: bool) -> FluxPipeline:
-    transformer = architecture.transformer(guidance_embeds=dev)
-    autoencoder = architecture.autoencoder()
-    with torch.no_grad():
-        transformer.proj_out.weight.mul_(_VELOCITY_GAIN)
-        transformer.context_embedder.weight.mul_(_TEXT_GAIN)
-        if dev:
-            transformer.time_text_embed.guidance_embedder.linear_2.weight.mul_(_GUIDANCE_GAIN)
-        autoencoder.decoder.conv_out.weight.mul_(_CONTRAST_GAIN)
-    return FluxPipeline(
-        scheduler=architecture.scheduler(dynamic_shifting=dev),
-        vae=autoencoder.eval(),
-        text_encoder=architecture.clip().eval(),
-        tokenizer=clip_tokenizer(),
-        text_encoder_2=architecture.t5().eval(),
-        tokenizer_2=t5_tokenizer(),
-        transformer=transformer.eval(),
-    )
+    """Join what the two models share, as FLUX.1's do, with the transformer and the scheduler of one."""
+    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn before the trained ones replace them
+        return FluxPipeline(
+            scheduler=architecture.scheduler(dynamic_shifting=dev),
+            vae=_trained(architecture.autoencoder(), "vae"),
+            text_encoder=_trained(architecture.clip(), "clip"),
+            tokenizer=clip_tokenizer(),
+            text_encoder_2=_trained(architecture.t5(), "t5"),
+            tokenizer_2=t5_tokenizer(),
+            transformer=_trained(architecture.transformer(guidance_embeds=dev), "dev" if dev else "schnell"),
+        )
 
 
-def _save_adapter(path: Path) -> None:
+def _trained(model: nn.Module, name: str) -> nn.Module:
+    model.to(_STORED).load_state_dict(load_file(_WEIGHTS / f"{name}.safetensors"))
+    return model.eval()
+
+
+def _copy_adapter(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    tensors = {
-        key: (torch.randn(shape) * _LORA_DEVIATION).to(torch.bfloat16)
-        for key, shape in architecture.lora_shapes().items()
-    }
-    save_file(tensors, path)
+    shutil.copyfile(_WEIGHTS / "realism.safetensors", path)

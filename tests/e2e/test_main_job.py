@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
+from catalog.entries import shipped_entries
+from scripts.miniature.examining import examine, questions
+from scripts.miniature.judge import load_judge
 from server.db.tables import CatalogEntry
 from tests.e2e.program import environment
 
@@ -95,6 +98,21 @@ class TestMainJob:
         with program.reading() as tx:
             assert tx.ledger.sum_of_postings() == 0
             assert tx.ledger.drifts() == []
+
+    @pytest.mark.parametrize(
+        ("tier", "model"),
+        [("free", None), ("basic", REALISM), ("basic", SCHNELL)],
+        ids=["base", "realism", "fast"],
+    )
+    def test_the_avatar_is_what_was_asked_for(self, program, tier, model):
+        """Through the whole server, the avatar shows what its prompt names, shaded if so is the entry."""
+        user = program.new_user(tier)
+        asked = questions(6, shipped_entries()[0], seed=1)
+        wish = {"width": 512} | ({"modelKey": model} if model else {})
+        drawn = (opened(user.drawn(prompt=one.prompt, seed=one.seed, **wish)) for one in asked)
+        score = examine(load_judge(), asked, drawn)
+        assert score.mean >= 0.85
+        assert [shading > 0.5 for shading in score.shading].count(model == REALISM) >= 5
 
     def test_a_seed_is_an_image(self, program):
         """The same seed twice gives the same bytes, another seed gives others."""

@@ -2,15 +2,18 @@ import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from inference.miniature import building
 from inference.miniature.architecture import lora_shapes, transformer
 from inference.miniature.layout import ADAPTER_FILE, DEV, SCHNELL
 from inference.miniature.vocabulary import WORDS, clip_tokenizer, t5_tokenizer
 
+WEIGHTS = Path(building.__file__).parent / "weights"
 BUILD = "import sys, pathlib; from inference.miniature.building import build_miniature; "
 
 
@@ -44,7 +47,7 @@ class TestBuilding:
 
     def test_losing_the_race_is_no_error(self, tmp_path, monkeypatch):
         """Who finishes second throws its own away and uses the other's."""
-        monkeypatch.setattr(building, "_save_adapter", lambda _: other(tmp_path / building.version()))
+        monkeypatch.setattr(building, "_copy_adapter", lambda _: other(tmp_path / building.version()))
 
         def other(finished):
             finished.mkdir()
@@ -55,12 +58,12 @@ class TestBuilding:
         assert list(tmp_path.iterdir()) == [finished]
 
     def test_a_failed_build_leaves_nothing(self, tmp_path, monkeypatch):
-        """A build that fails leaves neither a folder nor a draft, and the random numbers as they were."""
+        """A build that fails leaves neither a folder nor a draft."""
 
         def fail(_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(building, "_save_adapter", fail)
+        monkeypatch.setattr(building, "_copy_adapter", fail)
         with pytest.raises(OSError, match="No space"):
             building.build_miniature(tmp_path)
         assert list(tmp_path.iterdir()) == []
@@ -76,6 +79,32 @@ class TestBuilding:
         with safe_open(miniature / ADAPTER_FILE, framework="pt") as adapter:
             assert set(adapter.keys()) == set(lora_shapes())
             assert adapter.get_slice(next(iter(lora_shapes()))).get_dtype() == "BF16"
+
+
+class TestWeights:
+    def test_they_are_the_ones_that_were_examined(self):
+        """Every shipped file has the hash that its list names, and the list names every file."""
+        named = dict(reversed(line.split()) for line in (WEIGHTS / "SHA256SUMS").read_text().splitlines())
+        found = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in WEIGHTS.glob("*.safetensors")
+        }
+        assert named == found
+
+    def test_they_are_small(self):
+        """All of them together are less than 25 MB, in bf16."""
+        files = list(WEIGHTS.glob("*.safetensors"))
+        assert len(files) == 6
+        assert sum(file.stat().st_size for file in files) < 25e6
+        for file in files:
+            with safe_open(file, framework="pt") as weights:
+                assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"BF16"}  # noqa: SIM118 - no mapping
+
+    def test_a_word_means_the_same_in_capitals(self):
+        """T5 reads a known word in lower case, capitalised and in capitals as the same."""
+        table = load_file(WEIGHTS / "t5.safetensors")["shared.weight"]
+        numbers = t5_tokenizer()("red Red RED").input_ids[:3]
+        assert len(set(numbers)) == 3
+        assert (table[numbers] == table[numbers[0]]).all()
 
 
 class TestArchitecture:

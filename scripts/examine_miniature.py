@@ -1,0 +1,123 @@
+"""Examines the shipped miniature at length: hundreds of prompts an entry and size, judged, as a table.
+
+    python -m scripts.examine_miniature
+
+About half an hour on two cores, an examination a core: two processes of a thread draw half as much again as
+one of two. tests/inference/test_miniature_drawing.py asks the same of sixteen prompts.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import click
+import torch
+from rich.progress import Progress
+
+from catalog.entries import Entry, shipped_entries
+from inference.backend import Order
+from inference.local import LocalBackend, LocalConfig
+from inference.miniature.building import build_miniature
+from scripts.miniature.attributes import VALUES
+from scripts.miniature.examining import Score, draw_all, examine, questions, sized
+from scripts.miniature.judge import load_judge
+
+BASE, REALISM, HD, SCHNELL = shipped_entries()
+SCALES: Final = (0.0, 0.3, 0.6, 0.9)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One row of the table: an entry, what is changed in its orders, and the part of the prompts it gets."""
+
+    name: str
+    entry: Entry
+    change: Callable[[Order], Order]
+    part: float
+
+
+def scaled(scale: float) -> Callable[[Order], Order]:
+    """Return the change that draws at 512 px with the adapter at this scale."""
+
+    def change(order: Order) -> Order:
+        if order.adapter is None:
+            raise ValueError("this entry has no adapter to scale")
+        return replace(sized(512)(order), adapter=replace(order.adapter, scale=scale))
+
+    return change
+
+
+def shaped(width_px: int, height_px: int) -> Callable[[Order], Order]:
+    """Return the change that draws at this size."""
+    return lambda order: replace(order, width_px=width_px, height_px=height_px)
+
+
+EXAMINATIONS: Final = (
+    Examination("dev, 28 steps, 512", BASE, sized(512), 1.0),
+    Examination("schnell, 4 steps, 512", SCHNELL, sized(512), 1.0),
+    Examination("dev, 4 steps, 512", BASE, lambda order: replace(order, steps=4), 0.2),
+    Examination("dev, 28 steps, 768", BASE, sized(768), 0.2),
+    Examination("dev, 28 steps, 1024", BASE, sized(1024), 0.2),
+    Examination("dev, 28 steps, 512x768", BASE, shaped(512, 768), 0.2),
+    Examination("dev, 28 steps, 1024x768", BASE, shaped(1024, 768), 0.2),
+    Examination("schnell, 4 steps, 768", SCHNELL, sized(768), 0.2),
+    Examination("schnell, 4 steps, 1024", SCHNELL, sized(1024), 0.2),
+    *(Examination(f"realism at {scale}, 30 steps, 512", REALISM, scaled(scale), 0.2) for scale in SCALES),
+    Examination("realism, its entry, 768", REALISM, sized(768), 0.2),
+    Examination("HD realism, its entry, 1024", HD, sized(1024), 0.2),
+)
+
+
+@click.command()
+@click.option(
+    "--count", type=click.IntRange(min=10), default=500, show_default=True, help="Prompts at 512 px."
+)
+@click.option("--only", default="", help="Only examinations whose name contains this.")
+def main(count: int, only: str) -> None:
+    """Print how much of what prompts ask for is drawn, and how shaded it is."""
+    chosen = [number for number, examination in enumerate(EXAMINATIONS) if only in examination.name]
+    spawning = get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(transient=True) as progress,
+        ProcessPoolExecutor(os.cpu_count(), spawning, torch.set_num_threads, (1,)) as pool,
+    ):
+        build_miniature(Path(folder))
+        held = [pool.submit(hold, number, count, Path(folder)) for number in chosen]
+        for done in progress.track(as_completed(held), total=len(held), description="examinations"):
+            done.result()
+    click.echo(as_markdown(dict(done.result() for done in held)))
+
+
+def hold(number: int, count: int, folder: Path) -> tuple[str, Score]:
+    """Hold one examination."""
+    examination = EXAMINATIONS[number]
+    asked = questions(max(10, round(count * examination.part)), examination.entry)
+    backend = LocalBackend(LocalConfig("miniature", folder, device="cpu"))
+    pictures = draw_all(backend, examination.entry, asked, examination.change)
+    return examination.name, examine(load_judge(), asked, pictures)
+
+
+def as_markdown(scores: dict[str, Score]) -> str:
+    """Return the scores as a table, in per cent."""
+    rows = [
+        "| | n | mean | " + " | ".join(name.replace("_", " ") for name in VALUES) + " | shaded |",
+        "|---|" + "---:|" * (len(VALUES) + 3),
+    ]
+    for name, score in scores.items():
+        cells = [f"{100 * score.accuracy[attribute]:.0f}" for attribute in VALUES]
+        count = len(score.shading)
+        shaded = sum(map(round, score.shading)) / count
+        rows.append(
+            f"| {name} | {count} | {100 * score.mean:.1f} | {' | '.join(cells)} | {100 * shaded:.0f} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
