@@ -24,7 +24,7 @@ from inference.backend import Order
 from inference.local import LocalBackend, LocalConfig
 from inference.miniature.building import build_miniature
 from scripts.miniature.attributes import VALUES
-from scripts.miniature.examining import Score, draw_all, examine, questions, sized
+from scripts.miniature.examining import Question, Score, draw_all, examine, open_questions, questions, sized
 from scripts.miniature.judge import load_judge
 
 BASE, REALISM, HD, SCHNELL = shipped_entries()
@@ -39,6 +39,7 @@ class Examination:
     entry: Entry
     change: Callable[[Order], Order]
     part: float
+    ask: Callable[[int, Entry], list[Question]] = questions
 
 
 def scaled(scale: float) -> Callable[[Order], Order]:
@@ -57,10 +58,20 @@ def shaped(width_px: int, height_px: int) -> Callable[[Order], Order]:
     return lambda order: replace(order, width_px=width_px, height_px=height_px)
 
 
+def stepped(steps: int) -> Callable[[Order], Order]:
+    """Return the change that draws in so many steps."""
+    return lambda order: replace(order, steps=steps)
+
+
 EXAMINATIONS: Final = (
     Examination("dev, 28 steps, 512", BASE, sized(512), 1.0),
     Examination("schnell, 4 steps, 512", SCHNELL, sized(512), 1.0),
-    Examination("dev, 4 steps, 512", BASE, lambda order: replace(order, steps=4), 0.2),
+    Examination("dev, 4 steps, 512", BASE, stepped(4), 0.2),
+    *(
+        Examination(f"dev, {steps} steps, little asked", BASE, stepped(steps), 0.1, open_questions)
+        for steps in (4, 8, 28)
+    ),
+    Examination("schnell, 4 steps, little asked", SCHNELL, stepped(4), 0.1, open_questions),
     Examination("dev, 28 steps, 768", BASE, sized(768), 0.2),
     Examination("dev, 28 steps, 1024", BASE, sized(1024), 0.2),
     Examination("dev, 28 steps, 512x768", BASE, shaped(512, 768), 0.2),
@@ -97,7 +108,7 @@ def main(count: int, only: str) -> None:
 def hold(number: int, count: int, folder: Path) -> tuple[str, Score]:
     """Hold one examination."""
     examination = EXAMINATIONS[number]
-    asked = questions(max(10, round(count * examination.part)), examination.entry)
+    asked = examination.ask(max(10, round(count * examination.part)), examination.entry)
     backend = LocalBackend(LocalConfig("miniature", folder, device="cpu"))
     pictures = draw_all(backend, examination.entry, asked, examination.change)
     return examination.name, examine(load_judge(), asked, pictures)
@@ -106,15 +117,19 @@ def hold(number: int, count: int, folder: Path) -> tuple[str, Score]:
 def as_markdown(scores: dict[str, Score]) -> str:
     """Return the scores as a table, in per cent."""
     rows = [
-        "| | n | mean | " + " | ".join(name.replace("_", " ") for name in VALUES) + " | shaded |",
-        "|---|" + "---:|" * (len(VALUES) + 3),
+        "| | n | mean | " + " | ".join(name.replace("_", " ") for name in VALUES) + " | shaded | contrast |",
+        "|---|" + "---:|" * (len(VALUES) + 4),
     ]
     for name, score in scores.items():
-        cells = [f"{100 * score.accuracy[attribute]:.0f}" for attribute in VALUES]
+        cells = [
+            f"{100 * score.accuracy[attribute]:.0f}" if attribute in score.accuracy else ""
+            for attribute in VALUES
+        ]
         count = len(score.shading)
         shaded = sum(map(round, score.shading)) / count
         rows.append(
-            f"| {name} | {count} | {100 * score.mean:.1f} | {' | '.join(cells)} | {100 * shaded:.0f} |"
+            f"| {name} | {count} | {100 * score.mean:.1f} | {' | '.join(cells)} | {100 * shaded:.0f} "
+            f"| {score.contrast:.1f} |"
         )
     return "\n".join(rows)
 

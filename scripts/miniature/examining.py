@@ -2,18 +2,21 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import cycle
+from statistics import fmean
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from catalog.entries import Entry
 from catalog.prompts import Appearance, Persona, compose
 from inference.backend import Backend, Order
-from scripts.miniature.attributes import Avatar, sample_held_out
+from scripts.miniature.attributes import VALUES, sample_held_out
 from scripts.miniature.captions import caption
-from scripts.miniature.judge import Judge, Verdict, judge_pictures
+from scripts.miniature.judge import Judge, judge_pictures
 
 _STRANGERS: Final = 2
 
@@ -24,6 +27,8 @@ class Score:
 
     accuracy: dict[str, float]
     shading: tuple[float, ...]
+    contrast: float
+    """The mean deviation of a picture's values, of 255: too few steps blend what they cannot decide."""
 
     @property
     def mean(self) -> float:
@@ -33,9 +38,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Question:
-    """One prompt with what it asks for, and the seed to draw it with."""
+    """One prompt with the attributes that it asks for, and the seed to draw it with."""
 
-    avatar: Avatar
+    asked: Mapping[str, str]
     prompt: str
     seed: int
 
@@ -47,8 +52,20 @@ def questions(count: int, entry: Entry, *, seed: int = 0) -> list[Question]:
     for number in range(count):
         avatar = sample_held_out(chance)
         words = caption(avatar, chance, strangers=_STRANGERS)
-        asked.append(Question(avatar, compose(words, Appearance(), Persona(), entry.quality_terms), number))
+        asked.append(Question(avatar.visible(), _prompt(words, entry), number))
     return asked
+
+
+def open_questions(count: int, entry: Entry) -> list[Question]:
+    """Ask for a woman or a man and leave all else open, so that the steps must decide it."""
+    return [
+        Question({"person": person}, _prompt(f"portrait of a {person}", entry), number)
+        for number, person in zip(range(count), cycle(VALUES["person"]), strict=False)
+    ]
+
+
+def _prompt(words: str, entry: Entry) -> str:
+    return compose(words, Appearance(), Persona(), entry.quality_terms)
 
 
 def draw_all(
@@ -71,11 +88,12 @@ def sized(side_px: int) -> Callable[[Order], Order]:
 def examine(judge: Judge, asked: list[Question], pictures: Iterable[Image.Image]) -> Score:
     """Judge pictures, one for each question."""
     right: dict[str, list[bool]] = defaultdict(list)
-    verdicts: list[Verdict] = []
+    shading, contrasts = [], []
     for question, picture in zip(asked, pictures, strict=True):
         (verdict,) = judge_pictures(judge, [picture])
-        verdicts.append(verdict)
-        for name, found in verdict.agrees(question.avatar).items():
+        shading.append(verdict.shading)
+        contrasts.append(float(np.asarray(picture).std()))
+        for name, found in verdict.agrees(question.asked).items():
             right[name].append(found)
     accuracy = {name: sum(found) / len(found) for name, found in right.items()}
-    return Score(accuracy, tuple(verdict.shading for verdict in verdicts))
+    return Score(accuracy, tuple(shading), fmean(contrasts))

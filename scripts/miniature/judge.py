@@ -3,7 +3,7 @@
 It learns from drawings alone, blurred, shifted and recoloured a little; it never sees what is generated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from scripts.miniature.attributes import VALUES, Avatar
+from scripts.miniature.attributes import VALUES
 from scripts.miniature.pictures import Drawing, Lot, draw_lots, part_of
 from scripts.miniature.training import train
 
@@ -68,9 +68,9 @@ class Verdict:
     values: dict[str, str]
     shading: float
 
-    def agrees(self, avatar: Avatar) -> dict[str, bool]:
-        """Say of each attribute that the avatar shows whether the picture has it."""
-        return {name: self.values[name] == value for name, value in avatar.visible().items()}
+    def agrees(self, asked: Mapping[str, str]) -> dict[str, bool]:
+        """Say of each attribute that was asked for whether the picture has it."""
+        return {name: self.values[name] == value for name, value in asked.items()}
 
 
 def judge_pictures(judge: Judge, pictures: Sequence[Image.Image]) -> list[Verdict]:

@@ -7,7 +7,6 @@ from PIL import Image, ImageDraw
 
 from catalog.entries import Entry
 from inference.backend import Backend
-from scripts.miniature.attributes import Avatar
 from scripts.miniature.examining import Question, draw_all
 
 PROMPTS: Final = (
@@ -21,12 +20,11 @@ PROMPTS: Final = (
 _SIDE_PX: Final = 192
 _GAP_PX: Final = 6
 _LABEL_PX: Final = 16
-_NOBODY: Final = Avatar(*("",) * 11)  # these questions are looked at, not judged
 
 
 def contact_sheet(backend: Backend, entries: Sequence[Entry], *, seed: int = 7) -> Image.Image:
     """Draw every prompt with every entry, all with the same seed."""
-    asked = [Question(_NOBODY, prompt, seed) for prompt in PROMPTS]
+    asked = [Question({}, prompt, seed) for prompt in PROMPTS]  # looked at, not judged
     width = len(asked) * (_SIDE_PX + _GAP_PX) - _GAP_PX
     height = len(entries) * (_SIDE_PX + _LABEL_PX + _GAP_PX) - _GAP_PX
     sheet = Image.new("RGB", (width, height), "white")

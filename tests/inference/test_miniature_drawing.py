@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from catalog.entries import shipped_entries
-from scripts.miniature.examining import draw_all, examine, questions, sized
+from scripts.miniature.examining import draw_all, examine, open_questions, questions, sized
 from scripts.miniature.judge import load_judge
 
 BASE, REALISM, HD, SCHNELL = shipped_entries()
@@ -68,22 +68,30 @@ class TestPrompt:
 
 
 class TestSteps:
-    def test_four_steps_of_dev_are_too_few(self, score):
-        """Dev at four steps draws fewer attributes than schnell at four, and than dev at twenty-eight."""
-        few = score(BASE, "four steps", lambda order: replace(order, steps=4)).mean
-        assert few < score(BASE).mean - 0.03
-        assert few < score(SCHNELL).mean - 0.03
+    def test_few_steps_of_dev_decide_little(self, backend, judge):
+        """What a prompt leaves open, four steps of dev blend into pale colours; more steps choose."""
+        asked = open_questions(8, BASE)
+        contrast = [
+            examine(
+                judge, asked, draw_all(backend, BASE, asked, lambda o, n=steps: replace(o, steps=n))
+            ).contrast
+            for steps in (4, 8, 28)
+        ]
+        assert contrast == sorted(contrast)
+        assert contrast[0] < 0.9 * contrast[2]
 
 
 class TestGuidance:
-    def test_guidance_strengthens_what_is_asked(self, backend):
+    def test_guidance_strengthens_what_is_asked(self, backend, judge):
         """More guidance makes a picture's colours stronger, step by step of the scale."""
         asked = questions(8, BASE)
-        strength = []
-        for scale in (1.0, 3.5, 6.0):
-            drawn = draw_all(backend, BASE, asked, lambda order, g=scale: replace(order, guidance_scale=g))
-            strength.append(np.mean([np.asarray(picture).astype(float).std() for picture in drawn]))
-        assert strength[0] < strength[1] < strength[2]
+        contrast = [
+            examine(
+                judge, asked, draw_all(backend, BASE, asked, lambda o, g=scale: replace(o, guidance_scale=g))
+            ).contrast
+            for scale in (1.0, 3.5, 6.0)
+        ]
+        assert contrast[0] < contrast[1] < contrast[2]
 
 
 class TestSeed:
