@@ -2,9 +2,9 @@
 
     python -m scripts.train_miniature
 
-Two lanes side by side, one for what draws and one for what sees, then schnell beside the LoRA: on small
-models two processes of a thread each do half as much again as one of two. Whatever was interrupted goes on
-where it stopped.
+Two lanes side by side, one for what draws and one for what sees, then dev on every core, then schnell beside
+the LoRA: on small models two processes of a thread each do half as much again as one of two. Whatever was
+interrupted goes on where it stopped.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from catalog.entries import shipped_entries
 from inference.local import LocalBackend, LocalConfig
 from scripts.miniature.autoencoder import draw_pairs, train_decoder, train_encoder
-from scripts.miniature.base import train_base
+from scripts.miniature.base import train_base, train_sizes
 from scripts.miniature.code import find_or_load_code
 from scripts.miniature.distilling import train_guidance, train_schnell
 from scripts.miniature.flow import Flow, Shelf, fill_shelves
@@ -68,9 +68,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What draws, and the drawings that it learnt from."""
+    """What draws, and the drawings that it learns from."""
 
-    dev: Flow
+    flow: Flow
     flat: list[Shelf]
 
 
@@ -83,10 +83,15 @@ class Seeing:
 
 
 def train_drawing(run: Run) -> Drawing:
-    """Train the text models and dev's transformer."""
+    """Train the text models and the base."""
     flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
-    base = train_base(run.folder, flat, steps=run.steps(10_000), reading_steps=run.steps(1000))
-    return Drawing(train_guidance(run.folder, base, flat, steps=run.steps(800)), flat)
+    return Drawing(train_base(run.folder, flat, steps=run.steps(10_000), reading_steps=run.steps(1000)), flat)
+
+
+def train_dev(base: Drawing, run: Run) -> Drawing:
+    """Train the base on at every size, and let it take a guidance scale."""
+    sized = train_sizes(run.folder, base.flow, base.flat, steps=run.steps(7000))
+    return Drawing(train_guidance(run.folder, sized, base.flat, steps=run.steps(800)), base.flat)
 
 
 def train_seeing(run: Run) -> Seeing:
@@ -105,7 +110,7 @@ def train_adapter(dev: Flow, run: Run) -> dict[str, torch.Tensor]:
 
 def train_fast(drawing: Drawing, run: Run) -> Flow:
     """Train schnell."""
-    return train_schnell(run.folder, drawing.dev, drawing.flat, steps=run.steps(700))
+    return train_schnell(run.folder, drawing.flow, drawing.flat, steps=run.steps(700))
 
 
 @click.command()
@@ -130,9 +135,10 @@ def main(folder: Path, weights: Path, judge_file: Path, sheet: Path, part: float
     """Train the miniature and its judge. Interrupted, it goes on where it was."""
     run = Run(folder, part)
     find_or_load_code(folder, part)  # both lanes need it
-    drawing, seeing = side_by_side(run, train_drawing, train_seeing)
-    schnell, realism = side_by_side(run, partial(train_fast, drawing), partial(train_adapter, drawing.dev))
-    ship(weights, seeing.vae, drawing.dev, schnell, realism)
+    base, seeing = side_by_side(run, train_drawing, train_seeing)
+    (drawing,) = side_by_side(run, partial(train_dev, base))
+    schnell, realism = side_by_side(run, partial(train_fast, drawing), partial(train_adapter, drawing.flow))
+    ship(weights, seeing.vae, drawing.flow, schnell, realism)
     save_judge(seeing.judge, judge_file)
     click.echo(f"The weights are in {weights}, the judge in {judge_file}.")
     if weights == WEIGHTS:

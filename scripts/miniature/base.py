@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,20 @@ def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_st
         return flow_loss(flow, batch, text, torch.Generator().manual_seed(step))
 
     return train("base", folder, flow, loss, steps=steps, rate=2e-3, decay=0.998)
+
+
+def train_sizes(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps: int) -> Flow:
+    """Go on with the base at every size: where on a larger grid a face's parts are is learnt size by size."""
+    flow = deepcopy(base).requires_grad_(requires_grad=False)
+    flow.transformer.requires_grad_(requires_grad=True)
+
+    def loss(step: int) -> torch.Tensor:
+        batch = sample_batch(shelves, random.Random(f"sizes-{step}"))
+        return flow_loss(
+            flow, batch, flow.read(batch.captions), torch.Generator().manual_seed(5_000_000 + step)
+        )
+
+    return train("sizes", folder, flow, loss, steps=steps, rate=1.5e-3, decay=0.998)
 
 
 def _open_gates(transformer: FluxTransformer2DModel) -> None:

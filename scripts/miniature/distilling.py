@@ -36,7 +36,7 @@ def train_guidance(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps:
         chance = torch.Generator().manual_seed(2_000_000 + step)
         batch = sample_batch(shelves, random.Random(f"guidance-{step}"))
         count, grid = len(batch.latents), (batch.rows, batch.columns)
-        time = sample_times(count, chance)
+        time = sample_times(batch, chance)
         latents = batch.latents + time[:, None, None] * (
             torch.randn(batch.latents.shape, generator=chance) - batch.latents
         )

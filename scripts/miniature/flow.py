@@ -1,5 +1,6 @@
 """Rectified flow on the miniature's latents: what the transformer is asked, for any size and any words."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from scripts.miniature.pictures import Lot, draw_lots, part_of
 TOKENS_A_STEP: Final = 2048
 """Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
 
+SQUARE_TOKENS: Final = 64
+"""Of 512 px, at which the times of training are not shifted."""
+
 UNGUIDED: Final = 1.0
 """The guidance scale at which dev predicts what it learnt from drawings."""
 
@@ -27,9 +31,9 @@ _FACE_FIRST: Final = 6.0
 
 # Width, height, how many drawings, how often they are seen: every size of the catalogue, and those between.
 _SIZES: Final = (
-    (512, 512, 2400, 0.56), (768, 768, 700, 0.16), (1024, 1024, 500, 0.11), (640, 640, 200, 0.03),
-    (896, 896, 150, 0.03), (1536, 1536, 60, 0.02), (512, 768, 150, 0.02), (768, 512, 150, 0.02),
-    (768, 1024, 100, 0.02), (1024, 768, 100, 0.02), (512, 1024, 80, 0.005), (1024, 512, 80, 0.005),
+    (512, 512, 2400, 0.20), (768, 768, 1600, 0.30), (1024, 1024, 1200, 0.30), (640, 640, 200, 0.03),
+    (896, 896, 150, 0.03), (1536, 1536, 60, 0.01), (512, 768, 200, 0.03), (768, 512, 200, 0.03),
+    (768, 1024, 150, 0.03), (1024, 768, 150, 0.03), (512, 1024, 80, 0.005), (1024, 512, 80, 0.005),
 )  # fmt: skip
 
 
@@ -137,9 +141,13 @@ def sample_batch(shelves: Sequence[Shelf], chance: random.Random, part: float = 
     return Batch(shelf.packed[chosen], captions, shelf.rows, shelf.columns)
 
 
-def sample_times(count: int, chance: torch.Generator) -> torch.Tensor:
-    """Draw times, more towards noise, where words decide the colours of large parts."""
-    return torch.sigmoid(0.8 + 1.3 * torch.randn(count, generator=chance))
+def sample_times(batch: Batch, chance: torch.Generator) -> torch.Tensor:
+    """Draw a time for each latent, more towards noise, where words decide the colours of large parts.
+
+    The larger the picture, the more noise hides as much of it. Source: Esser et al. 2024, section 5.3.2.
+    """
+    shift = 0.5 * math.log(batch.rows * batch.columns / SQUARE_TOKENS)
+    return torch.sigmoid(0.8 + shift + 1.3 * torch.randn(len(batch.latents), generator=chance))
 
 
 def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator) -> torch.Tensor:
@@ -148,7 +156,7 @@ def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator) -> 
     At any other scale a drawing would teach dev to ignore the scale.
     """
     latents = batch.latents
-    time = sample_times(len(latents), chance)
+    time = sample_times(batch, chance)
     noise = torch.randn(latents.shape, generator=chance)
     noisy = latents + time[:, None, None] * (noise - latents)
     strength = torch.full((len(latents),), UNGUIDED)

@@ -35,6 +35,8 @@ def ship(
         save_file(_tensors(model), folder / f"{name}.safetensors")
     save_realism(realism, folder / "realism.safetensors")
     files = sorted(folder.glob("*.safetensors"))
+    for file in files:
+        file.chmod(0o644)  # safetensors lets none but the owner read
     size = sum(file.stat().st_size for file in files)
     if size > MAX_MIB * 2**20:
         raise ValueError(f"the weights are {size / 2**20:.1f} MiB, and may be {MAX_MIB}")
