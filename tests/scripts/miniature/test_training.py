@@ -1,9 +1,11 @@
+import hashlib
 import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from inference.adapters import read_adapter
@@ -14,11 +16,11 @@ from scripts.miniature.base import _open_gates
 from scripts.miniature.code import Code, near_face
 from scripts.miniature.distilling import GUIDANCE, without_guidance
 from scripts.miniature.drawing import draw_avatar
-from scripts.miniature.flow import Flow, Shelf, pack, sample_batch, weighted_mean
+from scripts.miniature.flow import Batch, Flow, Shelf, pack, sample_batch, sample_times, weighted_mean
 from scripts.miniature.pictures import Lot, _draw
 from scripts.miniature.reading import _begin_hearing
 from scripts.miniature.realism import SCALE, save_realism, train_realism
-from scripts.miniature.shipping import read_all_cases
+from scripts.miniature.shipping import HASHES, read_all_cases, ship
 from scripts.miniature.training import schedule, train
 
 
@@ -169,6 +171,18 @@ class TestBatch:
         assert counts == [16, 6]
 
 
+class TestTimes:
+    def test_large_pictures_are_hidden_more(self):
+        """Where neighbours say the same, more noise hides as much: 1024 px are trained with more than 512."""
+        means = []
+        for side in (8, 16):
+            batch = Batch(torch.zeros(4000, 1, 64), [], side, side)
+            times = sample_times(batch, torch.Generator().manual_seed(0))
+            assert ((times > 0) & (times < 1)).all()
+            means.append(times.mean())
+        assert means[1] > means[0] + 0.05
+
+
 class TestSchnell:
     def test_it_begins_as_dev(self, flow):
         """Without its guidance embedding, the transformer predicts what dev does at the catalogue's scale."""
@@ -227,3 +241,16 @@ class TestShipping:
         assert torch.equal(table[lower], table[title])
         assert torch.equal(table[lower], table[upper])
         assert torch.equal(table[lower], flow.t5.shared.weight[lower])
+
+    def test_what_is_shipped_can_be_read_by_all(self, flow, tmp_path):
+        """Every file is bf16, listed with its hash, and readable by whatever user the worker runs as."""
+        tensors = {key: torch.ones(shape) for key, shape in architecture.lora_shapes().items()}
+        schnell = Flow(without_guidance(flow.transformer))
+        ship(tmp_path, architecture.autoencoder(), flow, schnell, tensors)
+        named = dict(reversed(line.split()) for line in (tmp_path / HASHES).read_text().splitlines())
+        files = sorted(tmp_path.glob("*.safetensors"))
+        assert sorted(named) == [file.name for file in files]
+        for file in files:
+            assert named[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
+            assert file.stat().st_mode & 0o777 == 0o644
+            assert {tensor.dtype for tensor in load_file(file).values()} == {torch.bfloat16}
