@@ -12,7 +12,7 @@ from torch.nn import functional
 from inference.miniature import architecture
 from inference.miniature.architecture import SPATIAL_FACTOR
 from scripts.miniature.code import Code
-from scripts.miniature.pictures import Drawing, Lot, as_input, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, Lot, as_input, as_is, draw_lots, part_of
 from scripts.miniature.training import train
 
 CROP: Final = 6
@@ -45,7 +45,7 @@ class Pair:
 
 def draw_pairs(code: Code, part: float) -> list[Pair]:
     """Draw what the VAE learns from. part: of the drawings."""
-    return [Pair(drawing, code) for lot in draw_lots(part_of(_LOTS, part)) for drawing in lot]
+    return [Pair(drawing, code) for lot in draw_lots(part_of(_LOTS, part), as_is) for drawing in lot]
 
 
 def train_decoder(folder: Path, pairs: Sequence[Pair], *, crop_steps: int, whole_steps: int) -> AutoencoderKL:

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from inference.miniature.architecture import LATENT_CHANNELS, SPATIAL_FACTOR
-from scripts.miniature.pictures import Drawing, Lot, as_input, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, Lot, as_input, as_is, draw_lots, part_of
 
 _LOTS: Final = (
     Lot(150, 512, 512, shaded=False, seed=1),
@@ -54,7 +54,7 @@ class Code:
 def find_code(part: float = 1.0) -> Code:
     """Draw some avatars of both styles and compute the components of their squares. part: of the drawings."""
     torch.manual_seed(0)
-    drawings = [drawing for lot in draw_lots(part_of(_LOTS, part)) for drawing in lot]
+    drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), as_is) for drawing in lot]
     squares = torch.cat([_chosen(drawing) for drawing in drawings])
     mean = squares.mean(0)
     _, singular, components = torch.pca_lowrank(squares - mean, q=2 * LATENT_CHANNELS, center=False, niter=4)

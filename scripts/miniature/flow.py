@@ -4,8 +4,10 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+import numpy as np
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import nn
@@ -15,7 +17,7 @@ from inference.miniature.vocabulary import MAX_TEXT_TOKENS, clip_tokenizer, t5_t
 from scripts.miniature.attributes import Avatar
 from scripts.miniature.captions import training_caption
 from scripts.miniature.code import Code, near_face
-from scripts.miniature.pictures import Lot, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, Lot, draw_lots, part_of
 
 TOKENS_A_STEP: Final = 2048
 """Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
@@ -117,11 +119,16 @@ def fill_shelves(code: Code, *, shaded: bool, part: float = 1.0) -> list[Shelf]:
         for number, (width, height, count, _) in enumerate(_SIZES)
     ]
     shelves = []
-    for drawings, (width, height, _, share) in zip(draw_lots(part_of(lots, part)), _SIZES, strict=True):
-        latents = torch.stack([code.encode(drawing.pixels) for drawing in drawings])
+    drawn = draw_lots(part_of(lots, part), partial(_encoded, code))
+    for pairs, (width, height, _, share) in zip(drawn, _SIZES, strict=True):
+        latents = torch.from_numpy(np.stack([latents for _, latents in pairs]))
         rows, columns = height // 64, width // 64
-        shelves.append(Shelf([drawing.avatar for drawing in drawings], pack(latents), rows, columns, share))
+        shelves.append(Shelf([avatar for avatar, _ in pairs], pack(latents), rows, columns, share))
     return shelves
+
+
+def _encoded(code: Code, drawing: Drawing) -> tuple[Avatar, np.ndarray]:
+    return drawing.avatar, code.encode(drawing.pixels).numpy()  # torch would open a file for each to share it
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

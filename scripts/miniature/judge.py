@@ -4,12 +4,11 @@ It learns from drawings alone, blurred, shifted and recoloured a little; it neve
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -17,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from scripts.miniature.attributes import VALUES
-from scripts.miniature.pictures import Drawing, Lot, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, Lot, as_input, as_pixels, draw_lots, part_of
 from scripts.miniature.training import train
 
 WEIGHTS: Final = Path(__file__).parent / "judge.safetensors"
@@ -91,7 +90,12 @@ def _look(picture: Image.Image) -> torch.Tensor:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     small = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, box=(left, top, left + side, top + side))
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
+    return as_input(as_pixels(small))
+
+
+def _reduced(drawing: Drawing) -> Drawing:
+    small = functional.adaptive_avg_pool2d(drawing.pixels.float(), SIDE_PX)
+    return replace(drawing, pixels=small.round().byte())
 
 
 def train_judge(folder: Path, *, steps: int, part: float = 1.0) -> Judge:
@@ -101,7 +105,7 @@ def train_judge(folder: Path, *, steps: int, part: float = 1.0) -> Judge:
 
     @cache  # drawn for the first step: a run that goes on after the judge has no use for them
     def drawn() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), side_px=SIDE_PX) for drawing in lot]
+        drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), _reduced) for drawing in lot]
         looks = torch.stack([drawing.pixels for drawing in drawings])
         labels = {name: torch.tensor([_label(drawing, name) for drawing in drawings]) for name in _HEADS}
         return looks, labels
@@ -110,7 +114,7 @@ def train_judge(folder: Path, *, steps: int, part: float = 1.0) -> Judge:
         looks, labels = drawn()
         chance = torch.Generator().manual_seed(step)
         chosen = torch.randint(len(looks), (_BATCH,), generator=chance)
-        logits = judge(_disturbed(looks[chosen] / 127.5 - 1, chance))
+        logits = judge(_disturbed(as_input(looks[chosen]), chance))
         return torch.stack(
             [functional.cross_entropy(logits[name], labels[name][chosen]) for name in _HEADS]
         ).sum()

@@ -2,11 +2,12 @@
 
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from PIL import Image
 
 from scripts.miniature.attributes import Avatar, sample_trained
 from scripts.miniature.drawing import draw_avatar
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,35 @@ class Drawing:
     pixels: torch.Tensor
 
 
-def draw_lots(lots: Sequence[Lot], side_px: int | None = None) -> list[list[Drawing]]:
-    """Draw each lot; with a side given, reduce every drawing to a square of it."""
+def draw_lots(lots: Sequence[Lot], keep: Callable[[Drawing], Kept]) -> list[list[Kept]]:
+    """Draw each lot. keep: what to take of a drawing, where it is drawn: whole, they are gigabytes."""
     # Spawned: a process forked beside torch's threads waits for them for ever.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         return [
-            list(pool.map(_draw, repeat(lot), range(lot.count), repeat(side_px), chunksize=8)) for lot in lots
+            list(pool.map(_drawn, repeat(keep), repeat(lot), range(lot.count), chunksize=8)) for lot in lots
         ]
 
 
-def _draw(lot: Lot, number: int, side_px: int | None) -> Drawing:
+def _drawn(keep: Callable[[Drawing], Kept], lot: Lot, number: int) -> Kept:
+    return keep(draw(lot, number))
+
+
+def draw(lot: Lot, number: int) -> Drawing:
+    """Make one drawing of a lot."""
     chance = random.Random(f"{lot.seed}-{number}")
     avatar = sample_trained(chance)
     image = draw_avatar(avatar, lot.width_px, lot.height_px, shaded=lot.shaded, chance=chance)
-    if side_px is not None:
-        image = image.resize((side_px, side_px), Image.Resampling.BOX)
-    return Drawing(avatar, lot.shaded, torch.from_numpy(np.array(image).transpose(2, 0, 1).copy()))
+    return Drawing(avatar, lot.shaded, as_pixels(image))
+
+
+def as_is(drawing: Drawing) -> Drawing:
+    """Keep a drawing as it is."""
+    return drawing
+
+
+def as_pixels(image: Image.Image) -> torch.Tensor:
+    """Turn an image into bytes (3, H, W)."""
+    return torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
 
 
 def as_input(pixels: torch.Tensor) -> torch.Tensor:

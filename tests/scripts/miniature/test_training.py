@@ -17,7 +17,7 @@ from scripts.miniature.code import Code, near_face
 from scripts.miniature.distilling import GUIDANCE, without_guidance
 from scripts.miniature.drawing import draw_avatar
 from scripts.miniature.flow import Batch, Flow, Shelf, pack, sample_batch, sample_times, weighted_mean
-from scripts.miniature.pictures import Lot, _draw
+from scripts.miniature.pictures import Lot, draw
 from scripts.miniature.reading import _begin_hearing
 from scripts.miniature.realism import SCALE, save_realism, train_realism
 from scripts.miniature.shipping import HASHES, read_all_cases, ship
@@ -105,7 +105,7 @@ class TestLoop:
 class TestCode:
     def test_latents_say_what_was_drawn(self):
         """Of a code with all components, the squares come back; latents have the transformer's shape."""
-        drawing = _draw(Lot(1, 512, 768, shaded=False, seed=0), 0, None)
+        drawing = draw(Lot(1, 512, 768, shaded=False, seed=0), 0)
         identity = Code(torch.zeros(3072), torch.eye(3072)[:16])
         latents = identity.encode(drawing.pixels)
         assert latents.shape == (16, 24, 16)
