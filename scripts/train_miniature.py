@@ -90,7 +90,7 @@ def train_drawing(run: Run) -> Drawing:
 
 def train_dev(base: Drawing, run: Run) -> Drawing:
     """Train the base on at every size, and let it take a guidance scale."""
-    sized = train_sizes(run.folder, base.flow, base.flat, steps=run.steps(7000))
+    sized = train_sizes(run.folder, base.flow, base.flat, steps=run.steps(10_000))
     return Drawing(train_guidance(run.folder, sized, base.flat, steps=run.steps(800)), base.flat)
 
 
