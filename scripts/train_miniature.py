@@ -110,7 +110,7 @@ def train_adapter(dev: Flow, run: Run) -> dict[str, torch.Tensor]:
 
 def train_fast(drawing: Drawing, run: Run) -> Flow:
     """Train schnell."""
-    return train_schnell(run.folder, drawing.flow, drawing.flat, steps=run.steps(700))
+    return train_schnell(run.folder, drawing.flow, drawing.flat, steps=run.steps(600))
 
 
 @click.command()

@@ -75,7 +75,8 @@ def _pipeline(*, dev: bool) -> FluxPipeline:
 
 
 def _trained(model: nn.Module, name: str) -> nn.Module:
-    model.to(_STORED).load_state_dict(load_file(_WEIGHTS / f"{name}.safetensors"))
+    nn.Module.to(model, _STORED)  # diffusers' own `to` warns of what does not apply
+    model.load_state_dict(load_file(_WEIGHTS / f"{name}.safetensors"))
     return model.eval()
 
 
