@@ -85,20 +85,20 @@ class Seeing:
 def train_drawing(run: Run) -> Drawing:
     """Train the text models and the base."""
     flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
-    return Drawing(train_base(run.folder, flat, steps=run.steps(10_000), reading_steps=run.steps(1000)), flat)
+    return Drawing(train_base(run.folder, flat, steps=run.steps(6000), reading_steps=run.steps(1000)), flat)
 
 
 def train_dev(base: Drawing, run: Run) -> Drawing:
     """Train the base on at every size, and let it take a guidance scale."""
-    sized = train_sizes(run.folder, base.flow, base.flat, steps=run.steps(10_000))
-    return Drawing(train_guidance(run.folder, sized, base.flat, steps=run.steps(800)), base.flat)
+    sized = train_sizes(run.folder, base.flow, base.flat, steps=run.steps(13_000))
+    return Drawing(train_guidance(run.folder, sized, base.flat, steps=run.steps(2000)), base.flat)
 
 
 def train_seeing(run: Run) -> Seeing:
     """Train the VAE and the judge."""
     judge = train_judge(run.folder, steps=run.steps(2000), part=run.part)
     pairs = draw_pairs(find_or_load_code(run.folder), run.part)
-    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(600))
+    vae = train_decoder(run.folder, pairs, crop_steps=run.steps(2000), whole_steps=run.steps(400))
     return Seeing(train_encoder(run.folder, vae, pairs, steps=run.steps(600)), judge)
 
 

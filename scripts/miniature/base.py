@@ -1,10 +1,9 @@
-"""Trains the base on flat drawings of every size."""
+"""Trains the base on flat drawings: at 512 px what an avatar is, then at every size where its parts are."""
 
 import random
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Final
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -15,12 +14,8 @@ from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
 from scripts.miniature.reading import train_reading
 from scripts.miniature.training import train
 
-_SQUARES_FIRST: Final = 0.6
-"""The part of the steps that see 512 px alone: what a face is need not be learnt at every size."""
-
-
 def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_steps: int) -> Flow:
-    """Train the text models to read, and then, with these as they are, the transformer to draw."""
+    """Train the text models to read, and then, with these as they are, the transformer to draw at 512 px."""
     torch.manual_seed(2)
     flow = Flow(architecture.transformer(guidance_embeds=True))
     train_reading(folder, flow, steps=reading_steps)
@@ -29,8 +24,7 @@ def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_st
     _open_gates(flow.transformer)
 
     def loss(step: int) -> torch.Tensor:
-        seen = shelves[:1] if step < _SQUARES_FIRST * steps else shelves
-        batch = sample_batch(seen, random.Random(f"base-{step}"))
+        batch = sample_batch(shelves[:1], random.Random(f"base-{step}"))
         text = flow.read(batch.captions)
         return flow_loss(flow, batch, text, torch.Generator().manual_seed(step))
 
@@ -38,7 +32,7 @@ def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_st
 
 
 def train_sizes(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps: int) -> Flow:
-    """Go on with the base at every size: where on a larger grid a face's parts are is learnt size by size."""
+    """Go on at every size: where on a larger grid a face's parts are is learnt size by size."""
     flow = deepcopy(base).requires_grad_(requires_grad=False)
     flow.transformer.requires_grad_(requires_grad=True)
 

@@ -88,8 +88,8 @@ def _chosen(drawing: Drawing) -> torch.Tensor:
 
 
 def near_face(rows: int, columns: int) -> torch.Tensor:
-    """Say of each cell of a drawing how near the face it is, from 0 to 1: (rows, columns)."""
+    """Say of each cell of a drawing how near it is to face and collar, from 0 to 1: (rows, columns)."""
     shorter = min(rows, columns)  # by which the renderer sizes the head
     y = torch.linspace(-1, 1, rows)[:, None] * rows / shorter
     x = torch.linspace(-1, 1, columns) * columns / shorter
-    return torch.exp(-(((y - 0.03) ** 2 + x**2) / (2 * 0.25**2)))
+    return torch.exp(-(((y - 0.2) / 0.4) ** 2 + (x / 0.3) ** 2) / 2)

@@ -29,13 +29,13 @@ UNGUIDED: Final = 1.0
 """The guidance scale at which dev predicts what it learnt from drawings."""
 
 _FACE_FIRST: Final = 6.0
-"""How much more a token of the face counts than one of the border: mood and eyes are in six of 64."""
+"""How much more a token of face and collar counts than one of the border: mood and eyes are in six of 64."""
 
 # Width, height, how many drawings, how often they are seen: every size of the catalogue, and those between.
 _SIZES: Final = (
-    (512, 512, 2400, 0.20), (768, 768, 1600, 0.22), (1024, 1024, 1200, 0.40), (640, 640, 200, 0.03),
-    (896, 896, 150, 0.03), (1536, 1536, 60, 0.01), (512, 768, 200, 0.025), (768, 512, 200, 0.025),
-    (768, 1024, 150, 0.04), (1024, 768, 150, 0.04), (512, 1024, 80, 0.005), (1024, 512, 80, 0.005),
+    (512, 512, 2400, 0.20), (768, 768, 1600, 0.20), (1024, 1024, 1200, 0.44), (640, 640, 200, 0.03),
+    (896, 896, 150, 0.03), (1536, 1536, 60, 0.01), (512, 768, 200, 0.02), (768, 512, 200, 0.02),
+    (768, 1024, 150, 0.02), (1024, 768, 150, 0.02), (512, 1024, 80, 0.005), (1024, 512, 80, 0.005),
 )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ class TestAgainstDiffusers:
     @pytest.mark.parametrize("scale", [None, 0.9])
     def test_it_is_the_pipeline_s_own_image(self, backend, miniature, order, realism, scale):
         """With and without the adapter, the image is bit for bit what diffusers draws when called plainly."""
-        pipeline = FluxPipeline.from_pretrained(miniature / DEV)
+        pipeline = FluxPipeline.from_pretrained(miniature / DEV, dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         if scale:
             pipeline.load_lora_weights(load_file(miniature / ADAPTER_FILE), adapter_name="lora")

@@ -154,7 +154,7 @@ class Recorder:
 
         def from_pretrained(source, **arguments):
             self.pipelines.append((source, arguments))
-            pipeline = load(miniature / source)  # in 32 bits: see the fixture float32
+            pipeline = load(miniature / source, dtype=torch.float32)  # see the fixture float32
             pipeline.tokenizer_2.model_max_length = 512  # FLUX.1's, so that the entry's own limit shows
             return pipeline
 

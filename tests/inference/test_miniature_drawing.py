@@ -14,6 +14,7 @@ from scripts.miniature.judge import load_judge
 
 BASE, REALISM, HD, SCHNELL = shipped_entries()
 COUNT = 16
+SCALES = (0.0, 0.3, 0.6, 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,21 @@ def score(backend, judge):
     return hold
 
 
+@pytest.fixture(scope="module")
+def shading(score):
+    """How shaded each picture is, by the adapter's scale, all else the same."""
+    return {
+        scale: score(
+            REALISM,
+            f"scale {scale}",
+            lambda order, scale=scale: replace(
+                sized(512)(order), adapter=replace(order.adapter, scale=scale)
+            ),
+        )
+        for scale in SCALES
+    }
+
+
 class TestPrompt:
     def test_the_base_entry_draws_what_is_asked(self, score):
         """Of the attributes of prompts in free order with unknown words, nine of ten are drawn."""
@@ -45,10 +61,10 @@ class TestPrompt:
         """Four steps of schnell draw it too, within five points of dev's twenty-eight."""
         assert score(SCHNELL).mean >= max(0.90, score(BASE).mean - 0.05)
 
-    @pytest.mark.parametrize(("side_px", "least"), [(768, 0.80), (1024, 0.72)])
-    def test_larger_is_drawn_too(self, score, side_px, least):
-        """At the other sizes of the catalogue most of it is drawn; details of clothes are missed."""
-        assert score(BASE, f"{side_px}", sized(side_px)).mean >= least
+    @pytest.mark.parametrize("side_px", [768, 1024])
+    def test_larger_is_drawn_too(self, score, side_px):
+        """At the other sizes of the catalogue, where the grid is larger, it is drawn nearly as well."""
+        assert score(BASE, f"{side_px}", sized(side_px)).mean >= 0.85
 
     def test_sizes_between_draw_one_face(self, backend, judge):
         """A portrait format and a size off every grid draw the same avatar, not several or none."""
@@ -83,13 +99,13 @@ class TestSteps:
 
 class TestGuidance:
     def test_guidance_strengthens_what_is_asked(self, backend, judge):
-        """More guidance makes a picture's colours stronger, step by step of the scale."""
+        """More guidance makes a picture's colours stronger, up to the catalogue's scale."""
         asked = questions(8, BASE)
         contrast = [
             examine(
                 judge, asked, draw_all(backend, BASE, asked, lambda o, g=scale: replace(o, guidance_scale=g))
             ).contrast
-            for scale in (1.0, 3.5, 6.0)
+            for scale in (1.0, 2.0, 3.5)
         ]
         assert contrast[0] < contrast[1] < contrast[2]
 
@@ -105,22 +121,6 @@ class TestSeed:
 
 
 class TestRealism:
-    SCALES = (0.0, 0.3, 0.6, 0.9)
-
-    @pytest.fixture(scope="class")
-    def shading(self, score):
-        """How shaded each picture is, by the adapter's scale, all else the same."""
-        return {
-            scale: score(
-                REALISM,
-                f"scale {scale}",
-                lambda order, scale=scale: replace(
-                    sized(512)(order), adapter=replace(order.adapter, scale=scale)
-                ),
-            )
-            for scale in self.SCALES
-        }
-
     def test_it_is_told_from_the_base(self, shading):
         """At 0.9 the picture is shaded and at 0 it is flat, in nearly every pair of the same seed."""
         pairs = list(zip(shading[0.0].shading, shading[0.9].shading, strict=True))
@@ -128,7 +128,7 @@ class TestRealism:
 
     def test_it_rises_with_the_scale(self, shading):
         """The higher the scale, the more shaded."""
-        means = [np.mean(shading[scale].shading) for scale in self.SCALES]
+        means = [np.mean(shading[scale].shading) for scale in SCALES]
         assert means == sorted(means)
         assert means[3] - means[0] > 0.8
 
