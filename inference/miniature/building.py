@@ -22,9 +22,9 @@ _STORED: Final = torch.bfloat16
 
 
 def version() -> str:
-    """Name what `build_miniature` would build: it changes whenever a file of this package does."""
+    """Name what `build_miniature` would build: it changes with every file here but the model card."""
     digest = hashlib.sha256()
-    for source in sorted(path for path in _PACKAGE.rglob("*.*") if path.suffix != ".pyc"):
+    for source in sorted(path for path in _PACKAGE.rglob("*.*") if path.suffix not in {".pyc", ".md"}):
         digest.update(source.read_bytes())
     return f"miniature-{digest.hexdigest()[:12]}"
 

@@ -14,6 +14,7 @@ from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
 from scripts.miniature.reading import train_reading
 from scripts.miniature.training import train
 
+
 def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_steps: int) -> Flow:
     """Train the text models to read, and then, with these as they are, the transformer to draw at 512 px."""
     torch.manual_seed(2)
