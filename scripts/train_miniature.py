@@ -105,7 +105,7 @@ def train_seeing(run: Run) -> Seeing:
 def train_adapter(dev: Flow, run: Run) -> dict[str, torch.Tensor]:
     """Train the realism LoRA; return its tensors."""
     shaded = fill_shelves(find_or_load_code(run.folder), shaded=True, part=0.3 * run.part)
-    return train_realism(run.folder, dev, shaded, steps=run.steps(600))
+    return train_realism(run.folder, dev, shaded, steps=run.steps(1400))
 
 
 def train_fast(drawing: Drawing, run: Run) -> Flow:
