@@ -62,14 +62,15 @@ def _rename(draft: Path, finished: Path) -> None:
 
 def _pipeline(*, dev: bool) -> FluxPipeline:
     """Join what the two models share, as FLUX.1's do, with the transformer and the scheduler of one."""
+    # Tokenizers of its own: one that has padded a text keeps that, and it would be in its file.
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn before the trained ones replace them
         return FluxPipeline(
             scheduler=architecture.scheduler(dynamic_shifting=dev),
             vae=_trained(architecture.autoencoder(), "vae"),
             text_encoder=_trained(architecture.clip(), "clip"),
-            tokenizer=clip_tokenizer(),
+            tokenizer=clip_tokenizer.__wrapped__(),
             text_encoder_2=_trained(architecture.t5(), "t5"),
-            tokenizer_2=t5_tokenizer(),
+            tokenizer_2=t5_tokenizer.__wrapped__(),
             transformer=_trained(architecture.transformer(guidance_embeds=dev), "dev" if dev else "schnell"),
         )
 

@@ -40,6 +40,12 @@ class TestBuilding:
         assert [path.name for path in tmp_path.iterdir()] == [building.version()]
         assert digests(tmp_path / building.version()) == digests(miniature)
 
+    def test_it_does_not_depend_on_what_was_tokenized_before(self, tmp_path, miniature):
+        """A process that has padded and cut texts builds the same files as one that has not."""
+        for make in (clip_tokenizer, t5_tokenizer):
+            make()("red hair", padding="max_length", truncation=True)
+        assert digests(building.build_miniature(tmp_path)) == digests(miniature)
+
     def test_building_again_does_nothing(self, models_dir, miniature, monkeypatch):
         """What is built already is not built again."""
         monkeypatch.setattr(building, "_pipeline", None)
