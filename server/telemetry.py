@@ -42,7 +42,7 @@ def configure_logs(process: str, *, stream: Any = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     # These speak of every request, job or migration; what matters of it is logged here, with its fields.
-    for chatty in ("uvicorn.access", "rq.worker", "rq", "alembic", "httpx"):
+    for chatty in ("uvicorn.access", "rq.worker", "rq", "alembic", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)
 

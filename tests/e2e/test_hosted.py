@@ -115,8 +115,9 @@ class TestHosted:
         assert said.returncode == (0 if key == KEY else 1)
         assert "hf_other" not in said.stdout + said.stderr
 
-    def test_no_secret_is_logged(self, program):
-        """Neither the key nor a prompt is in the log."""
+    def test_no_secret_is_logged(self, program, box):
+        """Neither the key nor a prompt is in the log, nor the address of an image, which opens it."""
+        assert f"{box.url}/files/" not in program.tail()
         assert KEY not in program.tail()
         assert "long red hair" not in program.tail()
 
