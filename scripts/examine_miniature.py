@@ -17,6 +17,7 @@ from typing import Final
 
 import click
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 from catalog.entries import Entry, shipped_entries
@@ -95,13 +96,13 @@ def main(count: int, only: str) -> None:
     spawning = get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
-        Progress(transient=True) as progress,
+        Progress(console=Console(stderr=True), transient=True) as progress,
         ProcessPoolExecutor(os.cpu_count(), spawning, torch.set_num_threads, (1,)) as pool,
     ):
         build_miniature(Path(folder))
         held = [pool.submit(hold, number, count, Path(folder)) for number in chosen]
         for done in progress.track(as_completed(held), total=len(held), description="examinations"):
-            done.result()
+            progress.console.print(as_markdown(dict([done.result()])).splitlines()[-1], soft_wrap=True)
     click.echo(as_markdown(dict(done.result() for done in held)))
 
 

@@ -85,7 +85,7 @@ class Seeing:
 def train_drawing(run: Run) -> Drawing:
     """Train the text models and the base."""
     flat = fill_shelves(find_or_load_code(run.folder), shaded=False, part=run.part)
-    return Drawing(train_base(run.folder, flat, steps=run.steps(6000), reading_steps=run.steps(1000)), flat)
+    return Drawing(train_base(run.folder, flat, steps=run.steps(6000), reading_steps=run.steps(1600)), flat)
 
 
 def train_dev(base: Drawing, run: Run) -> Drawing:
@@ -110,7 +110,7 @@ def train_adapter(dev: Flow, run: Run) -> dict[str, torch.Tensor]:
 
 def train_fast(drawing: Drawing, run: Run) -> Flow:
     """Train schnell."""
-    return train_schnell(run.folder, drawing.flow, drawing.flat, steps=run.steps(600))
+    return train_schnell(run.folder, drawing.flow, drawing.flat, steps=run.steps(800))
 
 
 @click.command()

@@ -28,7 +28,7 @@ SQUARE_TOKENS: Final = 64
 UNGUIDED: Final = 1.0
 """The guidance scale at which dev predicts what it learnt from drawings."""
 
-_FACE_FIRST: Final = 6.0
+_FACE_FIRST: Final = 3.0
 """How much more a token of face and collar counts than one of the border: mood and eyes are in six of 64."""
 
 # Width, height, how many drawings, how often they are seen: every size of the catalogue, and those between.
