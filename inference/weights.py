@@ -23,7 +23,7 @@ from catalog.entries import Adapter
 from inference.errors import WeightsMissing
 from inference.miniature.layout import ADAPTER_FILE, DEV, SCHNELL
 
-_FETCH: Final = "fetch it with scripts/download_weights.py or set MODELS_DIR"
+_FETCH: Final = "fetch it with avatar-creator weights download, or set MODELS_DIR"
 
 # The first that fits is said: the more special come first.
 _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "credits": "server.cli.accounts:credits_",
     "generations": "server.cli.accounts:generations",
     "stats": "server.cli.stats:stats",
+    "weights": "server.cli.weights:weights",
     "generate": "server.cli.generate:generate",
     "doctor": "server.cli.doctor:doctor",
 }
