@@ -24,6 +24,7 @@ from server.generations.controllers import GenerationController
 from server.images.controllers import read_image
 from server.images.links import Links, shared_secret
 from server.images.store import ImageStore
+from server.metrics.controllers import metrics
 from server.projects.controllers import ProjectController
 from server.queues.bell import Bell
 from server.queues.reaper import Reaper
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> Litestar:
             read_image,
             alive,
             ready,
+            metrics,
         ],
         state=State({"uow": uow}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},

@@ -41,7 +41,9 @@ def complete(
         tx.events.append(
             generation.id,
             events.COMPLETED,
+            entry=generation.entry_key,
             attempt=claim.attempt,
+            steps=generation.recipe["steps"],
             seconds=dict(seconds),
             making=dict(making),
             credits=captured,
@@ -153,7 +155,11 @@ def _give_back(
 ) -> None:
     for generation in failed:
         tx.ledger.void(generation.id)
-        told = {"attempt": generation.attempt, "reason": generation.error_code}
+        told = {
+            "entry": generation.entry_key,
+            "attempt": generation.attempt,
+            "reason": generation.error_code,
+        }
         tx.events.append(generation.id, events.FAILED, **told, **({"asked": list(asked)} if asked else {}))
 
 
