@@ -283,6 +283,18 @@ class SpendingDay(Table):
     """Millionths of a dollar."""
 
 
+class Tally(Table):
+    """A number that only grows, in the transaction that makes it. See server/metrics/tallies.py."""
+
+    __tablename__ = "tallies"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    entry: Mapped[str] = mapped_column(String(128), primary_key=True)
+    part: Mapped[str] = mapped_column(primary_key=True)
+    """What of the entry: an outcome, a stage; empty if there is but one."""
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
 class Worker(Table):
     """A worker that is there, as it tells every few seconds."""
 

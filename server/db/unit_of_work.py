@@ -18,6 +18,7 @@ from server.errors import DatabaseAway
 from server.events.log import Events
 from server.failover.store import Workers
 from server.generations.store import Generations
+from server.metrics.tallies import Tallies
 from server.projects.store import Projects
 from server.spending.store import Spending
 
@@ -74,6 +75,11 @@ class Transaction:
     def workers(self) -> Workers:
         """Who can draw."""
         return Workers(self.session)
+
+    @cached_property
+    def tallies(self) -> Tallies:
+        """What the metrics count."""
+        return Tallies(self.session)
 
 
 class UnitOfWork:

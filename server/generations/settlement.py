@@ -49,6 +49,7 @@ def complete(
             credits=captured,
             warnings=list(warnings),
         )
+        tx.tallies.count_completed(generation, seconds)
     return generation
 
 
@@ -69,6 +70,7 @@ def fail(
         failed = [tx.generations.fail(claim, reason, message)]
         _give_back(tx, failed, asked)
         tx.spending.add(sum(one["cost_microusd"] for one in asked))
+        tx.tallies.count_failed(failed)
     _log_failed(failed, asked)
 
 
@@ -106,6 +108,7 @@ def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
         waiting = tx.generations.fail_waiting(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
         cancelled = [*running, *waiting]
         _give_back(tx, cancelled)
+        tx.tallies.count_failed(cancelled)
     _log_failed(cancelled)
     return len(cancelled)
 
@@ -115,6 +118,7 @@ def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason,
     with uow.begin() as tx:
         failed = tx.generations.fail_waiting(generation_ids, reason, message)
         _give_back(tx, failed)
+        tx.tallies.count_failed(failed)
     _log_failed(failed)
     return len(failed)
 
@@ -155,11 +159,7 @@ def _give_back(
 ) -> None:
     for generation in failed:
         tx.ledger.void(generation.id)
-        told = {
-            "entry": generation.entry_key,
-            "attempt": generation.attempt,
-            "reason": generation.error_code,
-        }
+        told = {"attempt": generation.attempt, "reason": generation.error_code}
         tx.events.append(generation.id, events.FAILED, **told, **({"asked": list(asked)} if asked else {}))
 
 

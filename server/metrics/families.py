@@ -6,7 +6,8 @@ from typing import Final
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
 from server.generations.states import Reason
-from server.metrics.readings import Reading, Work
+from server.metrics.readings import Reading
+from server.metrics.tallies import COMPLETED, ENDED, STAGE, STAGE_US, STEPS
 
 PREFIX: Final = "avatar_creator"
 TRANSFERS: Final = ("grant", "hold", "capture", "void")
@@ -30,7 +31,7 @@ def families(reading: Reading | None, rings: int | None) -> Iterator[Metric]:
             max(0, depth - rings),
         )
     yield _ended(reading)
-    yield from _stages(reading.work)
+    yield from _stages(reading)
     yield from _credits(reading)
     workers = GaugeMetricFamily(
         f"{PREFIX}_workers_ready", "Workers that told of themselves and take generations.", labels=["backend"]
@@ -67,34 +68,39 @@ def _ended(reading: Reading) -> Metric:
         labels=["entry", "outcome", "error_code"],
     )
     # What has not happened yet is told as 0, or its first time would be no increase.
-    codes = (None, *(reason.value for reason in Reason))
-    never = {(entry, code): 0 for entry in reading.entries for code in codes}
-    counts = never | dict(reading.work.ended)
-    for (entry, code), count in counts.items():
-        outcome = {None: "completed", Reason.CANCELLED.value: "cancelled"}.get(code, "failed")
-        ended.add_metric([entry, outcome, code or ""], count)
+    outcomes = (COMPLETED, *(reason.value for reason in Reason))
+    never = {(entry, outcome): 0 for entry in reading.entries for outcome in outcomes}
+    for (entry, outcome), count in (never | _of_kind(reading, ENDED)).items():
+        word = {COMPLETED: COMPLETED, Reason.CANCELLED.value: "cancelled"}.get(outcome, "failed")
+        ended.add_metric([entry, word, "" if outcome == COMPLETED else outcome], count)
     return ended
 
 
-def _stages(work: Work) -> Iterator[Metric]:
+def _of_kind(reading: Reading, kind: str) -> dict[tuple[str, str], int]:
+    """Return the tallies of a kind by entry and part."""
+    return {(entry, part): value for (of, entry, part), value in reading.tallies.items() if of == kind}
+
+
+def _stages(reading: Reading) -> Iterator[Metric]:
     stages = SummaryMetricFamily(
         f"{PREFIX}_stage_seconds",
         "Time spent in each stage of the completed generations' last attempts, as the worker timed it.",
         labels=["entry", "stage"],
     )
-    for (entry, stage), spent in work.stages.items():
-        stages.add_metric([entry, stage], spent.count, spent.seconds)
+    spent_us = _of_kind(reading, STAGE_US)
+    for (entry, stage), count in _of_kind(reading, STAGE).items():
+        stages.add_metric([entry, stage], count, spent_us[entry, stage] / 1e6)
     steps = CounterMetricFamily(
         f"{PREFIX}_steps", "Denoising steps of the completed generations' last attempts.", labels=["entry"]
     )
-    for entry, count in work.steps.items():
+    for (entry, _), count in _of_kind(reading, STEPS).items():
         steps.add_metric([entry], count)
     pace = GaugeMetricFamily(
         f"{PREFIX}_steps_per_second",
-        "Denoising steps by the time spent in them, of what was completed in the last hour.",
+        "Denoising steps by the time spent in them, of the newest that was completed in the last hour.",
         labels=["entry"],
     )
-    for entry, steps_per_s in work.steps_per_s.items():
+    for entry, steps_per_s in reading.steps_per_s.items():
         pace.add_metric([entry], steps_per_s)
     yield from (stages, steps, pace)
 

@@ -11,14 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, text, update
 
 from catalog.tiers import Tier
-from inference.backend import Phase
 from server.clock import now
 from server.db.migrate import unmigrate
 from server.db.tables import Account, Avatar, Event, Generation, Posting, Worker
 from server.failover.store import STALE
 from server.generations import settlement
 from server.generations.states import Reason
-from server.metrics.readings import STAGES
+from server.generations.store import LeaseLost
 
 BASE = "avatar-creator:flux-dev-base"
 REALISM = "avatar-creator:flux-dev-realism"
@@ -157,14 +156,21 @@ class TestEnded:
         assert before[("avatar_creator_steps_total", ("entry", BASE))] == 28
         assert counters(scrape(api)) == before
 
-    def test_an_event_without_its_entry(self, api, uow):
-        """What ended before events named their entry is counted under `unknown`."""
-        with uow.begin() as tx:
-            tx.events.append("old", "completed", attempt=1, seconds={"step": 1.0})
-        found = scrape(api)
-        assert found.ended("unknown", "completed") == 1
-        assert found("stage_seconds_count", entry="unknown", stage="step") == 1
-        assert found("steps_total", entry="unknown") is None
+    def test_ends_at_once_are_all_counted(self, api, uow, make_account, submit_one, at_once):
+        """Generations that end at the same moment are counted each, however their transactions meet."""
+        account = make_account(credits=1000)
+        ids = [submit_one(account).id for _ in range(16)]
+        assert at_once(8, lambda: settlement.cancel(uow, [ids.pop(), ids.pop()])) == [2] * 8
+        assert scrape(api).ended(BASE, "cancelled", "CANCELLED") == 16
+
+    def test_an_end_that_is_rolled_back_is_not_counted(self, api, uow, make_account, submit_one, claim):
+        """A settlement that a fence turns away counts nothing."""
+        submit_one(make_account())
+        late = claim(lease_s=-1)
+        settlement.lose(uow)
+        with pytest.raises(LeaseLost):
+            settlement.fail(uow, late, Reason.INTERNAL_ERROR, "test")
+        assert scrape(api).ended(BASE, "failed", "INTERNAL_ERROR") == 0
 
 
 def counters(found):
@@ -194,17 +200,15 @@ class TestStages:
         assert found("steps_per_second", entry=REALISM) == 10
 
     def test_the_pace_is_that_of_the_last_hour(self, api, uow, make_account, complete):
-        """What was drawn over an hour ago has no part in the pace, though the counters keep it."""
+        """What was drawn over an hour ago has no part in the pace, nor has an event without its steps."""
         complete(make_account(), step=28.0)
         with uow.begin() as tx:
             old = {"entry": BASE, "attempt": 1, "steps": 28, "seconds": {"step": 1.0}}
             at = now() - timedelta(hours=2)
             row = {"generation_id": "old", "kind": "completed", "data": old, "at": at}
             tx.session.execute(insert(Event).values(row))
-        found = scrape(api)
-        assert found("steps_per_second", entry=BASE) == 1
-        assert found("steps_total", entry=BASE) == 56
-        assert found("stage_seconds_sum", entry=BASE, stage="step") == 29
+            tx.events.append("older", "completed", attempt=1, seconds={"step": 1.0})
+        assert scrape(api)("steps_per_second", entry=BASE) == 1
 
     def test_hosted_work_has_seconds_and_no_steps(self, api, make_account, complete):
         """A provider's time is a stage of its own, and its steps, which nobody saw, are not counted."""
@@ -214,12 +218,8 @@ class TestStages:
         assert found("steps_total", entry=BASE) is None
         assert found("steps_per_second", entry=BASE) is None
 
-    def test_every_phase_of_inference_is_a_stage(self):
-        """The stages are inference's phases, which this process may not import."""
-        assert set(STAGES) == {phase.value for phase in Phase}
-
     def test_sums_are_free_of_the_order_of_rows(self, api, make_account, complete):
-        """A sum of seconds has the decimals that its parts were stored with, so that it never falls."""
+        """A sum of seconds is exact, so that it never falls by the last bit of a fraction."""
         account = make_account(credits=1000)
         for _ in range(3):
             complete(account, step=0.1)
