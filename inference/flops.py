@@ -1,0 +1,105 @@
+"""How many floating-point operations a forward of FLUX.1's transformer is, counted from its config.
+
+Pure functions. A multiplication and the addition after it are two operations. Counted are the matrix
+products, which are all but a thousandth: norms, activations and rotary embeddings are not, nor is a LoRA.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+_MLP_RATIO: Final = (
+    4  # Source: diffusers 0.42, FluxTransformerBlock's feed-forward and FluxSingleTransformerBlock
+)
+_TIME_WIDTH: Final = (
+    256  # Source: diffusers 0.42, the sinusoids of CombinedTimestepGuidanceTextProjEmbeddings
+)
+_PER_MULTIPLICATION: Final = 2
+
+
+@dataclass(frozen=True)
+class Flop:
+    """Floating-point operations, those of the linear layers and those of attention apart."""
+
+    linear: int
+    attention: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.linear + self.attention
+
+    def __add__(self, other: Self) -> "Flop":
+        return Flop(self.linear + other.linear, self.attention + other.attention)
+
+    def __mul__(self, times: int) -> "Flop":
+        return Flop(self.linear * times, self.attention * times)
+
+
+@dataclass(frozen=True)
+class TransformerShape:
+    """What of a FLUX.1 transformer decides how much it computes."""
+
+    width: int
+    double_blocks: int
+    single_blocks: int
+    in_channels: int
+    text_width: int
+    pooled_width: int
+    guidance: bool
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        """Read the shape from the config of a FluxTransformer2DModel."""
+        return cls(
+            width=config["num_attention_heads"] * config["attention_head_dim"],
+            double_blocks=config["num_layers"],
+            single_blocks=config["num_single_layers"],
+            in_channels=config["in_channels"],
+            text_width=config["joint_attention_dim"],
+            pooled_width=config["pooled_projection_dim"],
+            guidance=config["guidance_embeds"],
+        )
+
+
+def forward(shape: TransformerShape, text_tokens: int, image_tokens: int) -> Flop:
+    """Count one forward for one image: one step, since FLUX.1 needs no second forward for its guidance."""
+    width, tokens = shape.width, text_tokens + image_tokens
+    embeddings = (
+        image_tokens * shape.in_channels * width  # x_embedder
+        + text_tokens * shape.text_width * width  # context_embedder
+        + (1 + shape.guidance) * (_TIME_WIDTH + width) * width  # the time's and the guidance's two layers
+        + (shape.pooled_width + width) * width  # the pooled text's
+        + 2 * width * width  # norm_out: a shift and a scale
+        + image_tokens * width * shape.in_channels  # proj_out
+    )
+    return (
+        double_block(width, tokens) * shape.double_blocks
+        + single_block(width, tokens) * shape.single_blocks
+        + Flop(_PER_MULTIPLICATION * embeddings, 0)
+    )
+
+
+def double_block(width: int, tokens: int) -> Flop:
+    """Count a double block: text and image have weights of their own and attend to each other.
+
+    tokens: of text and image together; as both streams are alike, only their sum counts.
+    """
+    projections = 4 * width * width  # query, key, value and out
+    modulations = 2 * 6 * width * width  # six vectors for each stream, once an image
+    linear = tokens * (projections + 2 * _MLP_RATIO * width * width) + modulations
+    return Flop(_PER_MULTIPLICATION * linear, _attention(width, tokens))
+
+
+def single_block(width: int, tokens: int) -> Flop:
+    """Count a single block: text and image are one sequence, attention and MLP leave by one projection."""
+    inwards = (3 + _MLP_RATIO) * width * width  # query, key, value and the MLP's first layer
+    outwards = (1 + _MLP_RATIO) * width * width
+    modulations = 3 * width * width
+    linear = tokens * (inwards + outwards) + modulations
+    return Flop(_PER_MULTIPLICATION * linear, _attention(width, tokens))
+
+
+def _attention(width: int, tokens: int) -> int:
+    """Count the products of queries with keys and of weights with values, of all heads."""
+    return _PER_MULTIPLICATION * 2 * tokens * tokens * width
