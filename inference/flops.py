@@ -1,19 +1,15 @@
 """How many floating-point operations a forward of FLUX.1's transformer is, counted from its config.
 
 Pure functions. A multiplication and the addition after it are two operations. Counted are the matrix
-products, which are all but a thousandth: norms, activations and rotary embeddings are not, nor is a LoRA.
+products, as torch's own counter does: norms, activations and rotary embeddings are not, nor is a LoRA.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-_MLP_RATIO: Final = (
-    4  # Source: diffusers 0.42, FluxTransformerBlock's feed-forward and FluxSingleTransformerBlock
-)
-_TIME_WIDTH: Final = (
-    256  # Source: diffusers 0.42, the sinusoids of CombinedTimestepGuidanceTextProjEmbeddings
-)
+_MLP_RATIO: Final = 4  # Source: diffusers 0.42, of the double blocks and the single ones alike
+_TIME_WIDTH: Final = 256  # Source: diffusers 0.42, the sinusoids of a time and of a guidance
 _PER_MULTIPLICATION: Final = 2
 
 

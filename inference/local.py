@@ -49,7 +49,9 @@ class LocalConfig:
 
 
 @dataclass(frozen=True)
-class _Resident:
+class Resident:
+    """A pipeline in memory, ready, and its adapters."""
+
     pipeline: FluxPipeline
     adapters: AdapterSwitch
 
@@ -63,7 +65,7 @@ class LocalBackend:
         self._device = devices.choose_device(config.device)
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
-        self._residents: Residency[_Resident] = Residency(config.resident_pipelines, devices.free_memory)
+        self._residents: Residency[Resident] = Residency(config.resident_pipelines, devices.free_memory)
 
     @property
     def resident(self) -> frozenset[str]:
@@ -148,7 +150,7 @@ class LocalBackend:
 
     def _ready(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
-    ) -> _Resident:
+    ) -> Resident:
         """Return the resident pipeline with its adapter switched, loading and attaching what is not there."""
         key = (model_id, revision)
         resident = self._residents.get(key)
@@ -161,12 +163,12 @@ class LocalBackend:
         resident.adapters.switch(adapter)
         return resident
 
-    def _load(self, model_id: str, revision: str | None) -> _Resident:
+    def _load(self, model_id: str, revision: str | None) -> Resident:
         weights = self._weights.pipeline(model_id, revision)
         pipeline = load_pipeline(model_id, weights, self._dtype, self._device, self._offload)
-        return _Resident(pipeline, AdapterSwitch(pipeline))
+        return Resident(pipeline, AdapterSwitch(pipeline))
 
-    def _attach(self, key: Key, resident: _Resident, adapter: Adapter) -> None:
+    def _attach(self, key: Key, resident: Resident, adapter: Adapter) -> None:
         file = self._weights.adapter_file(adapter)
         checked = read_adapter(file, adapter.model_id, resident.pipeline.transformer)
         try:

@@ -1,17 +1,18 @@
-"""What the benchmark runs in processes of their own: the bare pipeline, and the clients that submit.
+"""What the benchmark runs in processes of their own, so that it holds none of the memory that it measures.
 
-`python benchmark_children.py bare` draws the order in each line of standard input.
-`python benchmark_children.py load` reads one line, the plan, and submits by it.
+`bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
+or `draw`. `load` reads one line, the plan, and submits by it. `blocks` times FLUX.1's blocks by themselves.
 """
 
 import json
-import resource
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 
@@ -21,35 +22,36 @@ def answer(**told: Any) -> None:
     sys.stdout.flush()
 
 
-def draw_bare() -> None:
-    """Draw with the worker's own backend, without a server, and encode what the worker stores as PNG."""
+def draw_bare(kind: str) -> None:
+    """Draw as the worker does, without a server, and encode what the worker stores as PNG."""
     # Here and not above: the process that submits has no use for torch.
-    from inference.backend import Order  # noqa: PLC0415
-    from server.settings import Settings  # noqa: PLC0415
-    from server.worker.backends import make_backend  # noqa: PLC0415
+    from inference.errors import InferenceError  # noqa: PLC0415
+    from server.cli.benchmark.bare import BarePipeline  # noqa: PLC0415
 
-    settings = Settings.from_environment()
-    backend = make_backend(settings, settings.backends[0])
-    answer(ready=True)
-    for line in sys.stdin:
-        order = Order.of_recipe(json.loads(line))
-        began = time.perf_counter()
-        picture = backend.generate(order, lambda _: None)
-        drawn = time.perf_counter()
-        picture.image.save(BytesIO(), "PNG")
-        encoded = time.perf_counter()
-        answer(draw_s=drawn - began, encode_s=encoded - drawn, peak_mib=peak_mib())
-    backend.close()
+    with tempfile.TemporaryDirectory() as folder:
+        bare = BarePipeline(kind, Path(folder))
+        answer(ready=True, device=bare.device)
+        for line in sys.stdin:
+            ((what, order),) = json.loads(line).items()
+            try:
+                answer(**bare.do(what, order))
+            except InferenceError as error:
+                answer(problem=str(error))
+        bare.close()
 
 
-def peak_mib() -> float:
-    """Return the most memory that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
+def time_blocks(kind: str) -> None:
+    """Time one double and one single block of FLUX.1's width."""
+    from server.cli.benchmark.blocks import time_both  # noqa: PLC0415
+
+    del kind
+    time_both(answer)
+    answer(done=True)
 
 
-def submit_load() -> None:
+def submit_load(kind: str) -> None:
     """Let every client submit over one connection as fast as it is answered."""
+    del kind
     plan = json.loads(sys.stdin.readline())
     together = threading.Barrier(len(plan["clients"]) + 1)
     with ThreadPoolExecutor(len(plan["clients"])) as threads:
@@ -83,5 +85,7 @@ def _one_client(
     return outcomes
 
 
+JOBS: dict[str, Callable[[str], None]] = {"bare": draw_bare, "load": submit_load, "blocks": time_blocks}
+
 if __name__ == "__main__":
-    {"bare": draw_bare, "load": submit_load}[sys.argv[1]]()
+    JOBS[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,71 @@
+"""What is measured, with which weights and how often."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from catalog.entries import Entry, shipped_entries
+
+WeightsKind = Literal["miniature", "random", "real"]
+WEIGHTS: Final[tuple[WeightsKind, ...]] = get_args(WeightsKind)
+
+Advance = Callable[[str], None]
+"""Called before each part of a measurement, with a word on what comes."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often things are repeated.
+
+    starts: of the API and of everything. runs: images of an entry whose times count. images: the same of
+    the overhead. submits: of all clients together.
+    """
+
+    starts: int = 3
+    runs: int = 5
+    images: int = 20
+    submits: int = 2000
+    clients: int = 16
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is drawn with.
+
+    `miniature` draws on any CPU, `real` is FLUX.1 from models_dir or the hub's cache, `random` is FLUX.1
+    at full size filled with chance on the device: as fast as the real one, and no licence to accept.
+    """
+
+    kind: WeightsKind
+    models_dir: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return what tells a process of the program to draw with these; it cannot with random ones."""
+        profile = {"MODEL_PROFILE": "full" if self.kind == "real" else "miniature"}
+        return profile | ({"MODELS_DIR": str(self.models_dir)} if self.models_dir else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the benchmark.
+
+    entries: names of the catalogue's entries, none for all. through_server: draw each entry through the
+    API, too.
+    """
+
+    weights: Weights
+    effort: Effort = field(default_factory=Effort)
+    entries: tuple[str, ...] = ()
+    through_server: bool = False
+
+    def chosen(self) -> tuple[Entry, ...]:
+        """Return the entries to draw, as this environment would seed them."""
+        shipped = shipped_entries(os.environ.get("FLUX_MODEL"), os.environ.get("FLUX_LORA_MODEL"))
+        return tuple(entry for entry in shipped if not self.entries or short_name(entry) in self.entries)
+
+
+def short_name(entry: Entry) -> str:
+    """Return an entry's key without the application's id."""
+    return entry.key.rpartition(":")[2]

@@ -1,0 +1,175 @@
+"""The processes that the benchmark starts, each on a data folder of its own, and how it talks to them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+
+from server.cli.benchmark.plan import Weights
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+
+TIMEOUT_S: Final = 120
+
+Child = subprocess.Popen[str]
+"""A process that is told and answers in lines of JSON."""
+
+# What an operator's own server is told by, and a benchmark must not be.
+_OPERATORS: Final = ("DATABASE_URL", "REDIS_URL", "INFERENCE_BACKEND")
+
+
+@contextmanager
+def prepared_folder() -> Iterator[Path]:
+    """A data folder, migrated and seeded."""
+    with tempfile.TemporaryDirectory() as folder:
+        for command in ("migrate", "seed"):
+            subprocess.run(  # noqa: S603  # our own module
+                [*program(command), "--data-dir", folder], check=True, capture_output=True, timeout=TIMEOUT_S
+            )
+        yield Path(folder)
+
+
+@contextmanager
+def database(data_dir: Path) -> Iterator[UnitOfWork]:
+    """The database of a data folder."""
+    uow = UnitOfWork(open_engine(f"sqlite:///{data_dir / 'avatar-creator.db'}"))
+    try:
+        yield uow
+    finally:
+        uow.close()
+
+
+@contextmanager
+def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Process, int]]:
+    """The API process alone, ready, and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        command, env=environment(weights, data_dir), stderr=subprocess.DEVNULL
+    )
+    with ended(process):
+        until = time.monotonic() + TIMEOUT_S
+        while not answers(port):
+            assert_that(time.monotonic() < until and process.poll() is None, "the API is ready")
+            time.sleep(0.01)
+        yield psutil.Process(process.pid), port
+
+
+@contextmanager
+def running_up(data_dir: Path, weights: Weights) -> Iterator[dict[str, str]]:
+    """Everything, ready; gives what `up --json` tells."""
+    command = [*program("up"), "--port", "0", "--json", "--data-dir", str(data_dir)]
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        command,
+        env=environment(weights, data_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with ended(process):
+        yield read_line(process)
+
+
+@contextmanager
+def child(what: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
+    """A process of the benchmark's own, which ends with its standard input."""
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-m", "server.cli.benchmark.children", what, weights.kind],
+        env=environment(weights, data_dir),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with ended(process):
+        yield process
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
+    """Whatever happens, the process has ended afterwards."""
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT if process.stdin is None else signal.SIGTERM)
+        try:
+            process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def program(*arguments: str) -> list[str]:
+    """Return a command of the program's, run by this Python."""
+    return [sys.executable, "-m", "server.cli", *arguments]
+
+
+def environment(weights: Weights, data_dir: Path) -> dict[str, str]:
+    """Return this environment with the folders of the benchmark and nothing of an operator's own server."""
+    own = {name: text for name, text in os.environ.items() if name not in _OPERATORS}
+    return own | weights.environment() | {"DATA_DIR": str(data_dir)}
+
+
+def answers(port: int) -> bool:
+    """Whether the API says that it is ready."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200  # noqa: PLR2004  # ready
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def read_line(process: "subprocess.Popen[Any]") -> dict[str, Any]:
+    """Return the next line of JSON that a process prints."""
+    line = process.stdout.readline() if process.stdout is not None else ""
+    assert_that(line, f"{process.args!r} told something")
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
+def tell(process: Child, told: dict[str, Any]) -> None:
+    """Write a line of JSON to a process."""
+    if process.stdin is not None:
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+
+
+def assert_that(is_so: object, what: str) -> None:
+    """Stop the benchmark where its figures would be wrong."""
+    if not is_so:
+        raise RuntimeError(f"not so: {what}")
+
+
+def ask(process: Child, **what: Any) -> dict[str, Any]:
+    """Tell a process one line and return its answer.
+
+    Raises:
+        NotMeasured: it says that it cannot, and why.
+
+    """
+    tell(process, what)
+    answer = read_line(process)
+    if "problem" in answer:
+        raise NotMeasured(answer["problem"])
+    return answer
+
+
+class NotMeasured(Exception):
+    """Something cannot be measured on this machine; the text says why."""
