@@ -1,1 +1,1 @@
-"""What is run beside the product: the benchmark, the training of the miniature and its examination."""
+"""What is run beside the product: the training of the miniature and its examination."""

@@ -21,17 +21,17 @@ from inference import devices, flops, fullsize
 from inference.flops import Flop
 from server.cli.benchmark.memory import ProcessPeak
 
-_RUNS: Final = 2
 _MIB: Final = 2**20
 _ROPE_THETA: Final = 10_000  # Source: diffusers 0.42, FluxTransformer2DModel
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """How long the sequence is: of an image of this size, and of text."""
+    """How long the sequence is, of an image of this size and of text, and how often it is timed."""
 
     size_px: int
     text: int
+    runs: int
 
     @property
     def image(self) -> int:
@@ -40,8 +40,8 @@ class Tokens:
 
 
 # A CPU without bfloat16 of its own takes a minute a block for what a GPU does in a millisecond.
-ON_CPU: Final = Tokens(size_px=256, text=128)
-ON_GPU: Final = Tokens(size_px=1024, text=fullsize.MAX_TEXT_TOKENS)
+ON_CPU: Final = Tokens(size_px=256, text=128, runs=1)
+ON_GPU: Final = Tokens(size_px=1024, text=fullsize.MAX_TEXT_TOKENS, runs=10)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ def time_block(
     counted: Flop,
     tokens: Tokens,
     device: torch.device,
-    runs: int = _RUNS,
 ) -> BlockTiming:
     """Make a block with fresh weights, run it once under torch's counter, and then against the clock."""
     heads, head_width = (fullsize.TRANSFORMER[key] for key in ("num_attention_heads", "attention_head_dim"))
@@ -86,7 +85,7 @@ def time_block(
         block = kind(heads * head_width, heads, head_width).eval()
         inputs = _inputs(tokens, heads * head_width)
     seen = seen_flop(lambda: block(*inputs))
-    seconds = [_timed(lambda: block(*inputs), device) for _ in range(runs)]
+    seconds = [_timed(lambda: block(*inputs), device) for _ in range(tokens.runs)]
     return BlockTiming(
         name=name,
         size_px=tokens.size_px,
