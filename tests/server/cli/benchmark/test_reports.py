@@ -1,5 +1,6 @@
 """What a run leaves behind."""
 
+import json
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -26,9 +27,11 @@ class TestFiles:
 
 class TestJson:
     def test_there_and_back(self, record, tmp_path):
-        """A record that was written reads back as it was."""
+        """A record that was written reads back as it was; the JSON also tells what missed its target."""
         _, files = write_report(record, tmp_path)
         assert Record.read(files[1]) == record
+        (figure,) = json.loads(files[1].read_text("utf-8"))["figures"]["drawing"]
+        assert figure["met"] is False
 
     @pytest.mark.parametrize("text", ["no JSON", "{}", '{"figures": {}, "entries": [{}]}'])
     def test_another_file(self, text, tmp_path):
