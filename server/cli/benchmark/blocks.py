@@ -100,9 +100,8 @@ def time_block(
 def seen_flop(run: Callable[[], object]) -> int:
     """Return how many operations torch sees while something runs, whichever kernel attention takes."""
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  # torch's own name
-    mapping = {
-        kernel: _attention_flop
-    }  # Source: torch 2.13 counts every other attention kernel, not this one
+    # Source: torch 2.13 counts every other attention kernel, and not the one for CPUs.
+    mapping = {kernel: _attention_flop}
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         run()
     return int(counter.get_total_flops())
