@@ -59,6 +59,10 @@ miniature: install  ## train the miniature: two to three hours on two cores
 examine: install  ## judge what the miniature draws: half an hour on two cores
 	$(BIN)/python -m scripts.examine_miniature $(ARGS)
 
+.PHONY: containers
+containers: install  ## lint, build, start and break the containers, as root and without a GPU: three minutes
+	$(BIN)/python -m scripts.containers
+
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock

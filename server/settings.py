@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self, cast, get_args
+from urllib.parse import quote
 
 import platformdirs
 
@@ -13,6 +14,15 @@ PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 BackendName = Literal["local", "huggingface", "auto"]
 BACKENDS: Final[tuple[BackendName, ...]] = get_args(BackendName)
 WithoutLora = Literal["fail", "base-price"]
+SECRETS: Final = (
+    "DATABASE_URL",
+    "DATABASE_PASSWORD",
+    "REDIS_URL",
+    "REDIS_PASSWORD",
+    "HUGGINGFACE_API_KEY",
+)
+"""Settings that may be in a file instead, which NAME_FILE names."""
+
 HF_PROVIDERS: Final = ("fal-ai", "replicate", "hf-inference")  # as inference.hosted.calls knows them
 OFFLOADS: Final = ("none", "model", "sequential")  # Source: accelerate's hooks, as diffusers offers them
 
@@ -155,14 +165,14 @@ class Settings:
             SettingInvalid: a variable cannot be used; the message names it.
 
         """
-        env = {name: text.strip() for name, text in environ.items() if text.strip()}
+        env = _with_secrets({name: text.strip() for name, text in environ.items() if text.strip()})
         home = data_dir or Path(env.get("DATA_DIR", platformdirs.user_data_path("avatar-creator")))
         home = home.expanduser().absolute()
         models_dir = env.get("MODELS_DIR")
         return cls(
             data_dir=home,
-            database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}"),
-            redis_url=env.get("REDIS_URL"),
+            database_url=_with_password(env, "DATABASE", f"sqlite:///{home / 'avatar-creator.db'}"),
+            redis_url=_with_password(env, "REDIS", "") or None,
             host=env.get("HOST", cls.host),
             port=_whole(env, "PORT", cls.port, most=65_535),
             cors_origins=_listed(env, "CORS_ORIGIN", cls.cors_origins),
@@ -202,6 +212,37 @@ class Settings:
             return self.redis_url_file.read_text("utf-8").strip() or None
         except FileNotFoundError:
             return None
+
+
+def _with_secrets(env: dict[str, str]) -> dict[str, str]:
+    """Take from the file that NAME_FILE names what NAME shall be: so containers are handed secrets."""
+    for name in SECRETS:
+        file = env.get(f"{name}_FILE")
+        if file is None:
+            continue
+        if name in env:
+            raise SettingInvalid(f"{name}_FILE", file, f"unset where {name} is set")
+        try:
+            text = Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingInvalid(f"{name}_FILE", file, "a text file that can be read") from error
+        if text:
+            env[name] = text
+    return env
+
+
+def _with_password(env: Mapping[str, str], name: str, default: str) -> str:
+    """Return the address in NAME_URL with the password in NAME_PASSWORD, if there is one."""
+    url, password = env.get(f"{name}_URL", default), env.get(f"{name}_PASSWORD")
+    if password is None:
+        return url
+    scheme, separator, rest = url.partition("://")
+    user, _, host = rest.rpartition("@")
+    if not separator or rest.startswith("/") or ":" in user:
+        raise SettingInvalid(
+            f"{name}_PASSWORD", "set", f"unset unless {name}_URL names a host and no password"
+        )
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}"
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from server.settings import Settings
 from server.stack.api import PortTaken, listen
 from server.telemetry import configure_logs
 from server.tether import tie_to_parent
-from server.worker.watchdog import Watchdog
+from server.worker.watchdog import Watchdog, host
 
 GRACE_S = 10
 
@@ -60,14 +60,25 @@ def api(
 
 
 @click.command()
-@click.option("--reserve", is_flag=True, help="With INFERENCE_BACKEND=auto: the hosted worker that steps in.")
+@click.option(
+    "--reserve",
+    is_flag=True,
+    help="The hosted worker: with INFERENCE_BACKEND=auto it steps in for local ones.",
+)
+@click.option(
+    "--check", is_flag=True, help="Run none: exit with 0 if one is ready on this host, else with 1."
+)
 @takes_settings
-def worker(settings: Settings, *, reserve: bool) -> None:
+def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     """Run a worker for one device, with its watchdog and the reaper."""
-    if reserve and settings.inference_backend != "auto":
-        raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto")
+    if reserve and "huggingface" not in settings.backends:
+        raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto or huggingface")
     backend = settings.backends[-1] if reserve else settings.backends[0]
     configure_logs("watchdog")
+    if check:
+        with opened(settings) as uow, uow.read() as tx:
+            ready = tx.workers.of_host(host())
+        raise SystemExit(0 if ready else 1)
     stopped = stopped_by_signals()
     with opened(settings) as uow:
         reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)

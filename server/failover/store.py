@@ -57,6 +57,13 @@ class Workers:
             select(Worker).where(Worker.backend == backend, Worker.accepts, fresh)
         ).all()
 
+    def of_host(self, host: str) -> Sequence[Worker]:
+        """Return the workers of a host that are there and take generations."""
+        fresh = Worker.seen_at > now() - STALE
+        return self._session.scalars(
+            select(Worker).where(Worker.name.startswith(f"{host}-", autoescape=True), Worker.accepts, fresh)
+        ).all()
+
     def troubles(self, backend: str) -> Sequence[str]:
         """Return what an operator has to mend at the workers of a backend that are there."""
         fresh = Worker.seen_at > now() - STALE

@@ -24,6 +24,11 @@ RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after each death without havin
 STOP_MARGIN_S: Final = 10.0
 
 
+def host() -> str:
+    """Return what the names of this host's workers begin with."""
+    return socket.gethostname()[:24]
+
+
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
@@ -57,7 +62,7 @@ class Watchdog:
 
     def _run_one(self, stopped: threading.Event) -> bool:
         """Run one worker to its end; return whether it ever was ready."""
-        name = f"{socket.gethostname()[:24]}-{uuid.uuid4().hex[:12]}"
+        name = f"{host()}-{uuid.uuid4().hex[:12]}"
         reading, writing = os.pipe()
         child = subprocess.Popen(  # noqa: S603  # our own module
             [*self._command, name, str(writing), str(self._settings.data_dir), self._backend],

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,71 @@ class TestConnectedRedis:
         assert settings.connected_redis_url() is None
         settings.redis_url_file.write_text("redis://embedded\n")
         assert settings.connected_redis_url() == "redis://embedded"
+
+
+class TestSecretFiles:
+    def test_a_secret_may_lie_in_a_file(self, tmp_path):
+        """What NAME_FILE names is read, without the line's end, and an empty file is no value."""
+        key, empty = tmp_path / "key", tmp_path / "empty"
+        key.write_text("hf_x\n")
+        empty.write_text("\n")
+        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(key)).huggingface_api_key == "hf_x"
+        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(empty)).huggingface_api_key is None
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"HUGGINGFACE_API_KEY_FILE": "/nowhere/key"}, "must be a text file that can be read"),
+            ({"HUGGINGFACE_API_KEY_FILE": "key", "HUGGINGFACE_API_KEY": "hf_x"}, "unset where HUGGINGFACE"),
+        ],
+    )
+    def test_a_file_that_cannot_be_taken_is_named(self, tmp_path, changes, words):
+        """A file that is not there, or is one value too many, is an error that names the variable."""
+        with pytest.raises(SettingInvalid, match="HUGGINGFACE_API_KEY_FILE") as caught:
+            read(tmp_path, **changes)
+        assert words in str(caught.value)
+        assert "hf_x" not in str(caught.value)
+
+    def test_a_password_is_put_into_the_address(self, tmp_path):
+        """Databases get one password file as their servers do; what an address could misread is quoted."""
+        password = tmp_path / "password"
+        password.write_text("a/b@c")
+        settings = read(
+            tmp_path,
+            DATABASE_URL="postgresql://me@host/db",
+            DATABASE_PASSWORD_FILE=str(password),
+            REDIS_URL="redis://host:6379/0",
+            REDIS_PASSWORD="x",  # noqa: S106
+        )
+        assert settings.database_url == "postgresql://me:a%2Fb%40c@host/db"
+        assert settings.redis_url == "redis://:x@host:6379/0"
+
+    @pytest.mark.parametrize("url", ["", "sqlite:////tmp/x.db", "postgresql://me:one@host/db"])
+    def test_a_password_without_a_place_is_refused(self, tmp_path, url):
+        """Where there is no host, or a password already, the variable is named and no password is told."""
+        with pytest.raises(SettingInvalid, match="DATABASE_PASSWORD") as caught:
+            read(tmp_path, DATABASE_URL=url, DATABASE_PASSWORD="hidden-word")  # noqa: S106
+        assert "hidden-word" not in str(caught.value)
+
+
+class TestExample:
+    ROOT = Path(__file__).parent.parent.parent
+
+    def test_it_names_every_setting_and_no_other(self):
+        """The names in .env.example are those that the settings read."""
+        source = (self.ROOT / "server" / "settings.py").read_text()
+        passwords = {f"{name}_PASSWORD" for name in re.findall(r'_with_password\(env, "([A-Z]+)"', source)}
+        read_names = set(re.findall(r'env(?:\.get\(|, )"([A-Z_]+)"', source)) - {"DATABASE", "REDIS"}
+        read_names |= passwords | {name.replace("PASSWORD", "URL") for name in passwords}
+        assert {name for name, _ in self.told()} == read_names
+
+    def test_its_defaults_are_the_settings_own(self, tmp_path):
+        """Taken as they stand there, the values change nothing."""
+        told = {name: value for name, value in self.told() if value}
+        assert read(tmp_path, **told) == read(tmp_path)
+        assert len(told) >= 20
+
+    def told(self):
+        """Each name in .env.example with its value."""
+        text = (self.ROOT / ".env.example").read_text()
+        return re.findall(r"^# ([A-Z_]+)=(\S*)", text, re.MULTILINE)

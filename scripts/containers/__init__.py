@@ -1,0 +1,1 @@
+"""Proves the images and the compose file on a machine without a Docker engine, a registry or a GPU."""

@@ -1,0 +1,105 @@
+"""Lints, builds, starts and breaks the containers: python -m scripts.containers, as root.
+
+Both images are built with buildah on a small Debian. Compose starts the stack of docker-compose.gpu.yml on
+podman without its GPU. It draws an avatar over HTTP, loses Redis and its worker meanwhile and is taken down.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import click
+
+from scripts.containers.engine import ROOT, Engine
+from scripts.containers.proof import prove
+
+PROGRAMS: Final = ("buildah", "podman", "runc", "mmdebstrap", "unshare", "ip")
+COMPOSE_FILE: Final = ROOT / "docker-compose.gpu.yml"
+MAX_API_MB: Final = 250.0
+INSIDE: Final = "AVATAR_CONTAINERS_FOLDER"
+"""Set where this program runs once more, with mounts and a network of its own."""
+
+BIN: Final = Path(sys.executable).parent
+
+
+@click.command()
+def main() -> None:
+    """Prove the containers, or say why that cannot be done here."""
+    if folder := os.environ.get(INSIDE):
+        prove(Engine(Path(folder)), BIN / "docker-compose")
+        return
+    lint()
+    if cause := what_is_missing():
+        click.echo(f"SKIPPED: the containers are linted, and neither built nor started: {cause}")
+        return
+    with tempfile.TemporaryDirectory(prefix="avatar-containers-") as scratch:
+        engine = Engine(Path(scratch))
+        engine.configure()
+        try:
+            build(engine)
+            inside = ("unshare", "--mount", "--net", sys.executable, "-m", "scripts.containers")
+            engine.run(*inside, quiet=False, **{INSIDE: scratch})
+        except subprocess.CalledProcessError as error:
+            raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+        finally:
+            engine.unmount()
+
+
+def lint() -> None:
+    """Check the Dockerfile and the compose file by their own tools."""
+    for command in (
+        (str(BIN / "hadolint"), "--failure-threshold", "info", "Dockerfile.cuda"),
+        (str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)),
+        (str(BIN / "docker-compose"), "--file", str(COMPOSE_FILE), "--profile", "*", "config", "--quiet"),
+    ):
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - fixed words
+            raise click.ClickException(f"{Path(command[0]).name} found what is said above")
+    click.echo("Dockerfile.cuda and docker-compose.gpu.yml are linted.")
+
+
+def what_is_missing() -> str | None:
+    """Say what keeps the containers from being built and started here."""
+    if os.geteuid() != 0:
+        return "building and starting them without a Docker engine takes root"
+    lacking = [name for name in PROGRAMS if shutil.which(name) is None]
+    return f"not installed: {', '.join(lacking)}" if lacking else None
+
+
+def build(engine: Engine) -> None:
+    """Build the images, and say what is in them."""
+    click.echo("A small Debian with Python ...")
+    engine.import_base("localhost/base")
+    base = {"BASE_IMAGE": "localhost/base"}
+    click.echo("PostgreSQL and Redis ...")
+    engine.build(
+        "localhost/services", Path(__file__).parent / "services.Dockerfile", Path(__file__).parent, **base
+    )
+    for target in ("api", "hosted", "worker"):
+        click.echo(f"The image {target} ...")
+        # The versions of the CPU build: CUDA's are several GB, and no GPU is here to use them.
+        engine.build(
+            f"localhost/{target}",
+            ROOT / "Dockerfile.cuda",
+            ROOT,
+            target,
+            **base,
+            LOCK="requirements/cpu.lock",
+        )
+    base_mb = engine.size_mb("localhost/base")
+    for target in ("api", "hosted", "worker"):
+        size_mb = engine.size_mb(f"localhost/{target}")
+        click.echo(f"The image {target} has {size_mb:.0f} MB, {base_mb:.0f} of them its base:")
+        for layer_mb, made in engine.layers(f"localhost/{target}"):
+            click.echo(f"  {layer_mb:7.1f} MB  {made[:90]}")
+        if target == "api" and size_mb > MAX_API_MB:
+            raise click.ClickException(
+                f"The image of the API has {size_mb:.0f} MB; {MAX_API_MB:.0f} are allowed"
+            )
+
+
+if __name__ == "__main__":
+    main()

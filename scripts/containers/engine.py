@@ -1,0 +1,128 @@
+"""Images and containers without a Docker engine: buildah and podman with storage of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A folder with its own storage, configuration and socket: nothing of the machine's is touched."""
+
+    folder: Path
+
+    @property
+    def socket(self) -> Path:
+        """Where podman speaks Docker's API."""
+        return self.folder / "podman.sock"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of every command."""
+        return os.environ | {
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "DOCKER_HOST": f"unix://{self.socket}",
+            "DOCKER_CONFIG": str(self.folder / "docker"),
+        }
+
+    def configure(self) -> None:
+        """Write the configuration."""
+        (self.folder / "containers.conf").write_text(
+            # Its defaults are higher than what a machine without systemd lets even root set.
+            '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
+            f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            f'tmp_dir = "{self.folder}/working"\n'
+            f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{self.folder}/networks"\n'
+        )
+        (self.folder / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\n'
+            f'graphroot = "{self.folder}/graph"\nrunroot = "{self.folder}/run"\n'
+        )
+        (self.folder / "docker").mkdir()
+        (self.folder / "docker" / "config.json").write_text("{}")
+
+    def run(self, *command: str, quiet: bool = True, **environ: str) -> str:
+        """Run a command to its end and return what it printed.
+
+        Raises:
+            subprocess.CalledProcessError: it failed; what it said is in the error's notes.
+
+        """
+        ran = subprocess.run(  # noqa: S603 - commands of this package
+            command,
+            env=self.environ | environ,
+            cwd=ROOT,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.PIPE if quiet else None,
+        )
+        if ran.returncode:
+            error = subprocess.CalledProcessError(ran.returncode, command[:4])
+            error.add_note(((ran.stdout or "") + (ran.stderr or ""))[-4000:])
+            raise error
+        return ran.stdout or ""
+
+    def import_base(self, name: str) -> None:
+        """Make a small Debian with Python: what a registry's image of Python would be."""
+        tar = self.folder / "base.tar"
+        slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
+        packages = ("--variant=essential", "--include=python3,python3-venv,ca-certificates")
+        self.run("mmdebstrap", "--quiet", *packages, *slim, "bookworm", str(tar))
+        self.run("podman", "import", "--quiet", str(tar), name)
+        tar.unlink()
+
+    def build(self, name: str, file: Path, context: Path, target: str = "", **arguments: str) -> None:
+        """Build an image from local ones; pip in the build sees what pip on this machine does."""
+        config, folders = pip_of_this_machine()
+        (self.folder / "pip.conf").write_text(config)
+        mounts = [f"{self.folder}/pip.conf:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in folders)]
+        self.run(
+            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never"),
+            *(word for mount in mounts for word in ("--volume", mount)),
+            *(word for key, text in arguments.items() for word in ("--build-arg", f"{key}={text}")),
+            *(("--target", target) if target else ()),
+            *("--tag", name, "--file", str(file), str(context)),
+        )
+
+    def unmount(self) -> None:
+        """Let go of what a container that died left mounted, so that the folder can be removed."""
+        for mounted in ("graph/overlay", "run"):
+            command = ("umount", "--lazy", "--recursive", f"{self.folder}/{mounted}")
+            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
+
+    def size_mb(self, image: str) -> float:
+        """Return an image's size as its layers lie on the disk."""
+        (told,) = json.loads(self.run("podman", "image", "inspect", image))
+        return float(told["Size"]) / 1e6
+
+    def layers(self, image: str) -> Sequence[tuple[float, str]]:
+        """Return the sizes of an image's layers with what made them, the largest first."""
+        layers = json.loads(self.run("podman", "history", "--no-trunc", "--format", "json", image))
+        return sorted(
+            ((layer["size"] / 1e6, layer["CreatedBy"]) for layer in layers if layer["size"]), reverse=True
+        )
+
+
+def pip_of_this_machine() -> tuple[str, Sequence[Path]]:
+    """Return how pip finds packages here, as a pip.conf, and the folders that this names."""
+    command = (sys.executable, "-m", "pip", "config", "list")
+    asked = subprocess.run(command, text=True, check=True, capture_output=True)  # noqa: S603 - fixed words
+    lines, folders = ["[global]"], set()
+    for line in asked.stdout.splitlines():
+        key, _, quoted = line.partition("=")
+        text = quoted.strip("'")
+        lines.append(f"{key.rpartition('.')[2].strip(':')} = {text}")
+        named = [Path(word.removeprefix("file://")) for word in text.split()]
+        there = [path for path in named if path.is_absolute() and path.exists()]
+        # An index of this machine has its files beside the folder that it names.
+        folders |= {path.parent if path.is_file() or path.name == "simple" else path for path in there}
+    return "\n".join(dict.fromkeys(lines)) + "\n", sorted(folders)

@@ -1,0 +1,178 @@
+"""The whole stack as an operator starts it, seen from outside: over HTTP and through Compose."""
+
+import json
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import httpx
+from PIL import Image
+
+from scripts.containers.engine import ROOT, Engine
+
+GENERATIONS: Final = 8
+PRICE: Final = 8
+PROMPT: Final = "portrait of a woman with long red hair and glasses, blue background"
+_WAIT_S: Final = 180.0
+_URL: Final = "http://127.0.0.1:5000"
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The services of the compose file under podman."""
+
+    engine: Engine
+    compose: Path
+
+    def call(self, *command: str) -> str:
+        """Call Compose."""
+        return self.engine.run(
+            str(self.compose),
+            *("--project-directory", str(self.engine.folder / "project")),
+            *("--file", str(ROOT / "docker-compose.gpu.yml")),
+            *("--file", str(Path(__file__).parent / "compose.override.yml")),
+            *command,
+            MODEL_PROFILE="miniature",
+        )
+
+    def containers(self) -> list[str]:
+        """Return the running containers' names."""
+        return self.engine.run("podman", "ps", "--format", "{{.Names}}").split()
+
+    def inside(self, service: str, *command: str) -> str:
+        """Run a command in a service's container."""
+        return self.call("exec", "--no-TTY", service, *command)
+
+
+def prove(engine: Engine, compose: Path) -> None:
+    """Start the stack, draw, break it, and take it down.
+
+    Raises:
+        click.ClickException: something did not come out as it must.
+
+    """
+    engine.run("ip", "link", "set", "lo", "up")
+    folder = engine.folder / "project"
+    (folder / "secrets").mkdir(parents=True)
+    for name in ("postgres_password", "redis_password"):
+        (folder / "secrets" / name).write_text(secrets.token_hex(24) + "\n")
+    (folder / "secrets" / "huggingface_api_key").write_text("\n")
+    stack = Stack(engine, compose)
+    with serving(engine), health_checked(stack):
+        try:
+            click.echo("Starting the stack ...")
+            stack.call("up", "--detach", "--quiet-pull")
+            check(stack)
+        finally:
+            said = stack.call("logs", "--no-color", "--tail", "40")
+            stack.call("--profile", "*", "down", "--volumes", "--timeout", "20")
+            if left := stack.containers():
+                raise click.ClickException(f"Left behind: {left}\n{said}")
+    click.echo("The stack is taken down, and nothing of it is left.")
+
+
+def check(stack: Stack) -> None:
+    """Draw an avatar, then several while Redis and the worker are restarted; look at the accounts."""
+    until("the API is ready", lambda: httpx.get(f"{_URL}/readyz", trust_env=False).json()["status"] == "ok")
+    created = json.loads(
+        stack.inside("api", "avatar-creator", "users", "create", "--credits", "500", "--json")
+    )
+    headers = {"Authorization": f"Bearer {created['apiKey']}"}
+    with httpx.Client(base_url=_URL, headers=headers, trust_env=False, timeout=30) as client:
+        api = "/api/avatar-creator"
+        project = client.post(f"{api}/projects", json={"name": "Proof"}).json()["project"]["id"]
+
+        def submit() -> str:
+            body = {"name": "Ada", "prompt": PROMPT}
+            answer = client.post(f"{api}/projects/{project}/avatars/generate", json=body)
+            answer.raise_for_status()
+            return str(answer.json()["generation"]["id"])
+
+        def ended(generation: str) -> dict[str, Any]:
+            told: dict[str, Any] = client.get(f"{api}/generations/{generation}").json()["generation"]
+            return told if told["status"] in {"completed", "failed"} else {}
+
+        alone = submit()
+        first = until("an avatar is drawn", lambda: ended(alone))
+        avatar = client.get(f"{api}/avatars/{first['avatarId']}").json()["avatar"]
+        picture = Image.open(BytesIO(client.get(avatar["baseImageUrl"]).content))
+        expect((picture.format, picture.size), ("PNG", (512, 512)))
+        click.echo(f"An avatar of {picture.size[0]} px is drawn and fetched over HTTP.")
+
+        ids = [submit() for _ in range(GENERATIONS - 5)]  # five a minute are allowed, one is drawn
+        until("the worker is at it", lambda: any(ended(one) for one in ids))
+        stack.call("restart", "--timeout", "30", "redis", "worker")
+        ids.append(submit())
+        results = [until("each generation ends", lambda one=one: ended(one)) for one in ids]
+        expect([told["status"] for told in results], ["completed"] * len(ids))
+        balance = client.get("/api/credits/balance").json()["data"]["balance"]
+        expect(balance, 500 - PRICE * (len(ids) + 1))
+        click.echo(
+            f"Redis and the worker were restarted among {len(ids)} generations: none lost, each charged once."
+        )
+    maps = "any('libtorch' in m.read_text() for m in pathlib.Path('/proc').glob('[0-9]*/maps'))"
+    look = f"import pathlib; print({maps})"
+    expect(stack.inside("api", "python3", "-c", look).strip(), "False")
+    expect(stack.inside("worker", "id", "-u").strip(), "10001")
+    expect(stack.inside("api", "id", "-u").strip(), "10001")
+
+
+def until(what: str, look: Callable[[], Found]) -> Found:
+    """Look until something is true, and return it."""
+    deadline, last = time.monotonic() + _WAIT_S, None
+    while time.monotonic() < deadline:
+        try:
+            if found := look():
+                return found
+        except (httpx.HTTPError, KeyError, ValueError) as error:
+            last = error
+        time.sleep(0.5)
+    raise click.ClickException(f"Not within {_WAIT_S:.0f} s: {what} ({last})")
+
+
+def expect(found: object, expected: object) -> None:
+    """Compare."""
+    if found != expected:
+        raise click.ClickException(f"Expected {expected}, found {found}")
+
+
+@contextmanager
+def serving(engine: Engine) -> Iterator[None]:
+    """Let podman speak Docker's API while the body runs."""
+    command = ("podman", "system", "service", "--time=0", f"unix://{engine.socket}")
+    with subprocess.Popen(command, env=engine.environ, stderr=subprocess.DEVNULL) as service:  # noqa: S603
+        try:
+            until("podman's socket is there", engine.socket.exists)
+            yield
+        finally:
+            service.terminate()
+
+
+@contextmanager
+def health_checked(stack: Stack) -> Iterator[None]:
+    """Run the containers' health checks, which podman leaves to systemd, that is not here."""
+    stopped = threading.Event()
+
+    def look() -> None:
+        while not stopped.wait(1):
+            for name in stack.containers():
+                command = ("podman", "healthcheck", "run", name)
+                subprocess.run(command, env=stack.engine.environ, check=False, capture_output=True)  # noqa: S603
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

