@@ -74,8 +74,9 @@ class Engine:
     def import_base(self, name: str) -> None:
         """Make a small Debian with Python: what a registry's image of Python would be."""
         tar = self.folder / "base.tar"
+        # As the slim images are made: no words for people, and no apt, which no image here calls.
         slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
-        packages = ("--variant=essential", "--include=python3,python3-venv,ca-certificates")
+        packages = ("--variant=essential", "--include=python3,python3-venv,passwd,ca-certificates")
         self.run("mmdebstrap", "--quiet", *packages, *slim, "bookworm", str(tar))
         self.run("podman", "import", "--quiet", str(tar), name)
         tar.unlink()

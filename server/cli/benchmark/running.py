@@ -25,8 +25,8 @@ TIMEOUT_S: Final = 120
 Child = subprocess.Popen[str]
 """A process that is told and answers in lines of JSON."""
 
-# What an operator's own server is told by, and a benchmark must not be.
-_OPERATORS: Final = ("DATABASE_URL", "REDIS_URL", "INFERENCE_BACKEND")
+# What an operator's own server is told by, and a benchmark must not be: its database is not for measuring.
+_OPERATORS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
 
 
 @contextmanager
@@ -35,7 +35,11 @@ def prepared_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         for command in ("migrate", "seed"):
             subprocess.run(  # noqa: S603  # our own module
-                [*program(command), "--data-dir", folder], check=True, capture_output=True, timeout=TIMEOUT_S
+                [*program(command), "--data-dir", folder],
+                env=_own(),
+                check=True,
+                capture_output=True,
+                timeout=TIMEOUT_S,
             )
         yield Path(folder)
 
@@ -120,8 +124,11 @@ def program(*arguments: str) -> list[str]:
 
 def environment(weights: Weights, data_dir: Path) -> dict[str, str]:
     """Return this environment with the folders of the benchmark and nothing of an operator's own server."""
-    own = {name: text for name, text in os.environ.items() if name not in _OPERATORS}
-    return own | weights.environment() | {"DATA_DIR": str(data_dir)}
+    return _own() | weights.environment() | {"DATA_DIR": str(data_dir)}
+
+
+def _own() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.startswith(_OPERATORS)}
 
 
 def answers(port: int) -> bool:
