@@ -35,7 +35,6 @@ def complete(
         generation = tx.generations.complete(claim, avatar.id, making)
         tx.avatars.add(avatar)
         captured = _earned(tx, generation)
-        tx.spending.add(making["cost_microusd"])
         tx.ledger.capture(generation.id, captured)
         tx.entries.count_use(generation.entry_key)
         tx.events.append(
@@ -49,6 +48,8 @@ def complete(
             credits=captured,
             warnings=list(warnings),
         )
+        # Every end goes the same way, the account, the day, the tallies: two never wait for each other.
+        tx.spending.add(making["cost_microusd"])
         tx.tallies.count_completed(generation, seconds)
     return generation
 

@@ -2,6 +2,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+import sqlalchemy
 
 from catalog.tiers import Tier
 from server.db.tables import Avatar, CatalogEntry
@@ -161,3 +162,34 @@ class TestRelease:
         assert generation_of(generation.id).status == "pending"
         assert balance_of(account) == 12
         assert kinds(uow, generation.id) == ["queued", "released"]
+
+
+class TestOrder:
+    @pytest.fixture
+    def rows_in_order(self):
+        """The tables whose rows every end of a generation may share with another, as they are written."""
+        written = []
+
+        def look(_connection, _cursor, statement, *_):
+            for table in ("accounts", "spending_days", "tallies"):
+                if statement.startswith((f"UPDATE {table} ", f"INSERT INTO {table} ")):
+                    written.append(table)
+
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", look)
+        yield written
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", look)
+
+    @pytest.mark.parametrize("delivered", [True, False])
+    def test_every_end_locks_in_one_order(
+        self, delivered, make_account, submit_one, claim, uow, rows_in_order
+    ):
+        """Delivered or failed, an end writes account, day and tallies in this order, so that none deadlocks."""
+        generation = submit_one(make_account(Tier.BASIC, credits=20))
+        held = claim()
+        rows_in_order.clear()
+        if delivered:
+            making = making_of(generation, cost_microusd=7)
+            settlement.complete(uow, held, avatar_for(generation), making, {"step": 0.5})
+        else:
+            settlement.fail(uow, held, Reason.OUT_OF_MEMORY, "Full.", [{"cost_microusd": 7}])
+        assert list(dict.fromkeys(rows_in_order)) == ["accounts", "spending_days", "tallies"]
