@@ -66,7 +66,7 @@ containers: install  ## lint, build, start and break the containers, as root and
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock
-	$(COMPILE) --extra worker --output-file requirements/cuda.lock $(ARGS)
+	$(COMPILE) --extra worker --extra bench --output-file requirements/cuda.lock $(ARGS)
 	$(COMPILE) --extra dev --excludes requirements/cuda-only.txt --output-file requirements/cpu.lock $(ARGS)
 	@! grep -E '^(cuda|nvidia|triton)' requirements/cpu.lock || \
 		{ echo 'requirements/cuda-only.txt lacks what is named above.' >&2; exit 1; }

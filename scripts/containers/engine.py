@@ -74,10 +74,13 @@ class Engine:
     def import_base(self, name: str) -> None:
         """Make a small Debian with Python: what a registry's image of Python would be."""
         tar = self.folder / "base.tar"
-        # As the slim images are made: no words for people, and no apt, which no image here calls.
+        # As the slim images are made: no words for people, no apt, and no program that merges /usr, with its perl.
         slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
-        packages = ("--variant=essential", "--include=python3,python3-venv,passwd,ca-certificates")
-        self.run("mmdebstrap", "--quiet", *packages, *slim, "bookworm", str(tar))
+        merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+        packages = "--include=usr-is-merged,python3,python3-venv,passwd,libstdc++6,ca-certificates"
+        self.run(
+            "mmdebstrap", "--quiet", "--variant=essential", merged, packages, *slim, "bookworm", str(tar)
+        )
         self.run("podman", "import", "--quiet", str(tar), name)
         tar.unlink()
 
@@ -87,7 +90,7 @@ class Engine:
         (self.folder / "pip.conf").write_text(config)
         mounts = [f"{self.folder}/pip.conf:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in folders)]
         self.run(
-            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never"),
+            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never", "--layers"),
             *(word for mount in mounts for word in ("--volume", mount)),
             *(word for key, text in arguments.items() for word in ("--build-arg", f"{key}={text}")),
             *(("--target", target) if target else ()),

@@ -8,7 +8,7 @@ if [ "$1" = postgres ]; then
     if [ ! -s "$data/PG_VERSION" ]; then
         install -m 600 "$POSTGRES_PASSWORD_FILE" /tmp/password
         chown service "$home" /tmp/password
-        (as initdb --pgdata="$data" --username="$POSTGRES_USER" --pwfile=/tmp/password --auth=scram-sha-256 --no-instructions)
+        (as initdb --pgdata="$data" --username="$POSTGRES_USER" --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions)
         rm /tmp/password
         echo 'host all all all scram-sha-256' >> "$data/pg_hba.conf"
         echo "CREATE DATABASE $POSTGRES_DB" | (as postgres --single -D "$data" postgres)

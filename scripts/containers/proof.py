@@ -73,11 +73,13 @@ def prove(engine: Engine, compose: Path) -> None:
             click.echo("Starting the stack ...")
             stack.call("up", "--detach", "--quiet-pull")
             check(stack)
+        except Exception:
+            click.echo(stack.call("logs", "--no-color", "--tail", "40"), err=True)
+            raise
         finally:
-            said = stack.call("logs", "--no-color", "--tail", "40")
             stack.call("--profile", "*", "down", "--volumes", "--timeout", "20")
-            if left := stack.containers():
-                raise click.ClickException(f"Left behind: {left}\n{said}")
+    if left := stack.containers():
+        raise click.ClickException(f"Left behind: {left}")
     click.echo("The stack is taken down, and nothing of it is left.")
 
 
