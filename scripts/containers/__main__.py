@@ -17,13 +17,17 @@ import click
 from scripts.containers.engine import ROOT, Engine
 from scripts.containers.proof import prove
 
-PROGRAMS: Final = ("buildah", "podman", "runc", "mmdebstrap", "unshare", "ip")
+PROGRAMS: Final = ("buildah", "podman", "runc", "catatonit", "mmdebstrap", "unshare", "ip")
+PACKAGES: Final = "buildah podman runc netavark aardvark-dns catatonit mmdebstrap"
 COMPOSE_FILE: Final = ROOT / "docker-compose.gpu.yml"
+# Of its own are also the processes: whatever ends the proof, no container outlives it.
+NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 MAX_API_MB: Final = 250.0
 INSIDE: Final = "AVATAR_CONTAINERS_FOLDER"
 """Set where this program runs once more, with mounts and a network of its own."""
 
 BIN: Final = Path(sys.executable).parent
+_NAMED: Final = 8
 
 
 @click.command()
@@ -41,7 +45,7 @@ def main() -> None:
         engine.configure()
         try:
             build(engine)
-            inside = ("unshare", "--mount", "--net", sys.executable, "-m", "scripts.containers")
+            inside = (*NAMESPACES, sys.executable, "-m", "scripts.containers")
             engine.run(*inside, quiet=False, **{INSIDE: scratch})
         except subprocess.CalledProcessError as error:
             raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
@@ -66,7 +70,7 @@ def what_is_missing() -> str | None:
     if os.geteuid() != 0:
         return "building and starting them without a Docker engine takes root"
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
-    return f"not installed: {', '.join(lacking)}" if lacking else None
+    return f"not installed: {', '.join(lacking)}; on Debian, apt-get install {PACKAGES}" if lacking else None
 
 
 def build(engine: Engine) -> None:
@@ -92,9 +96,12 @@ def build(engine: Engine) -> None:
     base_mb = engine.size_mb("localhost/base")
     for target in ("api", "hosted", "worker"):
         size_mb = engine.size_mb(f"localhost/{target}")
-        click.echo(f"The image {target} has {size_mb:.0f} MB, {base_mb:.0f} of them its base:")
-        for layer_mb, made in engine.layers(f"localhost/{target}"):
-            click.echo(f"  {layer_mb:7.1f} MB  {made[:90]}")
+        packages = engine.packages_mb(f"localhost/{target}")
+        largest = ", ".join(f"{name} {mb:.0f}" for mb, name in packages[:_NAMED])
+        click.echo(
+            f"The image {target} has {size_mb:.0f} MB in two layers: its base, {base_mb:.0f}, "
+            f"and its Python's packages, {size_mb - base_mb:.0f}, of which {largest}."
+        )
         if target == "api" and size_mb > MAX_API_MB:
             raise click.ClickException(
                 f"The image of the API has {size_mb:.0f} MB; {MAX_API_MB:.0f} are allowed"

@@ -74,7 +74,7 @@ class Engine:
     def import_base(self, name: str) -> None:
         """Make a small Debian with Python: what a registry's image of Python would be."""
         tar = self.folder / "base.tar"
-        # As the slim images are made: no words for people, no apt, and no program that merges /usr, with its perl.
+        # As the slim images are made: no words for people, no apt, and no perl, with which to merge /usr.
         slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
         merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
         packages = "--include=usr-is-merged,python3,python3-venv,passwd,libstdc++6,ca-certificates"
@@ -90,7 +90,7 @@ class Engine:
         (self.folder / "pip.conf").write_text(config)
         mounts = [f"{self.folder}/pip.conf:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in folders)]
         self.run(
-            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never", "--layers"),
+            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never"),
             *(word for mount in mounts for word in ("--volume", mount)),
             *(word for key, text in arguments.items() for word in ("--build-arg", f"{key}={text}")),
             *(("--target", target) if target else ()),
@@ -108,12 +108,18 @@ class Engine:
         (told,) = json.loads(self.run("podman", "image", "inspect", image))
         return float(told["Size"]) / 1e6
 
-    def layers(self, image: str) -> Sequence[tuple[float, str]]:
-        """Return the sizes of an image's layers with what made them, the largest first."""
-        layers = json.loads(self.run("podman", "history", "--no-trunc", "--format", "json", image))
-        return sorted(
-            ((layer["size"] / 1e6, layer["CreatedBy"]) for layer in layers if layer["size"]), reverse=True
-        )
+    def packages_mb(self, image: str) -> Sequence[tuple[float, str]]:
+        """Return the sizes of what is installed in an image's Python, the largest first."""
+        root = Path(self.run("podman", "image", "mount", image).strip())
+        installed = (root / "opt/venv/lib").glob("python3*/site-packages/*")
+        sizes = [(_size(path) / 1e6, path.name) for path in installed]
+        self.run("podman", "image", "unmount", image)
+        return sorted(sizes, reverse=True)
+
+
+def _size(path: Path) -> int:
+    inside = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.lstat().st_size for file in inside if not file.is_dir())
 
 
 def pip_of_this_machine() -> tuple[str, Sequence[Path]]:

@@ -43,6 +43,7 @@ class Stack:
             *("--file", str(Path(__file__).parent / "compose.override.yml")),
             *command,
             MODEL_PROFILE="miniature",
+            MODELS_DIR="/data/models",
         )
 
     def containers(self) -> list[str]:

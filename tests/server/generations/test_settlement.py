@@ -171,9 +171,9 @@ class TestOrder:
         written = []
 
         def look(_connection, _cursor, statement, *_):
-            for table in ("accounts", "spending_days", "tallies"):
-                if statement.startswith((f"UPDATE {table} ", f"INSERT INTO {table} ")):
-                    written.append(table)
+            tables = ("accounts", "spending_days", "tallies")
+            starts = {table: (f"UPDATE {table} ", f"INSERT INTO {table} ") for table in tables}
+            written.extend(table for table in tables if statement.startswith(starts[table]))
 
         sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", look)
         yield written
@@ -183,7 +183,7 @@ class TestOrder:
     def test_every_end_locks_in_one_order(
         self, delivered, make_account, submit_one, claim, uow, rows_in_order
     ):
-        """Delivered or failed, an end writes account, day and tallies in this order, so that none deadlocks."""
+        """Delivered or failed, an end writes account, day and tallies in this order: none deadlocks."""
         generation = submit_one(make_account(Tier.BASIC, credits=20))
         held = claim()
         rows_in_order.clear()
