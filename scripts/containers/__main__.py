@@ -23,6 +23,8 @@ COMPOSE_FILE: Final = ROOT / "docker-compose.gpu.yml"
 # Of its own are also the processes: whatever ends the proof, no container outlives it.
 NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 MAX_API_MB: Final = 250.0
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
+NEEDED_BYTES: Final = 12 * 2**30
 INSIDE: Final = "AVATAR_CONTAINERS_FOLDER"
 """Set where this program runs once more, with mounts and a network of its own."""
 
@@ -40,7 +42,7 @@ def main() -> None:
     if cause := what_is_missing():
         click.echo(f"SKIPPED: the containers are linted, and neither built nor started: {cause}")
         return
-    with tempfile.TemporaryDirectory(prefix="avatar-containers-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="avatar-containers-", dir=in_memory()) as scratch:
         engine = Engine(Path(scratch))
         engine.configure()
         try:
@@ -71,6 +73,12 @@ def what_is_missing() -> str | None:
         return "building and starting them without a Docker engine takes root"
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
     return f"not installed: {', '.join(lacking)}; on Debian, apt-get install {PACKAGES}" if lacking else None
+
+
+def in_memory() -> Path | None:
+    """Return a folder in memory, if there is enough: three copies of torch make a disk the slowest part."""
+    free = shutil.disk_usage(MEMORY).free if MEMORY.is_dir() else 0
+    return MEMORY if free >= NEEDED_BYTES else None
 
 
 def build(engine: Engine) -> None:
