@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from server.db.tables import Avatar, Event, Generation, Transfer
 from tests.e2e.program import User, wait_for
 
-GENERATIONS = int(os.environ.get("SOAK_GENERATIONS", "40"))
-KILLS = int(os.environ.get("SOAK_KILLS", "3"))
+GENERATIONS = int(os.environ.get("SOAK_GENERATIONS", "24"))
+KILLS = int(os.environ.get("SOAK_KILLS", "2"))
 CLIENTS = 8
 START = 20_000
 SCHNELL, BASE = "avatar-creator:flux-schnell-fast", "avatar-creator:flux-dev-base"

@@ -14,6 +14,7 @@ from scripts.miniature.judge import load_judge
 
 BASE, REALISM, HD, SCHNELL = shipped_entries()
 COUNT = 16
+FEW = 6
 SCALES = (0.0, 0.3, 0.6, 0.9)
 
 
@@ -46,6 +47,7 @@ def shading(score):
             lambda order, scale=scale: replace(
                 sized(512)(order), adapter=replace(order.adapter, scale=scale)
             ),
+            count=COUNT if scale in {SCALES[0], SCALES[-1]} else FEW,
         )
         for scale in SCALES
     }

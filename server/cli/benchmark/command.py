@@ -1,6 +1,7 @@
 """bench: the command line of the benchmark."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -85,6 +86,7 @@ def _measure(
     from server.cli.benchmark.measuring import measure  # noqa: PLC0415  # not for --help
     from server.cli.benchmark.reports import write_report  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it ends what it started, too
     record = measure(plan, names, gpu_usd_per_hour)
     text, files = write_report(record, to)
     if json_file is not None:

@@ -1,5 +1,10 @@
 """What the benchmark starts."""
 
+import subprocess
+import sys
+import time
+
+import psutil
 import pytest
 
 from server.cli.benchmark.plan import Weights
@@ -29,3 +34,19 @@ class TestOperatorsOwn:
         told = environment(Weights("miniature"), tmp_path)
         assert told["DATA_DIR"] == str(tmp_path)
         assert not [name for name in told if name.startswith(("DATABASE", "REDIS"))]
+
+
+class TestEnd:
+    def test_told_to_stop_it_ends_what_it_started(self, tmp_path):
+        """After SIGTERM to the benchmark no process of its own is left."""
+        command = [sys.executable, "-m", "server.cli", "bench", "--only", "api", "--starts", "100"]
+        with subprocess.Popen([*command, "--to", str(tmp_path)], stderr=subprocess.DEVNULL) as process:
+            bench = psutil.Process(process.pid)
+            until = time.monotonic() + 60
+            while not (started := [child for child in bench.children() if "api" in child.cmdline()]):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.terminate()
+            assert process.wait(60) != 0
+        psutil.wait_procs(started, timeout=10)
+        assert not [child for child in started if child.is_running()]
