@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from server.clock import now
 from server.db.tables import Worker
+from server.db.upsert import upsert
 
 TELL_PERIOD_S: Final = 2.0
 STALE: Final = timedelta(seconds=5 * TELL_PERIOD_S)
 """Who has not told for so long is gone: its machine has failed, or its process hangs."""
-
-_INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 class Workers:
@@ -34,7 +32,7 @@ class Workers:
         trouble: str | None = None,
     ) -> None:
         """Note that a worker is there. See the table's columns."""
-        insert = _INSERT[self._session.get_bind().dialect.name](Worker.core())
+        insert = upsert(self._session, Worker.core())
         values = {
             "backend": backend,
             "accepts": accepts,

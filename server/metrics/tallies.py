@@ -1,19 +1,18 @@
 """What is counted in the transaction in which it happens, so that a scrape reads no history."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from server.db.tables import Generation, Tally
+from server.db.upsert import upsert
 
 COMPLETED: Final = "completed"
 ENDED, STAGE, STAGE_US, STEPS = "ended", "stage", "stage_us", "steps"
 """The kinds: ends by outcome, stages gone through and their microseconds by stage, denoising steps."""
 
-_INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 Key = tuple[str, str, str]
 """Kind, entry and part."""
@@ -57,7 +56,7 @@ class Tallies:
     def _add(self, counts: Mapping[Key, int]) -> None:
         if not counts:
             return
-        insert = _INSERT[self._session.get_bind().dialect.name](Tally.core())
+        insert = upsert(self._session, Tally.core())
         row = insert.values(
             [
                 {"kind": kind, "entry": entry, "part": part, "value": counts[kind, entry, part]}

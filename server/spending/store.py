@@ -1,17 +1,14 @@
 """What hosted providers were paid, by day in UTC, and the day's limit."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from server.clock import now
 from server.db.tables import SpendingDay
+from server.db.upsert import upsert
 from server.errors import BudgetSpent
-
-_INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 class Spending:
@@ -24,7 +21,7 @@ class Spending:
         """Count what a generation cost at providers, in millionths of a dollar."""
         if not microusd:
             return
-        insert = _INSERT[self._session.get_bind().dialect.name](SpendingDay.core())
+        insert = upsert(self._session, SpendingDay.core())
         row = insert.values(day=_today(), microusd=microusd)
         total = SpendingDay.core().c.microusd + row.excluded.microusd
         self._session.execute(row.on_conflict_do_update(index_elements=["day"], set_={"microusd": total}))
