@@ -82,6 +82,11 @@ class Entry:
     total_usage: int = 0
 
     @property
+    def short_key(self) -> str:
+        """The key without the application's id, as the command line takes it."""
+        return self.key.rpartition(":")[2]
+
+    @property
     def realism(self) -> bool:
         """Whether the entry draws with an adapter: in this catalogue, the Realism LoRA."""
         return self.adapter is not None

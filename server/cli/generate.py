@@ -17,7 +17,7 @@ from server.cli.options import takes_settings
 from server.settings import Settings
 from server.worker.backends import make_backend
 
-ENTRIES = {entry.key.rpartition(":")[2]: entry for entry in shipped_entries()}
+ENTRIES = {entry.short_key: entry for entry in shipped_entries()}
 
 
 @click.command()

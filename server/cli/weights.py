@@ -23,7 +23,7 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from inference.downloading.fetch import Standing, Store
 
-ENTRIES = {entry.key.rpartition(":")[2]: number for number, entry in enumerate(shipped_entries())}
+ENTRIES = [entry.short_key for entry in shipped_entries()]
 
 
 @click.group()
@@ -35,7 +35,7 @@ def weights() -> None:
 @click.option(
     "--entry",
     "names",
-    type=click.Choice(list(ENTRIES)),
+    type=click.Choice(ENTRIES),
     multiple=True,
     help="Only what this entry draws with; may be repeated. By default all.",
 )
@@ -60,7 +60,7 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
     from inference.downloading.plan import survey, wanted  # noqa: PLC0415
 
     entries = shipped_entries(settings.flux_model, settings.flux_lora_model)
-    chosen = [entries[number] for name, number in ENTRIES.items() if not names or name in names]
+    chosen = [entry for entry in entries if not names or entry.short_key in names]
     store = Store((to or settings.models_dir or settings.data_dir / "models").expanduser().absolute())
     hub = HfApi(token=settings.huggingface_api_key or get_token() or False)
     console = Console(stderr=True)

@@ -9,14 +9,14 @@ from typing import Final
 import click
 
 from catalog.entries import shipped_entries
-from server.cli.benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind, short_name
+from server.cli.benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 
 ALL: Final = ("api", "up", "drawing", "overhead", "submit", "blocks")
 USUAL: Final = ALL[:-1]  # the blocks take a minute, and only say something of the real model
 FULL_SIZE: Final = ("drawing", "blocks")
 """What can be measured with random weights: a server does not draw with them."""
 
-ENTRIES: Final = [short_name(entry) for entry in shipped_entries()]
+ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
 DEFAULTS: Final = Effort()
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(file_okay=False, path_type=Path)

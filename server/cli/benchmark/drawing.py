@@ -12,7 +12,7 @@ from inference.backend import Order
 from server.cli.benchmark.figures import Figure, percentile
 from server.cli.benchmark.overhead import PROMPT, measure_served
 from server.cli.benchmark.peaks import peak_tflops
-from server.cli.benchmark.plan import Advance, Plan, short_name
+from server.cli.benchmark.plan import Advance, Plan
 from server.cli.benchmark.running import Child, NotMeasured, ask, child, read_line
 from server.cli.benchmark.timings import EntryTiming, Measured
 
@@ -37,7 +37,7 @@ def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
             figures.append(memory_figure(max(peaks_mib), device, plan.weights.kind))
     if plan.through_server:
         served = measure_served(plan, advance)
-        keys = {short_name(entry): entry.key for entry in plan.chosen()}
+        keys = {entry.short_key: entry.key for entry in plan.chosen()}
         timings = [replace(row, served=served[keys[row.name]]) for row in timings]
     return [*figures, *timings]
 
@@ -45,7 +45,7 @@ def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
 def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advance) -> EntryTiming:
     """Measure one entry, with nothing but its own pipeline resident."""
     row = EntryTiming(
-        name=short_name(entry),
+        name=entry.short_key,
         title=entry.name,
         width_px=entry.width_px,
         height_px=entry.height_px,

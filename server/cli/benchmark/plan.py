@@ -63,9 +63,4 @@ class Plan:
     def chosen(self) -> tuple[Entry, ...]:
         """Return the entries to draw, as this environment would seed them."""
         shipped = shipped_entries(os.environ.get("FLUX_MODEL"), os.environ.get("FLUX_LORA_MODEL"))
-        return tuple(entry for entry in shipped if not self.entries or short_name(entry) in self.entries)
-
-
-def short_name(entry: Entry) -> str:
-    """Return an entry's key without the application's id."""
-    return entry.key.rpartition(":")[2]
+        return tuple(entry for entry in shipped if not self.entries or entry.short_key in self.entries)

@@ -3,7 +3,6 @@
 from catalog.entries import shipped_entries
 from server.cli.benchmark.figures import Figure, percentile
 from server.cli.benchmark.hosted import HOSTED, own_usd
-from server.cli.benchmark.plan import short_name
 
 
 class TestFigure:
@@ -26,7 +25,7 @@ class TestPercentile:
 class TestHosted:
     def test_every_entry(self):
         """The old figures know every entry of the catalogue, and no other."""
-        assert set(HOSTED) == {short_name(entry) for entry in shipped_entries()}
+        assert set(HOSTED) == {entry.short_key for entry in shipped_entries()}
 
     def test_cost(self):
         """A thousand images of 3.6 seconds take an hour of the card."""
