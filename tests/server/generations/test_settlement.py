@@ -1,14 +1,14 @@
 from functools import partial
-from uuid import uuid4
 
 import pytest
 import sqlalchemy
 
 from catalog.tiers import Tier
-from server.db.tables import Avatar, CatalogEntry
+from server.db.tables import CatalogEntry
 from server.generations import settlement
 from server.generations.states import Reason
 from server.generations.store import LeaseLost
+from tests.server.delivery import avatar_for
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -26,20 +26,6 @@ def making_of(generation, **changes):
         "cost_microusd": 0,
         "attempts": [],
     } | changes
-
-
-def avatar_for(generation):
-    """Return an avatar as the worker makes one."""
-    return Avatar(
-        id=str(uuid4()),
-        user_id=generation.user_id,
-        project_id=generation.project_id,
-        generation_id=generation.id,
-        name="Ada",
-        image_key=uuid4().hex,
-        image_sha256="0" * 64,
-        source_type="text_to_image",
-    )
 
 
 def kinds(uow, generation_id):

@@ -1,12 +1,10 @@
 """What the tests of the metrics share: a scrape that is parsed, and a generation that was delivered."""
 
-from uuid import uuid4
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.db.tables import Avatar
 from server.generations import settlement
+from tests.server.delivery import avatar_for
 
 
 class Scrape:
@@ -53,20 +51,10 @@ def complete(uow, claim, submit_one, generation_of):
 
     def deliver(account, **seconds):
         generation = submit_one(account)
-        avatar = Avatar(
-            id=str(uuid4()),
-            user_id=account.user_id,
-            project_id=account.project_id,
-            generation_id=generation.id,
-            name="Ada",
-            image_key=uuid4().hex,
-            image_sha256="0" * 64,
-            source_type="text_to_image",
-        )
         making = {"adapter": generation.recipe["adapter"], "cost_microusd": 0}
         claimed = claim()
         assert claimed.generation_id == generation.id
-        settlement.complete(uow, claimed, avatar, making, seconds)
+        settlement.complete(uow, claimed, avatar_for(generation), making, seconds)
         return generation_of(generation.id)
 
     return deliver

@@ -12,6 +12,7 @@ from server.images.store import ImageStore, Variant
 from server.queues.bell import Bell
 from server.queues.jobs import open_queue
 from server.queues.reaper import Reaper
+from tests.server.delivery import avatar_for
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -110,8 +111,6 @@ class TestRingForForgotten:
 class TestSweepImages:
     def test_orphans_go_and_avatars_stay(self, uow, settings, images, make_account):
         """Only an image that no avatar owns, and that is old enough, is deleted."""
-        from tests.server.generations.test_settlement import avatar_for  # noqa: PLC0415
-
         owned, orphan = (images.put({Variant.FULL: b"png", Variant.THUMBNAIL: b"jpg"}) for _ in range(2))
         account = make_account()
         generation = Generation(id="g", user_id=account.user_id, project_id=account.project_id)
