@@ -17,6 +17,7 @@ import httpx
 from PIL import Image
 
 from scripts.containers.engine import ROOT, Engine
+from server.threads import in_thread
 
 GENERATIONS: Final = 8
 PRICE: Final = 8
@@ -164,18 +165,12 @@ def serving(engine: Engine) -> Iterator[None]:
 @contextmanager
 def health_checked(stack: Stack) -> Iterator[None]:
     """Run the containers' health checks, which podman leaves to systemd, that is not here."""
-    stopped = threading.Event()
 
-    def look() -> None:
+    def look(stopped: threading.Event) -> None:
         while not stopped.wait(1):
             for name in stack.containers():
                 command = ("podman", "healthcheck", "run", name)
                 subprocess.run(command, env=stack.engine.environ, check=False, capture_output=True)  # noqa: S603
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with in_thread("health checks", look):
         yield
-    finally:
-        stopped.set()
-        thread.join()
