@@ -12,7 +12,7 @@ import httpx2
 from huggingface_hub import InferenceClient, set_client_factory
 from huggingface_hub.hf_api import InferenceProviderMapping
 from huggingface_hub.inference._providers._common import HARDCODED_MODEL_INFERENCE_MAPPING
-from huggingface_hub.utils._http import hf_request_event_hook
+from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
 from PIL import Image, ImageStat
 
 from inference.errors import FLAT_LEVELS
@@ -29,7 +29,7 @@ _FORMATS: Final = frozenset({"PNG", "JPEG", "WEBP"})
 class ProviderClient:
     """Calls the providers with one key. Used by one thread at a time.
 
-    huggingface_hub has one session in a process: this replaces it.
+    huggingface_hub has one session in a process: this replaces it until it is closed.
     """
 
     def __init__(self, api_key: str, gateway: str | None = None) -> None:
@@ -83,7 +83,8 @@ class ProviderClient:
         return image
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and leave huggingface_hub its own session again."""
+        set_client_factory(default_client_factory)
         self._transport.close()
 
 

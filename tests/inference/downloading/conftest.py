@@ -1,6 +1,4 @@
 import pytest
-from huggingface_hub import set_client_factory
-from huggingface_hub.utils._http import default_client_factory
 
 from tests.inference.downloading.hub import TOKEN, open_hub
 from tests.inference.downloading.repositories import repositories
@@ -8,11 +6,7 @@ from tests.inference.downloading.repositories import repositories
 
 @pytest.fixture
 def hub():
-    """A hub with FLUX.1's two repositories in small, and the adapter's.
-
-    The client's transport is its own: a hosted backend, of another test in this process, gives it another.
-    """
-    set_client_factory(default_client_factory)
+    """A hub with FLUX.1's two repositories in small, and the adapter's."""
     with open_hub(repositories()) as opened:
         yield opened
 

@@ -1,10 +1,13 @@
 """What goes out to each provider for each entry of the catalogue, by huggingface_hub's own client."""
 
 import pytest
+from huggingface_hub import HfApi
 
 from catalog.entries import shipped_entries
 from inference.backend import Order
 from inference.hosted.errors import NoProvider
+from tests.inference.downloading.hub import TOKEN, open_hub
+from tests.inference.downloading.repositories import DEV, repositories
 from tests.inference.hosted.box import KEY
 
 ENTRIES = {entry.key.partition(":")[2]: entry for entry in shipped_entries()}
@@ -131,3 +134,13 @@ class TestRequests:
         backend_at("fal-ai").generate(order, lambda _: None)
         (fetched,) = (seen for seen in box.seen if seen.method == "GET")
         assert KEY not in str(fetched.headers)
+
+    def test_closed_it_gives_the_hubs_client_back(self, backend_at):
+        """What else this process asks of the hub goes its ordinary way again, without a call's deadline."""
+        with open_hub(repositories()) as hub:
+            client = HfApi(endpoint=hub.url, token=TOKEN)
+            backend = backend_at("fal-ai")
+            with pytest.raises(LookupError):
+                client.auth_check(DEV)
+            backend.close()
+            client.auth_check(DEV)
