@@ -60,6 +60,9 @@ class BellWorker(SimpleWorker):
         self.stop_sign.ask()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
 
+    def set_shutdown_requested_date(self) -> None:
+        """Tell Redis nothing: this runs within the signal, where an error is one of what is being drawn."""
+
 
 def run_worker(
     settings: Settings, name: str, pulse: Pulse, backend_name: str, make_backend: BackendFactory

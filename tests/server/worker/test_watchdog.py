@@ -15,6 +15,7 @@ from server.generations import settlement
 from server.images.store import ImageStore
 from server.queues.bell import Bell
 from server.queues.reaper import Reaper
+from server.stack.redis import EmbeddedRedis
 from server.worker.watchdog import Watchdog
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
@@ -112,3 +113,22 @@ class TestWatchdog:
             until(lambda: generation_of(generation.id).status == "processing", "the drawing")
         returned = generation_of(generation.id)
         assert (returned.status, returned.losses) == ("pending", 0)
+
+
+class TestRedisAway:
+    @pytest.fixture
+    def redis_server(self, tmp_path):
+        """A Redis that only this test uses, and ends."""
+        server = EmbeddedRedis(tmp_path / "redis.url")
+        server.start()
+        yield server
+        server.stop()
+
+    def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of, redis_server):
+        """Told to stop when Redis has just gone, as when both are restarted, it finishes what it draws."""
+        with watched({"step_s": 0.1}):
+            generation = submit_one(make_account())
+            until(lambda: generation_of(generation.id).status == "processing", "the drawing")
+            redis_server.stop()
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.attempt, ended.error_message) == ("completed", 1, None)
