@@ -60,7 +60,7 @@ examine: install  ## judge what the miniature draws: half an hour on two cores
 	$(BIN)/python -m scripts.examine_miniature $(ARGS)
 
 .PHONY: containers
-containers: install  ## lint, build, start and break the containers, as root and without a GPU: six minutes
+containers: install  ## lint, build, start and break the containers, as root and without a GPU: two to four minutes
 	$(BIN)/python -m scripts.containers $(ARGS)
 
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.

@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent.parent
+_LEAST_BYTES: Final = 10**5
+_LISTS: Final = ("find-links", "extra-index-url")
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,17 @@ class Engine:
         tar.unlink()
 
     def build(self, name: str, file: Path, context: Path, target: str = "", **arguments: str) -> None:
-        """Build an image from local ones; pip in the build sees what pip on this machine does."""
-        config, folders = pip_of_this_machine()
-        (self.folder / "pip.conf").write_text(config)
-        mounts = [f"{self.folder}/pip.conf:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in folders)]
+        """Build an image from local ones; pip and uv in the build see what pip on this machine does."""
+        pip, uv, folders = packages_of_this_machine()
+        (self.folder / "pip.conf").write_text(pip)
+        (self.folder / "uv.toml").write_text(uv)
+        mounts = [
+            f"{self.folder}/pip.conf:/etc/pip.conf:ro",
+            f"{self.folder}/uv.toml:/etc/uv/uv.toml:ro",
+            *(f"{path}:{path}:ro" for path in folders),
+        ]
         self.run(
-            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never"),
+            *("buildah", "build", "--isolation", "chroot", "--format", "docker", "--pull-never", "--layers"),
             *(word for mount in mounts for word in ("--volume", mount)),
             *(word for key, text in arguments.items() for word in ("--build-arg", f"{key}={text}")),
             *(("--target", target) if target else ()),
@@ -98,7 +107,7 @@ class Engine:
         )
 
     def unmount(self) -> None:
-        """Let go of what a container that died left mounted, so that the folder can be removed."""
+        """Let go of what a container that died left mounted."""
         for mounted in ("graph/overlay", "run"):
             command = ("umount", "--lazy", "--recursive", f"{self.folder}/{mounted}")
             subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
@@ -107,6 +116,11 @@ class Engine:
         """Return an image's size as its layers lie on the disk."""
         (told,) = json.loads(self.run("podman", "image", "inspect", image))
         return float(told["Size"]) / 1e6
+
+    def layers_mb(self, image: str) -> Sequence[float]:
+        """Return the sizes of an image's layers that hold anything, the lowest first."""
+        told = json.loads(self.run("podman", "history", "--format", "json", image))
+        return [layer["size"] / 1e6 for layer in reversed(told) if layer["size"] >= _LEAST_BYTES]
 
     def packages_mb(self, image: str) -> Sequence[tuple[float, str]]:
         """Return the sizes of what is installed in an image's Python, the largest first."""
@@ -117,22 +131,40 @@ class Engine:
         return sorted(sizes, reverse=True)
 
 
+@contextmanager
+def scratch_engine(parent: Path | None) -> Iterator[Engine]:
+    """Configure an engine in a new folder, and remove the folder with all that it holds."""
+    with tempfile.TemporaryDirectory(prefix="avatar-containers-", dir=parent) as folder:
+        engine = Engine(Path(folder))
+        engine.configure()
+        try:
+            yield engine
+        finally:
+            engine.unmount()  # what is mounted cannot be removed
+
+
 def _size(path: Path) -> int:
     inside = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.lstat().st_size for file in inside if not file.is_dir())
 
 
-def pip_of_this_machine() -> tuple[str, Sequence[Path]]:
-    """Return how pip finds packages here, as a pip.conf, and the folders that this names."""
+def packages_of_this_machine() -> tuple[str, str, Sequence[Path]]:
+    """Return how pip finds packages here, as a pip.conf and a uv.toml, and the folders that these name."""
     command = (sys.executable, "-m", "pip", "config", "list")
     asked = subprocess.run(command, text=True, check=True, capture_output=True)  # noqa: S603 - fixed words
-    lines, folders = ["[global]"], set()
+    settings: dict[str, str] = {}
     for line in asked.stdout.splitlines():
         key, _, quoted = line.partition("=")
-        text = quoted.strip("'")
-        lines.append(f"{key.rpartition('.')[2].strip(':')} = {text}")
+        settings[key.rpartition(".")[2].strip(":")] = quoted.strip("'")
+    folders = set()
+    for text in settings.values():
         named = [Path(word.removeprefix("file://")) for word in text.split()]
         there = [path for path in named if path.is_absolute() and path.exists()]
         # An index of this machine has its files beside the folder that it names.
         folders |= {path.parent if path.is_file() or path.name == "simple" else path for path in there}
-    return "\n".join(dict.fromkeys(lines)) + "\n", sorted(folders)
+    pip = ["[global]", *(f"{key} = {text}" for key, text in settings.items())]
+    # As pip does it: the system's certificates, and the best version wherever it is.
+    uv = ["system-certs = true", 'index-strategy = "unsafe-best-match"']
+    uv += [f"{key} = {json.dumps(settings[key].split())}" for key in _LISTS if key in settings]
+    uv += [f"index-url = {json.dumps(settings['index-url'])}"] if "index-url" in settings else []
+    return "\n".join(pip) + "\n", "\n".join(uv) + "\n", sorted(folders)

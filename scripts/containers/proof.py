@@ -127,6 +127,10 @@ def check(stack: Stack) -> None:
     maps = "any('libtorch' in m.read_text() for m in pathlib.Path('/proc').glob('[0-9]*/maps'))"
     look = f"import pathlib; print({maps})"
     expect(stack.inside("api", "python3", "-c", look).strip(), "False")
+    look = "import inference.hosted.client, sys; print('torch' in sys.modules)"
+    expect(
+        stack.call("run", "--rm", "--no-deps", "--entrypoint=python3", "hosted", "-c", look).strip(), "False"
+    )
     expect(stack.inside("worker", "id", "-u").strip(), "10001")
     expect(stack.inside("api", "id", "-u").strip(), "10001")
 

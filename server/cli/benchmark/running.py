@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -106,7 +105,7 @@ def ended(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT if process.stdin is None else signal.SIGTERM)
+        process.terminate()  # a SIGINT while Python starts may be lost
         try:
             process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -6,7 +6,7 @@ from scripts.miniature.attributes import VALUES, sample_held_out
 from scripts.miniature.drawing import draw_avatar
 from scripts.miniature.judge import judge_pictures, load_judge
 
-DRAWINGS = 300
+DRAWINGS = 150
 
 
 @pytest.fixture(scope="module")
