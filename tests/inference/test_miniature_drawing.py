@@ -88,7 +88,7 @@ class TestPrompt:
 class TestSteps:
     def test_few_steps_of_dev_decide_little(self, backend, judge):
         """What a prompt leaves open, four steps of dev blend into pale colours; more steps choose."""
-        asked = open_questions(8, BASE)
+        asked = open_questions(FEW, BASE)
         contrast = [
             examine(
                 judge, asked, draw_all(backend, BASE, asked, lambda o, n=steps: replace(o, steps=n))
@@ -102,7 +102,7 @@ class TestSteps:
 class TestGuidance:
     def test_guidance_strengthens_what_is_asked(self, backend, judge):
         """More guidance makes a picture's colours stronger, up to the catalogue's scale."""
-        asked = questions(8, BASE)
+        asked = questions(FEW, BASE)
         contrast = [
             examine(
                 judge, asked, draw_all(backend, BASE, asked, lambda o, g=scale: replace(o, guidance_scale=g))
