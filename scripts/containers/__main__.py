@@ -8,24 +8,24 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
 import click
 
-from scripts.containers.engine import ROOT, Engine, scratch_engine
-from scripts.containers.proof import prove
+from scripts.containers.engine import ROOT, Engine
 
 PROGRAMS: Final = ("buildah", "podman", "runc", "catatonit", "mmdebstrap", "unshare", "ip")
 PACKAGES: Final = "buildah podman runc netavark aardvark-dns catatonit mmdebstrap"
 COMPOSE_FILE: Final = ROOT / "docker-compose.gpu.yml"
-# Of its own are also the processes: whatever ends the proof, no container outlives it.
-NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+# Whatever ends it, no container outlives it and nothing stays mounted where its folder is then removed.
+NAMESPACES: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 MAX_API_MB: Final = 250.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
 NEEDED_BYTES: Final = 12 * 2**30
 INSIDE: Final = "AVATAR_CONTAINERS_FOLDER"
-"""Set where this program runs once more, with mounts and a network of its own."""
+"""Names the folder where this program runs once more, with mounts and processes of its own."""
 
 BIN: Final = Path(sys.executable).parent
 _NAMED: Final = 8
@@ -36,24 +36,32 @@ _NAMED: Final = 8
 def main(*, lint_only: bool) -> None:
     """Prove the containers, or say why that cannot be done here."""
     if folder := os.environ.get(INSIDE):
-        prove(Engine(Path(folder)), BIN / "docker-compose")
+        build_and_prove(Engine(Path(folder)))
         return
     lint()
     if cause := "--lint-only" if lint_only else what_is_missing():
         skip(cause)
         return
-    with scratch_engine(in_memory()) as engine:
-        try:
-            try_out(engine)
-        except subprocess.CalledProcessError as error:
-            skip(f"a bare Debian does not run in a container here: {told(error)}")
-            return
-        try:
-            build(engine)
-            inside = (*NAMESPACES, sys.executable, "-m", "scripts.containers")
-            engine.run(*inside, quiet=False, **{INSIDE: str(engine.folder)})
-        except subprocess.CalledProcessError as error:
-            raise click.ClickException(told(error)) from error
+    with tempfile.TemporaryDirectory(prefix="avatar-containers-", dir=in_memory()) as folder:
+        command = (*NAMESPACES, sys.executable, "-m", "scripts.containers")
+        ended = subprocess.run(command, cwd=ROOT, env=os.environ | {INSIDE: folder}, check=False)  # noqa: S603
+    sys.exit(ended.returncode)
+
+
+def build_and_prove(engine: Engine) -> None:
+    """Build the images and start them, in this process's own namespaces."""
+    engine.configure()
+    try:
+        try_out(engine)
+    except subprocess.CalledProcessError as error:
+        skip(f"a bare Debian does not run in a container here: {told(error)}")
+        return
+    try:
+        build(engine)
+        proof = ("unshare", "--net", sys.executable, "-m", "scripts.containers.proof")
+        engine.run(*proof, str(engine.folder), str(BIN / "docker-compose"), quiet=False)
+    except subprocess.CalledProcessError as error:
+        raise click.ClickException(told(error)) from error
 
 
 def skip(cause: str) -> None:
@@ -96,7 +104,7 @@ def try_out(engine: Engine) -> None:
     """Run a small Debian, of which nothing is this project's: where it fails, the machine is the reason."""
     click.echo("A small Debian with Python ...")
     engine.import_base("localhost/base")
-    engine.run(*NAMESPACES, "podman", "run", "--rm", "--network=none", "localhost/base", "true")
+    engine.run("podman", "run", "--rm", "--network=none", "localhost/base", "true")
 
 
 def build(engine: Engine) -> None:

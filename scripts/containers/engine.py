@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +41,7 @@ class Engine:
             # Its defaults are higher than what a machine without systemd lets even root set.
             '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
             f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            'lock_type = "file"\n'
             f'tmp_dir = "{self.folder}/working"\n'
             f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{self.folder}/networks"\n'
         )
@@ -82,9 +81,17 @@ class Engine:
         slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
         merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
         packages = "--include=usr-is-merged,python3,python3-venv,passwd,libstdc++6,ca-certificates"
-        self.run(
-            "mmdebstrap", "--quiet", "--variant=essential", merged, packages, *slim, "bookworm", str(tar)
+        command = (
+            "mmdebstrap",
+            "--quiet",
+            "--variant=essential",
+            merged,
+            packages,
+            *slim,
+            "bookworm",
+            str(tar),
         )
+        self.run(*command, TMPDIR=str(self.folder))
         self.run("podman", "import", "--quiet", str(tar), name)
         tar.unlink()
 
@@ -106,12 +113,6 @@ class Engine:
             *("--tag", name, "--file", str(file), str(context)),
         )
 
-    def unmount(self) -> None:
-        """Let go of what a container that died left mounted."""
-        for mounted in ("graph/overlay", "run"):
-            command = ("umount", "--lazy", "--recursive", f"{self.folder}/{mounted}")
-            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
-
     def size_mb(self, image: str) -> float:
         """Return an image's size as its layers lie on the disk."""
         (told,) = json.loads(self.run("podman", "image", "inspect", image))
@@ -129,18 +130,6 @@ class Engine:
         sizes = [(_size(path) / 1e6, path.name) for path in installed]
         self.run("podman", "image", "unmount", image)
         return sorted(sizes, reverse=True)
-
-
-@contextmanager
-def scratch_engine(parent: Path | None) -> Iterator[Engine]:
-    """Configure an engine in a new folder, and remove the folder with all that it holds."""
-    with tempfile.TemporaryDirectory(prefix="avatar-containers-", dir=parent) as folder:
-        engine = Engine(Path(folder))
-        engine.configure()
-        try:
-            yield engine
-        finally:
-            engine.unmount()  # what is mounted cannot be removed
 
 
 def _size(path: Path) -> int:

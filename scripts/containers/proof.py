@@ -1,8 +1,12 @@
-"""The whole stack as an operator starts it, seen from outside: over HTTP and through Compose."""
+"""The whole stack as an operator starts it, seen from outside: over HTTP and through Compose.
+
+Run on a network of its own: `unshare --net python -m scripts.containers.proof FOLDER COMPOSE`.
+"""
 
 import json
 import secrets
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -178,3 +182,11 @@ def health_checked(stack: Stack) -> Iterator[None]:
 
     with in_thread("health checks", look):
         yield
+
+
+if __name__ == "__main__":
+    try:
+        prove(Engine(Path(sys.argv[1])), Path(sys.argv[2]))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
