@@ -82,6 +82,6 @@ $(STAMP): pyproject.toml requirements/cpu.lock
 		{ echo 'avatar-creator needs Python 3.11 or later: make PYTHON=/path/to/python3.11 install' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'Installing into $(VENV): a minute or two.'
-	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements/cpu.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+	$(BIN)/python -m pip install --quiet --requirement requirements/cpu.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(STAMP)
