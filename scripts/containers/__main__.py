@@ -91,7 +91,10 @@ def what_is_missing() -> str | None:
     if os.geteuid() != 0:
         return "building and starting them without a Docker engine takes root"
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
-    return f"not installed: {', '.join(lacking)}; on Debian, apt-get install {PACKAGES}" if lacking else None
+    if lacking:
+        return f"not installed: {', '.join(lacking)}; on Debian, apt-get install {PACKAGES}"
+    tried = subprocess.run((*NAMESPACES, "true"), check=False, capture_output=True, text=True)  # noqa: S603
+    return tried.stderr.strip() or None
 
 
 def in_memory() -> Path | None:
