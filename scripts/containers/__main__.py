@@ -94,11 +94,11 @@ def what_is_missing() -> str | None:
     if lacking:
         return f"not installed: {', '.join(lacking)}; on Debian, apt-get install {PACKAGES}"
     tried = subprocess.run((*NAMESPACES, "true"), check=False, capture_output=True, text=True)  # noqa: S603
-    return tried.stderr.strip() or None
+    return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def in_memory() -> Path | None:
-    """Return a folder in memory, if there is enough: three copies of torch make a disk the slowest part."""
+    """Return a folder in memory, if there is enough: on a disk writing torch is the slowest part."""
     free = shutil.disk_usage(MEMORY).free if MEMORY.is_dir() else 0
     return MEMORY if free >= NEEDED_BYTES else None
 

@@ -144,7 +144,8 @@ def packages_of_this_machine() -> tuple[str, str, Sequence[Path]]:
     settings: dict[str, str] = {}
     for line in asked.stdout.splitlines():
         key, _, quoted = line.partition("=")
-        settings[key.rpartition(".")[2].strip(":")] = quoted.strip("'")
+        # The environment's settings are listed first, and are the ones that hold.
+        settings.setdefault(key.rpartition(".")[2].strip(":"), quoted.strip("'"))
     folders = set()
     for text in settings.values():
         named = [Path(word.removeprefix("file://")) for word in text.split()]
