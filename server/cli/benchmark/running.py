@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any, Final
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -33,13 +34,8 @@ def prepared_folder() -> Iterator[Path]:
     """A data folder, migrated and seeded."""
     with tempfile.TemporaryDirectory() as folder:
         for command in ("migrate", "seed"):
-            subprocess.run(  # noqa: S603  # our own module
-                [*program(command), "--data-dir", folder],
-                env=_own(),
-                check=True,
-                capture_output=True,
-                timeout=TIMEOUT_S,
-            )
+            with started([*program(command), "--data-dir", folder], _own(), stdout=DEVNULL) as process:
+                assert_that(process.wait(TIMEOUT_S) == 0, f"{command} prepares the database")
         yield Path(folder)
 
 
@@ -59,10 +55,7 @@ def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Proce
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
-    process = subprocess.Popen(  # noqa: S603  # our own module
-        command, env=environment(weights, data_dir), stderr=subprocess.DEVNULL
-    )
-    with ended(process):
+    with started(command, environment(weights, data_dir), stderr=DEVNULL) as process:
         until = time.monotonic() + TIMEOUT_S
         while not answers(port):
             assert_that(time.monotonic() < until and process.poll() is None, "the API is ready")
@@ -74,46 +67,43 @@ def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Proce
 def running_up(data_dir: Path, weights: Weights) -> Iterator[dict[str, str]]:
     """Everything, ready; gives what `up --json` tells."""
     command = [*program("up"), "--port", "0", "--json", "--data-dir", str(data_dir)]
-    process = subprocess.Popen(  # noqa: S603  # our own module
-        command,
-        env=environment(weights, data_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with ended(process):
+    with started(command, environment(weights, data_dir), stdout=PIPE, stderr=DEVNULL) as process:
         yield read_line(process)
 
 
 @contextmanager
 def child(what: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
     """A process of the benchmark's own, which ends with its standard input."""
-    process = subprocess.Popen(  # noqa: S603  # our own module
-        [sys.executable, "-m", "server.cli.benchmark.children", what, weights.kind],
-        env=environment(weights, data_dir),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with ended(process):
+    command = [sys.executable, "-m", "server.cli.benchmark.children", what, weights.kind]
+    with started(command, environment(weights, data_dir), stdin=PIPE, stdout=PIPE) as process:
         yield process
 
 
 @contextmanager
-def ended(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
-    """Whatever happens, the process has ended afterwards."""
+def started(
+    command: list[str],
+    environ: dict[str, str],
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> Iterator[Child]:
+    """A process that has ended afterwards, even where a signal interrupts Popen and nothing holds it."""
+    others = psutil.Process().children()
+    process: Child | None = None
     try:
+        process = subprocess.Popen(  # noqa: S603  # our own module
+            command, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, text=True
+        )
         yield process
     finally:
-        process.terminate()  # a SIGINT while Python starts may be lost
-        try:
-            process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        ours = [one for one in psutil.Process().children() if one not in others]
+        for one in ours:
+            one.terminate()  # a SIGINT while Python starts may be lost
+        for deaf in psutil.wait_procs(ours, TIMEOUT_S)[1]:
+            deaf.kill()
+        if process is not None:
+            with process:  # closes its pipes
+                pass
 
 
 def program(*arguments: str) -> list[str]:

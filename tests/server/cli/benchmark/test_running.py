@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
 
 from server.cli.benchmark.plan import Weights
-from server.cli.benchmark.running import environment, prepared_folder
+from server.cli.benchmark.running import environment, prepared_folder, started
 
 
 @pytest.fixture
@@ -36,17 +37,50 @@ class TestOperatorsOwn:
         assert not [name for name in told if name.startswith(("DATABASE", "REDIS"))]
 
 
-class TestEnd:
-    def test_told_to_stop_it_ends_what_it_started(self, tmp_path):
+def api_among(processes):
+    """The API, if it is one of these; a fork has the command of the benchmark until it has its own."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.cmdline()[3:4] == ["api"]:
+                return process
+    return None
+
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+class TestStarted:
+    def test_a_process_that_nothing_holds_ends_too(self, monkeypatch):
+        """A signal between the start of a process and Popen's return leaves no process behind."""
+        lost = []
+
+        def interrupted(*arguments, **options):
+            lost.append(start(*arguments, **options))
+            raise KeyboardInterrupt
+
+        start = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", interrupted)
+        with pytest.raises(KeyboardInterrupt), started(SLEEPER, {}):
+            pass
+        assert lost[0].poll() is not None
+
+    def test_others_are_left_alone(self):
+        """What ran before goes on."""
+        with started(SLEEPER, {}) as first:
+            with started(SLEEPER, {}) as second:
+                pass
+            assert second.poll() is not None
+            assert first.poll() is None
+
+    def test_told_to_stop_the_benchmark_ends_what_it_started(self, tmp_path):
         """After SIGTERM to the benchmark no process of its own is left."""
         command = [sys.executable, "-m", "server.cli", "bench", "--only", "api", "--starts", "100"]
         with subprocess.Popen([*command, "--to", str(tmp_path)], stderr=subprocess.DEVNULL) as process:
             bench = psutil.Process(process.pid)
             until = time.monotonic() + 60
-            while not (started := [child for child in bench.children() if "api" in child.cmdline()]):
-                assert time.monotonic() < until
+            while (api := api_among(bench.children())) is None and time.monotonic() < until:
                 time.sleep(0.05)
             process.terminate()
             assert process.wait(60) != 0
-        psutil.wait_procs(started, timeout=10)
-        assert not [child for child in started if child.is_running()]
+        assert api is not None
+        assert not psutil.wait_procs([api], timeout=10)[1]
