@@ -41,6 +41,7 @@ class Box:
     seen: list[Seen] = field(default_factory=list)
     faults: dict[str, deque[Answer]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    closing: threading.Event = field(default_factory=threading.Event)
 
     @property
     def orders(self) -> list[Seen]:
@@ -158,5 +159,6 @@ def open_box() -> Iterator[Box]:
         try:
             yield box
         finally:
+            box.closing.set()
             server.shutdown()
             thread.join()

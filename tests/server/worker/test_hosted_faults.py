@@ -6,18 +6,19 @@ import pytest
 
 from inference.hosted.backend import HostedBackend, HostedConfig
 from tests.inference.hosted.box import KEY, open_box
-from tests.inference.hosted.faults import FAULTS, SHORT_S
+from tests.inference.hosted.faults import FAULTS, NEVER_AGAIN_S, deadline_s
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
 
 @pytest.fixture
-def runner_at(make_runner):
-    """Make runners whose one provider is in a box."""
+def runner_at(make_runner, monkeypatch):
+    """Make runners whose one provider is in a box, and is asked once."""
+    monkeypatch.setattr("inference.hosted.backend.FIRST_WAIT_S", NEVER_AGAIN_S)
     made = []
 
-    def make(box, provider):
-        made.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=SHORT_S, gateway=box.url)))
+    def make(box, provider, timeout_s):
+        made.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=timeout_s, gateway=box.url)))
         return make_runner(backend=made[-1], inference_backend="huggingface")
 
     yield make
@@ -37,7 +38,7 @@ class TestFaults:
             assert balance_of(account) == 12
             with open_box() as box:
                 box.will(provider, fault)
-                runner_at(box, provider).answer(generation.id)
+                runner_at(box, provider, deadline_s(name)).answer(generation.id)
             ended = generation_of(generation.id)
             assert (ended.status, ended.error_code) == ("failed", code), name
             assert ended.error_message.startswith(f"{code}: {provider}"), name
