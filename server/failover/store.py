@@ -58,9 +58,9 @@ class Workers:
     def of_host(self, host: str) -> Sequence[Worker]:
         """Return the workers of a host that are there and take generations."""
         fresh = Worker.seen_at > now() - STALE
-        return self._session.scalars(
-            select(Worker).where(Worker.name.startswith(f"{host}-", autoescape=True), Worker.accepts, fresh)
-        ).all()
+        there = self._session.scalars(select(Worker).where(Worker.accepts, fresh))
+        # By the whole name: "gpu" is another host than "gpu-2".
+        return [worker for worker in there if worker.name.rpartition("-")[0] == host]
 
     def troubles(self, backend: str) -> Sequence[str]:
         """Return what an operator has to mend at the workers of a backend that are there."""

@@ -9,6 +9,7 @@ class TestCheck:
         assert cli("worker", "--check").exit_code == 1
         with uow.begin() as tx:
             tx.workers.tell("elsewhere-0123456789ab", "local", accepts=True)
+            tx.workers.tell(f"{host()}-2-0123456789ab", "local", accepts=True)
             tx.workers.tell(f"{host()}-0123456789ab", "local", accepts=False)
         assert cli("worker", "--check").exit_code == 1
         with uow.begin() as tx:
