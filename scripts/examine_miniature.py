@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from catalog.entries import Entry, shipped_entries
 from inference.backend import Order
-from inference.local import LocalBackend, LocalConfig
+from inference.local.backend import LocalBackend, LocalConfig
 from inference.miniature.building import build_miniature
 from scripts.miniature.attributes import VALUES
 from scripts.miniature.examining import Question, Score, draw_all, examine, open_questions, questions, sized

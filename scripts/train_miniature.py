@@ -25,7 +25,7 @@ from diffusers import AutoencoderKL
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from catalog.entries import shipped_entries
-from inference.local import LocalBackend, LocalConfig
+from inference.local.backend import LocalBackend, LocalConfig
 from scripts.miniature.autoencoder import draw_pairs, train_decoder, train_encoder
 from scripts.miniature.base import train_base, train_sizes
 from scripts.miniature.code import find_or_load_code

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("catalog", "inference", "server", "scripts", "tests")
+SOURCES = ("benchmark", "catalog", "inference", "server", "scripts", "tests")
 MAX_LINES = 400
 MAX_README_LINES = 120
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}

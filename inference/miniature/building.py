@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from inference.miniature import architecture
-from inference.miniature.layout import ADAPTER_FILE, DEV, SCHNELL
 from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
-from inference.pipelines import silence
+from inference.silence import silence_libraries
+from inference.weights.locations import ADAPTER_FILE, DEV, SCHNELL
 
 _PACKAGE: Final = Path(__file__).parent
 _WEIGHTS: Final = _PACKAGE / "weights"
@@ -32,14 +32,14 @@ def version() -> str:
 def build_miniature(folder: Path) -> Path:
     """Return the miniature's folder below this one, building it first if it is not there yet.
 
-    It holds what `inference.miniature.layout` names. Two processes may build at once: each works in a
+    It holds what `inference.weights.locations` names. Two processes may build at once: each works in a
     folder of its own, the first to finish renames its own into place, and the other throws its away.
     """
     finished = folder / version()
     if finished.is_dir():
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    silence()
+    silence_libraries()
     draft = Path(tempfile.mkdtemp(prefix=".miniature-", dir=folder))
     try:
         _pipeline(dev=True).save_pretrained(draft / DEV)

@@ -11,7 +11,7 @@ from diffusers import FluxTransformer2DModel
 from peft import LoraConfig
 from safetensors.torch import save_file
 
-from inference.adapters import parts_of
+from inference.local.adapters import parts_of
 from inference.miniature.architecture import LORA_RANK, lora_shapes
 from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
 from scripts.miniature.training import train

@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "weights": "server.cli.weights:weights",
     "generate": "server.cli.generate:generate",
     "doctor": "server.cli.doctor:doctor",
-    "bench": "server.cli.benchmark.command:bench",
+    "bench": "benchmark.command:bench",
 }
 
 

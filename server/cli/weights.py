@@ -16,12 +16,12 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from catalog.entries import shipped_entries
-from inference.downloading.errors import DownloadFailed
+from inference.weights.errors import DownloadFailed
 from server.cli.options import takes_settings
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from inference.downloading.fetch import Standing, Store
+    from inference.weights.download import Standing, Store
 
 ENTRIES = [entry.short_key for entry in shipped_entries()]
 
@@ -56,8 +56,8 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
     # Not for --help, and not in an API without the extras that bring huggingface_hub.
     from huggingface_hub import HfApi, get_token  # noqa: PLC0415
 
-    from inference.downloading.fetch import Store  # noqa: PLC0415
-    from inference.downloading.plan import survey, wanted  # noqa: PLC0415
+    from inference.weights.download import Store  # noqa: PLC0415
+    from inference.weights.remote_files import survey, wanted  # noqa: PLC0415
 
     entries = shipped_entries(settings.flux_model, settings.flux_lora_model)
     chosen = [entry for entry in entries if not names or entry.short_key in names]

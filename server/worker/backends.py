@@ -32,8 +32,8 @@ def _hosted(settings: Settings) -> Backend:
 
 
 def _local(settings: Settings) -> Backend:
-    from inference.devices import Offload  # noqa: PLC0415  # as below
-    from inference.local import LocalBackend, LocalConfig  # noqa: PLC0415  # torch is loaded here, not before
+    from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # torch is loaded here, not before
+    from inference.local.devices import Offload  # noqa: PLC0415  # as below
 
     # Without a folder the full profile looks into the Hugging Face cache.
     miniatures = settings.data_dir / "models" if settings.model_profile == "miniature" else None

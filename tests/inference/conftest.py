@@ -69,7 +69,7 @@ def miniature(models_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def make_backend(models_dir: Path, miniature: Path) -> Callable[..., Any]:
     """Make a miniature backend with nothing resident."""
-    from inference.local import LocalBackend, LocalConfig  # noqa: PLC0415 - it imports torch
+    from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415 - it imports torch
 
     def make(**changes: Any) -> LocalBackend:
         return LocalBackend(replace(LocalConfig("miniature", models_dir, device="cpu"), **changes))
@@ -99,4 +99,4 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw with the full profile in 32 bits: on a CPU without bf16, one decode takes ten seconds in 16."""
     import torch  # noqa: PLC0415 - the tests without torch should not pay for it
 
-    monkeypatch.setattr("inference.devices.choose_dtype", lambda *_, **__: torch.float32)
+    monkeypatch.setattr("inference.local.devices.choose_dtype", lambda *_, **__: torch.float32)

@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from catalog.entries import Adapter
 from inference import fullsize
-from inference.adapters import read_adapter
 from inference.fullsize import parameters
+from inference.local.adapters import read_adapter
 from inference.miniature.vocabulary import MAX_TEXT_TOKENS, t5_tokenizer
 
 META = torch.device("meta")

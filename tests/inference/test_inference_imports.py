@@ -20,7 +20,8 @@ def run(code, **environment):
 
 class TestImports:
     @pytest.mark.parametrize(
-        "names", ["inference", "inference.backend, inference.errors", "inference.scripted, inference.canvas"]
+        "names",
+        ["inference", "inference.backend, inference.errors", "inference.scripted, inference.local.canvas"],
     )
     def test_the_protocol_is_light(self, names):
         """The protocol, the errors and the scripted backend load none of the heavy libraries."""

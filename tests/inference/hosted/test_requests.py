@@ -6,9 +6,9 @@ from huggingface_hub import HfApi
 from catalog.entries import shipped_entries
 from inference.backend import Order
 from inference.hosted.errors import NoProvider
-from tests.inference.downloading.hub import TOKEN, open_hub
-from tests.inference.downloading.repositories import DEV, repositories
 from tests.inference.hosted.box import KEY
+from tests.inference.weights.hub import TOKEN, open_hub
+from tests.inference.weights.repositories import DEV, repositories
 
 ENTRIES = {entry.key.partition(":")[2]: entry for entry in shipped_entries()}
 LORA = "https://huggingface.co/XLabs-AI/flux-RealismLora"

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from inference.adapters import read_adapter
+from inference.local.adapters import read_adapter
 from inference.miniature import architecture
 from inference.miniature.vocabulary import t5_tokenizer
 from scripts.miniature.attributes import sample_held_out
@@ -220,7 +220,7 @@ class TestRealism:
 
         from peft import LoraConfig  # noqa: PLC0415
 
-        from inference.adapters import parts_of  # noqa: PLC0415
+        from inference.local.adapters import parts_of  # noqa: PLC0415
 
         trained = deepcopy(flow)
         names = [name for part in parts_of(trained.transformer) for name in part.modules()]

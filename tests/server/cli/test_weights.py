@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from catalog.entries import shipped_entries
-from tests.inference.downloading.hub import TOKEN, open_hub
-from tests.inference.downloading.repositories import DEV, LARGEST, SCHNELL, repositories
+from tests.inference.weights.hub import TOKEN, open_hub
+from tests.inference.weights.repositories import DEV, LARGEST, SCHNELL, repositories
 from tests.server.cli.conftest import VARIABLES
 
 COMMAND = [sys.executable, "-m", "server.cli", "weights", "download"]

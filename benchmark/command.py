@@ -1,0 +1,146 @@
+"""bench: the command line of the benchmark."""
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import click
+
+from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
+from catalog.entries import shipped_entries
+
+ALL: Final = ("api", "up", "drawing", "overhead", "submit", "blocks")
+USUAL: Final = ALL[:-1]  # the blocks take a minute, and only say something of the real model
+FULL_SIZE: Final = ("drawing", "blocks")
+"""What can be measured with random weights: a server does not draw with them."""
+
+ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
+DEFAULTS: Final = Effort()
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+_RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--only", multiple=True, type=click.Choice(ALL), help="May be repeated. By default all but blocks."
+)
+@click.option(
+    "--weights",
+    "kind",
+    type=click.Choice(WEIGHTS),
+    help="What draws; by default what MODEL_PROFILE says. random: FLUX.1 at full size, its weights invented "
+    "on the GPU; without one, two of its blocks.",
+)
+@click.option("--entry", "entries", multiple=True, type=click.Choice(ENTRIES), help="By default all.")
+@click.option("--through", type=click.Choice(["server"]), help="Draw the entries through the API, too.")
+@click.option("--gpu-usd-per-hour", type=click.FloatRange(min=0), help="For the cost of a thousand images.")
+@click.option("--runs", type=click.IntRange(min=1), default=DEFAULTS.runs, show_default=True)
+@click.option("--starts", type=click.IntRange(min=1), default=DEFAULTS.starts, show_default=True)
+@click.option("--images", type=click.IntRange(min=2), default=DEFAULTS.images, show_default=True)
+@click.option("--submits", type=click.IntRange(min=2), default=DEFAULTS.submits, show_default=True)
+@click.option("--clients", type=click.IntRange(min=1), default=DEFAULTS.clients, show_default=True)
+@click.option(
+    "--models-dir", type=_FOLDER, help="Where weights are. The miniature's are otherwise built for this run."
+)
+@click.option(
+    "--to", type=_FOLDER, default=".benchmarks", show_default=True, help="Where the files are written."
+)
+@click.option("--json", "json_file", type=_FILE, help="Write the JSON here, too.")
+@click.option("--compare", nargs=2, type=_RECORD, help="Measure nothing: set two JSON files side by side.")
+def bench(
+    only: tuple[str, ...],
+    kind: WeightsKind | None,
+    entries: tuple[str, ...],
+    through: str | None,
+    gpu_usd_per_hour: float | None,
+    models_dir: Path | None,
+    to: Path,
+    json_file: Path | None,
+    compare: tuple[Path, Path] | None,
+    **repeats: int,
+) -> None:
+    """Measure this machine: every entry of the catalogue, and what the server costs beside the drawing.
+
+    Prints Markdown, and writes it with the JSON and a chart as benchmark.md, .json, .png and .svg.
+    """
+    _need_extra()
+    if compare:
+        click.echo(_compared(*compare))
+        return
+    kind = kind or ("real" if os.environ.get("MODEL_PROFILE") == "full" else "miniature")
+    names = only or _usual(kind)
+    _check(kind, names, through)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = models_dir or (Path(scratch) if kind == "miniature" else None)
+        weights = Weights(kind, folder.absolute() if folder else None)
+        plan = Plan(weights, Effort(**repeats), entries, through == "server")
+        _measure(plan, names, gpu_usd_per_hour, to, json_file)
+
+
+def _measure(
+    plan: Plan, names: tuple[str, ...], gpu_usd_per_hour: float | None, to: Path, json_file: Path | None
+) -> None:
+    from benchmark.measuring import measure  # noqa: PLC0415  # not for --help
+    from benchmark.reports import write_report  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it ends what it started, too
+    record = measure(plan, names, gpu_usd_per_hour)
+    text, files = write_report(record, to)
+    if json_file is not None:
+        json_file.write_text(record.to_json(), "utf-8")
+    click.echo(text)
+    click.echo("Written: " + ", ".join(str(file) for file in files), err=True)
+
+
+def _usual(kind: WeightsKind) -> tuple[str, ...]:
+    if kind != "random":
+        return USUAL
+    return FULL_SIZE if _has_gpu() else ("blocks",)
+
+
+def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> None:
+    if through and "drawing" not in names:
+        raise click.UsageError("--through server is a part of the measurement 'drawing'")
+    if kind != "random":
+        return
+    strangers = [name for name in names if name not in FULL_SIZE]
+    if strangers or through:
+        raise click.UsageError(f"a server does not draw with random weights: --only {' or '.join(FULL_SIZE)}")
+    if "drawing" in names and not _has_gpu():
+        raise click.UsageError(
+            "all of FLUX.1 with random weights needs an NVIDIA GPU; --only blocks does not"
+        )
+
+
+def _has_gpu() -> bool:
+    from benchmark.machine import accelerator  # noqa: PLC0415  # not for --help
+
+    return accelerator() not in ("none", "unknown")
+
+
+def _compared(first: Path, second: Path) -> str:
+    from benchmark.comparing import compare  # noqa: PLC0415  # not for --help
+    from benchmark.record import Record  # noqa: PLC0415
+
+    records = []
+    for file in (first, second):
+        try:
+            records.append(Record.read(file))
+        except (ValueError, KeyError, TypeError) as error:
+            raise click.ClickException(f"{file} is no record of this benchmark: {error}") from error
+    return compare(*records)
+
+
+def _need_extra() -> None:
+    """Check that what only the benchmark needs is installed."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+        import psutil  # type: ignore[import-untyped]  # noqa: PLC0415
+    except ImportError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed: pip install avatar-creator[bench]"
+        ) from error
+    del mpl, psutil

@@ -1,0 +1,142 @@
+"""How long each entry of the catalogue draws, warm and without a server, and the memory that it takes."""
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from benchmark.overhead import PROMPT, measure_served
+from benchmark.plan import Advance, Plan
+from benchmark.record import EntryTiming, Figure, Measured, percentile
+from benchmark.reference import peak_tflops
+from benchmark.running import Child, NotMeasured, ask, child, read_line
+from catalog.entries import Entry
+from inference.backend import Order
+
+# For the miniature on two cores, in seconds and MiB.
+_TARGETS_S: Final = {"flux-dev-base": 2.0, "flux-schnell-fast": 1.0, "flux-dev-hd-realism": 12.0}
+_TARGET_MIB: Final = 1200.0
+
+
+def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
+    """Draw with every entry, at its own size and steps; then with all of them resident together."""
+    with tempfile.TemporaryDirectory() as folder, child("bare", plan.weights, Path(folder)) as bare:
+        device = read_line(bare)["device"]
+        timings = [time_entry(bare, entry, plan.effort.runs, device, advance) for entry in plan.chosen()]
+        peaks_mib = [row.measured.peak_mib for row in timings if row.measured]
+        figures = [figure for row in timings for figure in entry_figures(row, plan.weights.kind)]
+        advance("drawing with all together")
+        try:
+            peaks_mib.append(peak_together(bare, plan.chosen()))
+        except NotMeasured as problem:
+            advance(f"not all together: {problem}")
+        else:
+            figures.append(memory_figure(max(peaks_mib), device, plan.weights.kind))
+    if plan.through_server:
+        served = measure_served(plan, advance)
+        keys = {entry.short_key: entry.key for entry in plan.chosen()}
+        timings = [replace(row, served=served[keys[row.name]]) for row in timings]
+    return [*figures, *timings]
+
+
+def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advance) -> EntryTiming:
+    """Measure one entry, with nothing but its own pipeline resident."""
+    row = EntryTiming(
+        name=entry.short_key,
+        title=entry.name,
+        width_px=entry.width_px,
+        height_px=entry.height_px,
+        steps=entry.steps,
+        lora=entry.realism,
+        credits=entry.credit_cost,
+    )
+    order = Order.of_entry(entry, PROMPT, seed=0)
+    try:
+        loaded, answers = draw_anew(bare, order, runs, advance, entry.name)
+        bases = (
+            draw_anew(bare, replace(order, adapter=None), runs, advance, "its base")
+            if entry.realism
+            else None
+        )
+    except NotMeasured as problem:
+        return replace(row, problem=str(problem))
+    adds_s = median_of(answers[1:]) - median_of(bases[1][1:]) if bases else None
+    return replace(row, measured=measured(loaded, answers, order.steps, adds_s, peak_tflops(device)))
+
+
+def draw_anew(
+    bare: Child, order: Order, runs: int, advance: Advance, what: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Load a pipeline into an empty backend and draw with it; the first of the answers was cold.
+
+    Raises:
+        NotMeasured: the device cannot.
+
+    """
+    advance(f"loading {what}")
+    ask(bare, close=True)
+    loaded = ask(bare, warm_up=asdict(order))
+    answers = []
+    for seed in range(1 + runs):
+        advance(f"drawing {what}")
+        answers.append(ask(bare, draw=asdict(replace(order, seed=seed))))
+    return loaded, answers
+
+
+def measured(
+    loaded: dict[str, Any],
+    answers: Sequence[dict[str, Any]],
+    steps: int,
+    lora_adds_s: float | None,
+    peak: float | None,
+) -> Measured:
+    """Summarise what the child told of one entry, its first image apart."""
+    seconds = [answer["draw_s"] for answer in answers[1:]]
+    per_s = steps / statistics.median(answer["steps_s"] for answer in answers[1:])
+    return Measured(
+        load_s=loaded["load_s"],
+        first_s=answers[0]["draw_s"],
+        p50_s=statistics.median(seconds),
+        p95_s=percentile(seconds, 95),
+        runs=len(seconds),
+        steps_per_s=per_s,
+        peak_mib=answers[-1]["peak_mib"],
+        tflop_per_step=loaded["tflop_per_step"],
+        peak_share=loaded["tflop_per_step"] * per_s / peak if peak else None,
+        lora_adds_s=lora_adds_s,
+    )
+
+
+def median_of(answers: Sequence[dict[str, Any]]) -> float:
+    """Return the median of the seconds from the order to the picture."""
+    return float(statistics.median(answer["draw_s"] for answer in answers))
+
+
+def peak_together(bare: Child, entries: Sequence[Entry]) -> float:
+    """Draw with every entry without letting any pipeline go; return the most memory that took, in MiB.
+
+    Raises:
+        NotMeasured: they do not fit together.
+
+    """
+    return max(
+        float(ask(bare, draw=asdict(Order.of_entry(entry, PROMPT, seed=0)))["peak_mib"]) for entry in entries
+    )
+
+
+def entry_figures(row: EntryTiming, weights: str) -> list[Figure]:
+    """Return an entry's time; the targets are the miniature's."""
+    if row.measured is None:
+        return []
+    what = f"drawing {row.name}: {row.width_px} px, {row.steps} steps, p50"
+    at_most = _TARGETS_S.get(row.name) if weights == "miniature" else None
+    return [Figure(what, row.measured.p50_s, "s", at_most=at_most)]
+
+
+def memory_figure(peak_mib: float, device: str, weights: str) -> Figure:
+    """Return the most that was held with all pipelines resident; the target is the miniature's on a CPU."""
+    whose = "process" if device == "cpu" else "device"
+    at_most = _TARGET_MIB if weights == "miniature" and whose == "process" else None
+    return Figure(f"drawing: peak memory of the {whose}", peak_mib, "MiB", at_most=at_most)

@@ -1,0 +1,84 @@
+"""The measurements by name, each run behind a progress bar."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmark.drawing import measure_drawing
+from benchmark.full_width import measure_blocks
+from benchmark.machine import describe_machine
+from benchmark.overhead import WARM_UPS, measure_overhead
+from benchmark.plan import Advance, Plan
+from benchmark.record import EntryTiming, Figure, Record
+from benchmark.serving import measure_api, measure_submits, measure_up
+
+
+class Measurement(NamedTuple):
+    """One measurement, and of how many parts it tells."""
+
+    measure: Callable[[Plan, Advance], Sequence[Figure | EntryTiming]]
+    parts: Callable[[Plan], int]
+
+
+def _drawing_parts(plan: Plan) -> int:
+    """Count the loads and the images: those of entries with a LoRA are drawn without it, too."""
+    once = 2 + plan.effort.runs
+    ways = sum((1 + entry.realism) * once for entry in plan.chosen())
+    return ways + 1 + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
+
+
+MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "api": Measurement(measure_api, lambda plan: plan.effort.starts),
+    "up": Measurement(measure_up, lambda plan: plan.effort.starts),
+    "drawing": Measurement(measure_drawing, _drawing_parts),
+    "overhead": Measurement(measure_overhead, lambda plan: 2 * (WARM_UPS + plan.effort.images)),
+    "submit": Measurement(measure_submits, lambda _: 1),
+    "blocks": Measurement(measure_blocks, lambda _: 4),
+}
+
+
+def measure(plan: Plan, names: Iterable[str], gpu_usd_per_hour: float | None) -> Record:
+    """Run the measurements one after another."""
+    figures: dict[str, list[Figure]] = {}
+    entries: list[EntryTiming] = []
+    loads: dict[str, float] = {}
+    for name in names:
+        loads[name] = os.getloadavg()[0]
+        found = _behind_a_bar(name, plan)
+        figures[name] = [one for one in found if isinstance(one, Figure)]
+        entries += [one for one in found if isinstance(one, EntryTiming)]
+    return Record(
+        machine=describe_machine(),
+        weights=plan.weights.kind,
+        effort=asdict(plan.effort),
+        load_average=loads,
+        figures=figures,
+        entries=entries,
+        gpu_usd_per_hour=gpu_usd_per_hour,
+    )
+
+
+def _behind_a_bar(name: str, plan: Plan) -> Sequence[Figure | EntryTiming]:
+    measurement = MEASUREMENTS[name]
+    columns = (
+        TextColumn("{task.fields[measurement]}: {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("preparing", total=measurement.parts(plan), measurement=name)
+        begun = False
+
+        def advance(word: str) -> None:
+            nonlocal begun
+            progress.update(
+                task, description=word, advance=int(begun)
+            )  # what is told of now is yet to be done
+            begun = True
+
+        return measurement.measure(plan, advance)

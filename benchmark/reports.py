@@ -1,0 +1,94 @@
+"""What a run leaves behind: Markdown, JSON, and the timing table as a chart beside the hosted API."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # before pyplot is imported, which would otherwise look for a screen
+
+from matplotlib import pyplot as plt  # see above
+
+from benchmark.record import EntryTiming, Record
+from benchmark.reference import HOSTED, own_usd
+from benchmark.tables import as_markdown, costs_are_real, rounded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES: Final = (".png", ".svg")
+_OURS, _THEIRS = "#2a6f97", "#bc6c25"
+_BAR: Final = 0.38  # of the distance between two entries
+
+
+def write_report(record: Record, folder: Path) -> tuple[str, list[Path]]:
+    """Write a record's files; return its Markdown and what was written. No entry measured: no chart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = as_markdown(record)
+    files = [folder / "benchmark.md", folder / "benchmark.json"]
+    files[0].write_text(text + "\n", "utf-8")
+    files[1].write_text(record.to_json(), "utf-8")
+    if any(row.measured for row in record.entries):
+        files += write_chart(record, folder)
+    return text, files
+
+
+def write_chart(record: Record, folder: Path) -> list[Path]:
+    """Draw the entries that were measured, as PNG and SVG; return the files."""
+    rows = [row for row in record.entries if row.measured is not None]
+    with_cost = record.gpu_usd_per_hour is not None and costs_are_real(record)
+    with plt.rc_context(
+        {"svg.hashsalt": "benchmark", "svg.fonttype": "none"}
+    ):  # the same data, the same file
+        figure, axes = plt.subplots(1, 1 + with_cost, figsize=(9 + 5 * with_cost, 4.5), squeeze=False)
+        _seconds(axes[0][0], rows)
+        if record.gpu_usd_per_hour is not None and with_cost:
+            _dollars(axes[0][1], rows, record.gpu_usd_per_hour)
+        figure.suptitle(_where(record), fontsize=10)
+        figure.tight_layout()
+        files = [folder / f"benchmark{suffix}" for suffix in SUFFIXES]
+        for file in files:
+            figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
+        plt.close(figure)
+    return files
+
+
+def _where(record: Record) -> str:
+    """Say what drew: a chart is passed on without the text around it."""
+    machine = record.machine
+    device = machine["accelerator"] if machine["accelerator"] != "none" else f"CPU, {machine['cores']} cores"
+    weights = f"{record.weights} weights" if costs_are_real(record) else "the miniature, which is not FLUX.1"
+    return f"here: {device}, {weights}; commit {machine['commit']}"
+
+
+def _seconds(axes: "Axes", rows: Sequence[EntryTiming]) -> None:
+    ours = [row.measured.p50_s if row.measured else 0.0 for row in rows]
+    _bars(axes, rows, ours, [HOSTED[row.name].average_s for row in rows], "s")
+    axes.set_title("one image: p50 here, average of the hosted API")
+    axes.set_xlabel("seconds, logarithmic")
+
+
+def _dollars(axes: "Axes", rows: Sequence[EntryTiming], gpu_usd_per_hour: float) -> None:
+    ours = [own_usd(row.measured.p50_s, gpu_usd_per_hour) if row.measured else 0.0 for row in rows]
+    _bars(axes, rows, ours, [HOSTED[row.name].usd for row in rows], "$")
+    axes.set_title(f"1000 images, a card at ${gpu_usd_per_hour:g} an hour")
+    axes.set_xlabel("dollars, logarithmic")
+
+
+def _bars(
+    axes: "Axes", rows: Sequence[EntryTiming], ours: Sequence[float], theirs: Sequence[float], unit: str
+) -> None:
+    """Draw two bars an entry on a logarithmic scale: the two are a factor apart, not a difference."""
+    places = range(len(rows))
+    for values, label, colour, shift in (
+        (ours, "here", _OURS, -_BAR / 2),
+        (theirs, "hosted", _THEIRS, _BAR / 2),
+    ):
+        bars = axes.barh([place + shift for place in places], values, _BAR, label=label, color=colour)
+        axes.bar_label(bars, [f"{rounded(value)} {unit}" for value in values], padding=3, fontsize=8)
+    axes.set_yticks(list(places), [f"{row.title}\n{row.width_px} px, {row.steps} steps" for row in rows])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)

@@ -1,0 +1,141 @@
+"""The findings as Markdown: the timing table, the old hosted back end beside it, and the other figures."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmark.record import EntryTiming, Figure, Record
+from benchmark.reference import HOSTED, LORA_ADDS_S, own_usd
+
+NOTHING = "—"
+"""What stands where nothing was measured, or where a figure would mean nothing."""
+
+_BUSY = 1.0
+"""A load average above which the machine did something else, too."""
+
+
+def as_markdown(record: Record) -> str:
+    """Return all tables of a record."""
+    parts = [headline(record)]
+    if record.entries:
+        parts += [timing_table(record), hosted_table(record), *notes(record)]
+    figures = [figure for found in record.figures.values() for figure in found]
+    if figures:
+        parts.append(figure_table(figures))
+    busy = {name: load for name, load in record.load_average.items() if load > _BUSY}
+    if busy:
+        parts.append(f"The machine was busy when these began (load average): {busy}. Measure again later.")
+    return "\n\n".join(parts)
+
+
+def headline(record: Record) -> str:
+    """Say when, where and with which weights this was measured."""
+    machine = record.machine
+    where = f"{machine['cores']} cores ({machine['processor']}), accelerator: {machine['accelerator']}"
+    return f"{machine['at']}, commit {machine['commit']}, {where}, weights: {record.weights}"
+
+
+def timing_table(record: Record) -> str:
+    """Return what was measured of each entry."""
+    served = any(row.served for row in record.entries)
+    titles = ["entry", "size", "steps", "load", "first image", "p50", "p95", "runs", "it/s", "peak memory"]
+    titles += ["TFLOP a step", "of the peak", "LoRA adds"]
+    titles += ["through the server, p50", "p95", "server adds"] if served else []
+    rows = [_timing_cells(row) + (_served_cells(row) if served else []) for row in record.entries]
+    return _table(titles, rows, words=1)
+
+
+def _timing_cells(row: EntryTiming) -> list[str]:
+    name = [row.title, f"{row.width_px}x{row.height_px}", str(row.steps)]
+    found = row.measured
+    if found is None:
+        return [*name, "not measured", *[NOTHING] * 9]
+    return [
+        *name,
+        *(f"{rounded(seconds)} s" for seconds in (found.load_s, found.first_s, found.p50_s, found.p95_s)),
+        str(found.runs),
+        rounded(found.steps_per_s),
+        f"{rounded(found.peak_mib)} MiB",
+        rounded(found.tflop_per_step),
+        NOTHING if found.peak_share is None else f"{100 * found.peak_share:.0f} %",
+        NOTHING if found.lora_adds_s is None else f"{rounded(found.lora_adds_s)} s",
+    ]
+
+
+def _served_cells(row: EntryTiming) -> list[str]:
+    if row.served is None:
+        return ["not measured", NOTHING, NOTHING]
+    return [
+        f"{rounded(row.served.p50_s)} s",
+        f"{rounded(row.served.p95_s)} s",
+        f"{rounded(row.served.adds_p50_ms)} ms",
+    ]
+
+
+def hosted_table(record: Record) -> str:
+    """Return the old hosted back end's timing table with ours beside it."""
+    titles = ["entry", "resolution", "steps", "LoRA", "here, p50", "hosted, average", "credits"]
+    titles += ["1000 images here", "1000 images hosted"]
+    return _table(titles, [_hosted_cells(row, record) for row in record.entries], words=1)
+
+
+def _hosted_cells(row: EntryTiming, record: Record) -> list[str]:
+    hosted = HOSTED.get(row.name)
+    here, cost = "not measured", NOTHING
+    if row.measured is not None:
+        here = f"{rounded(row.measured.p50_s)} s"
+        if record.gpu_usd_per_hour is not None and costs_are_real(record):
+            cost = f"${own_usd(row.measured.p50_s, record.gpu_usd_per_hour):.2f}"
+    return [
+        *(row.title, f"{row.width_px}x{row.height_px}", str(row.steps), "yes" if row.lora else "no"),
+        here,
+        f"{hosted.average_s:g} s" if hosted else NOTHING,
+        str(row.credits),
+        cost,
+        f"${hosted.usd:.2f}" if hosted else NOTHING,
+    ]
+
+
+def costs_are_real(record: Record) -> bool:
+    """Whether what was drawn is FLUX.1 or as large: a price of the miniature's images would deceive."""
+    return record.weights != "miniature"
+
+
+def notes(record: Record) -> Iterable[str]:
+    """Yield what a reader must know to take the tables for no more than they are."""
+    if not costs_are_real(record):
+        yield "The miniature drew these: its seconds say nothing of FLUX.1, and no cost is told."
+    elif record.gpu_usd_per_hour is None:
+        yield "What a thousand images cost here needs --gpu-usd-per-hour."
+    else:
+        price = f"${record.gpu_usd_per_hour:g} an hour"
+        yield f"A thousand images here: one after another, at p50, on a card for {price} that never idles."
+    yield "Noted of the hosted back end: its LoRA added {}-{} s.".format(*LORA_ADDS_S)
+    for row in record.entries:
+        if row.problem:
+            yield f"{row.title} was not measured: {row.problem}"
+
+
+def figure_table(figures: Sequence[Figure]) -> str:
+    """Return figures with their targets."""
+    rows = [
+        [
+            figure.name,
+            f"{rounded(figure.value)} {figure.unit}",
+            figure.target,
+            {True: "ok", False: "**missed**", None: ""}[figure.met],
+        ]
+        for figure in figures
+    ]
+    head = ["| figure | value | target | |", "|---|---:|---|---|"]
+    return "\n".join([*head, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def rounded(value: float) -> str:
+    """Return a value with three digits that count."""
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004  # three digits
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, words: int) -> str:
+    """Lay out a table whose first columns are words, and whose others are numbers."""
+    rule = "|" + "---|" * words + "---:|" * (len(titles) - words)
+    lines = [f"| {' | '.join(titles)} |", rule]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,0 +1,197 @@
+"""The backend that draws on this machine, with diffusers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import platformdirs
+import torch
+from diffusers import FluxPipeline
+from PIL import Image
+
+from catalog.entries import Adapter
+from inference.backend import Making, Order, Phase, Picture, Report
+from inference.errors import OutOfMemory
+from inference.local import devices
+from inference.local.adapters import AdapterSwitch, read_adapter
+from inference.local.canvas import Canvas, canvas_for
+from inference.local.checks import check_latents, check_pixels
+from inference.local.devices import AUTO, Offload, Pace
+from inference.local.encoding import EncodedPrompt, encode
+from inference.local.phases import Phases
+from inference.local.pipelines import load_pipeline
+from inference.local.residency import Key, Residency
+from inference.miniature.building import build_miniature
+from inference.weights.locations import FullWeights, MiniatureWeights, WeightSource
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """How the local backend draws. Nothing but weights and numbers' width differs between the profiles.
+
+    profile: `full` is FLUX.1; `miniature` the same pipelines in small, for machines without a GPU.
+    models_dir: where weights lie, as ORG/NAME; the miniature is built there, or in the user's cache.
+    device: `auto`, or torch's name of one, such as `cuda:1`.
+    offload: see `inference.local.devices.Offload`; without effect on a CPU.
+    resident_pipelines: how many stay in memory; base and realism share one.
+    """
+
+    profile: Literal["miniature", "full"]
+    models_dir: Path | None = None
+    device: str = AUTO
+    offload: Offload = Offload.NONE
+    resident_pipelines: int = 2
+    hf_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A pipeline in memory, ready, and its adapters."""
+
+    pipeline: FluxPipeline
+    adapters: AdapterSwitch
+
+
+class LocalBackend:
+    """Draws with FLUX.1 pipelines that stay resident. See `inference.backend.Backend`."""
+
+    def __init__(self, config: LocalConfig) -> None:
+        """Choose the device and find the weights; the miniature is built if need be. Loads no pipeline."""
+        self._offload = Offload(config.offload)
+        self._device = devices.choose_device(config.device)
+        self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
+        self._weights = _weights(config)
+        self._residents: Residency[Resident] = Residency(config.resident_pipelines, devices.free_memory)
+
+    @property
+    def resident(self) -> frozenset[str]:
+        """The model ids whose pipelines are in memory, ready."""
+        return frozenset(model_id for model_id, _ in self._residents.keys)
+
+    def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
+        """Load a pipeline, and attach an adapter to it, before the first order asks for it.
+
+        Raises:
+            WeightsMissing, AdapterMismatch, OutOfMemory: as for `generate`.
+
+        """
+        phases = Phases(lambda _: None)
+        self._survive_exhaustion(lambda: self._ready(model_id, revision, adapter, phases))
+
+    def generate(self, order: Order, report: Report) -> Picture:
+        """Draw the order.
+
+        Raises:
+            WeightsMissing: the model or its adapter is not on this machine and cannot be fetched.
+            AdapterMismatch: the adapter does not fit the model.
+            OutOfMemory: the device's memory does not suffice; all pipelines have been let go.
+            ImageNotFinite, ImageFlat: what was drawn is no image.
+
+        Whatever `report` raises passes through unchanged.
+        """
+        return self._survive_exhaustion(lambda: self._draw(order, Phases(report)))
+
+    def close(self) -> None:
+        """Let all pipelines go and return their memory to the device."""
+        self._residents.clear()
+
+    def _draw(self, order: Order, phases: Phases) -> Picture:
+        resident = self._ready(order.model_id, order.revision, order.adapter, phases)
+        pipeline = resident.pipeline
+        canvas = canvas_for(order.width_px, order.height_px, 2 * pipeline.vae_scale_factor)
+        try:
+            phases.begin(Phase.ENCODE)
+            prompt = encode(pipeline, order.prompt, order.max_text_tokens)
+            phases.begin_steps()
+            pixels = self._denoise(pipeline, order, prompt, canvas, phases)
+        except BaseException:
+            # A pipeline left half way keeps its offloaded parts on the device: the next order finds no room.
+            pipeline.maybe_free_model_hooks()
+            raise
+        check_pixels(pixels)
+        image = Image.fromarray((pixels * 255).round().astype(np.uint8))
+        image = image.crop(canvas.box(order.width_px, order.height_px))
+        return Picture(image, Making.of_order("local", order), phases.seconds(), prompt.warnings)
+
+    def _denoise(
+        self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Run the steps and decode: pixels (H, W, 3) from 0 to 1, the size of the canvas."""
+        pace = Pace(self._device)
+
+        def at_step_end(_: FluxPipeline, index: int, __: object, state: dict[str, Any]) -> dict[str, Any]:
+            pace.step_queued()
+            last = index + 1 == order.steps
+            if last:
+                check_latents(state["latents"])
+            phases.step_ended(index + 1, order.steps)
+            if last:
+                phases.begin(Phase.DECODE)
+            return state
+
+        images = pipeline(
+            prompt_embeds=prompt.embeds,
+            pooled_prompt_embeds=prompt.pooled,
+            width=canvas.width_px,
+            height=canvas.height_px,
+            num_inference_steps=order.steps,
+            guidance_scale=order.guidance_scale,
+            max_sequence_length=order.max_text_tokens,
+            generator=torch.Generator("cpu").manual_seed(order.seed),  # the same noise on every device
+            callback_on_step_end=at_step_end,
+            output_type="np",
+        ).images
+        pixels: np.ndarray[Any, np.dtype[np.float32]] = images[0]
+        return pixels
+
+    def _ready(
+        self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
+    ) -> Resident:
+        """Return the resident pipeline with its adapter switched, loading and attaching what is not there."""
+        key = (model_id, revision)
+        resident = self._residents.get(key)
+        if resident is None:
+            phases.begin(Phase.LOAD)
+            resident = self._residents.admit(key, lambda: self._load(model_id, revision))
+        if adapter is not None and not resident.adapters.attached(adapter):
+            phases.begin(Phase.LOAD)
+            self._attach(key, resident, adapter)
+        resident.adapters.switch(adapter)
+        return resident
+
+    def _load(self, model_id: str, revision: str | None) -> Resident:
+        weights = self._weights.pipeline(model_id, revision)
+        pipeline = load_pipeline(model_id, weights, self._dtype, self._device, self._offload)
+        return Resident(pipeline, AdapterSwitch(pipeline))
+
+    def _attach(self, key: Key, resident: Resident, adapter: Adapter) -> None:
+        file = self._weights.adapter_file(adapter)
+        checked = read_adapter(file, adapter.model_id, resident.pipeline.transformer)
+        try:
+            resident.adapters.attach(adapter, checked)
+            # diffusers undoes offloading to attach, and redoes it on a device of its own choice.
+            devices.place(resident.pipeline, self._device, self._offload)
+        except BaseException:
+            self._residents.evict(key)  # it may be attached in part, which shows in no image's error
+            raise
+
+    def _survive_exhaustion(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+        # Outside the handler: the error's traceback holds the tensors that were too much.
+        self._residents.clear()
+        raise OutOfMemory(str(self._device))
+
+
+def _weights(config: LocalConfig) -> WeightSource:
+    if config.profile == "full":
+        return FullWeights(config.models_dir, config.hf_token)
+    folder = config.models_dir or platformdirs.user_cache_path("avatar-creator")
+    return MiniatureWeights(build_miniature(folder))

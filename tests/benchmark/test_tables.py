@@ -1,0 +1,76 @@
+"""The findings as Markdown."""
+
+from dataclasses import replace
+
+from benchmark.tables import as_markdown
+
+
+def row_of(text: str, title: str, table: int) -> list[str]:
+    """The cells of an entry's row in the first or second table that has it."""
+    lines = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
+    return [cell.strip() for cell in lines[table].strip("|").split("|")]
+
+
+class TestTimingTable:
+    def test_measured(self, record):
+        """An entry's row has its times, its rate, its memory, its operations and their share of the peak."""
+        row = row_of(as_markdown(record), "FLUX.1-dev Base", 0)
+        assert row[1:13] == [
+            *("512x512", "28", "20 s", "9 s", "3.6 s", "4.5 s", "5", "10", "34000 MiB"),
+            *("21.5", "25 %", "—"),
+        ]
+
+    def test_unknown_peak_stays_empty(self, record):
+        """Of a device whose peak nobody knows no share is told, and an adapter's seconds are."""
+        row = row_of(as_markdown(record), "FLUX.1-dev + Realism LoRA", 0)
+        assert row[11:13] == ["—", "1.25 s"]
+
+    def test_server(self, record):
+        """What was drawn through the API stands beside it, and where it was not that is said."""
+        text = as_markdown(record)
+        assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[13:] == ["7.3 s", "7.5 s", "44 ms"]
+        assert row_of(text, "FLUX.1-dev Base", 0)[13:] == ["not measured", "—", "—"]
+
+    def test_not_measured(self, record):
+        """An entry that could not be drawn keeps its row, without figures and with the reason."""
+        text = as_markdown(record)
+        assert row_of(text, "HD", 0)[3:5] == ["not measured", "—"]
+        assert row_of(text, "HD", 1)[4:6] == ["not measured", "75 s"]
+        assert "HD was not measured: OUT_OF_MEMORY: full" in text
+
+    def test_every_row_is_as_wide(self, record):
+        """Every row of a table has as many cells as its head."""
+        for table in as_markdown(record).split("\n\n"):
+            widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
+            assert len(widths) <= 1
+
+
+class TestHostedTable:
+    def test_cost(self, record):
+        """A thousand images cost the hours they take times the card's price, beside the hosted price."""
+        assert row_of(as_markdown(record), "FLUX.1-dev Base", 1) == [
+            *("FLUX.1-dev Base", "512x512", "28", "no", "3.6 s", "35 s", "8", "$2.00", "$50.00"),
+        ]
+
+    def test_without_a_price(self, record):
+        """No price of the card, no cost."""
+        text = as_markdown(replace(record, gpu_usd_per_hour=None))
+        assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
+        assert "--gpu-usd-per-hour" in text
+
+    def test_miniature(self, record):
+        """The miniature's images are never priced, and the table says that they are no FLUX.1."""
+        text = as_markdown(replace(record, weights="miniature"))
+        assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
+        assert "say nothing of FLUX.1" in text
+
+
+class TestFigures:
+    def test_missed(self, record):
+        """A figure above its target is marked as missed."""
+        assert "| drawing: peak memory | 1300 MiB | at most 1200 MiB | **missed** |" in as_markdown(record)
+
+    def test_busy(self, record):
+        """Where the machine was busy, the text says so; where it was not, it does not."""
+        assert "busy" not in as_markdown(record)
+        assert "busy" in as_markdown(replace(record, load_average={"drawing": 2.5}))

@@ -1,0 +1,328 @@
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file
+
+from catalog.entries import shipped_entries
+from inference.backend import Phase, Progress
+from inference.errors import AdapterMismatch, ImageFlat, ImageNotFinite, OutOfMemory
+from inference.weights.locations import ADAPTER_FILE
+
+ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
+DEV = "black-forest-labs/FLUX.1-dev"
+
+
+def nothing(_):
+    """Take a report and drop it."""
+
+
+def pixels(backend, order):
+    """Draw an order and return its image as (H, W, 3) levels."""
+    return np.asarray(backend.generate(order, nothing).image).astype(int)
+
+
+def distance(first, second):
+    """Return the mean difference of two images, in levels of 255."""
+    return np.abs(first - second).mean()
+
+
+class TestWhatDeterminesAnImage:
+    def test_the_same_order_is_the_same_image(self, backend, order):
+        """The same order twice is the same image, bit for bit."""
+        assert distance(pixels(backend, order), pixels(backend, order)) == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "least"),
+        [
+            ({"seed": 8}, 10),
+            ({"prompt": "professional headshot of an old man"}, 1),
+            ({"steps": 4}, 0.5),
+            ({"guidance_scale": 1.0}, 1),
+        ],
+    )
+    def test_each_parameter_shows(self, backend, order, changes, least):
+        """Seed, prompt, steps and guidance each change the image by visible levels."""
+        assert distance(pixels(backend, order), pixels(backend, replace(order, **changes))) > least
+
+    def test_another_backend_draws_the_same(self, backend, make_backend, order):
+        """A backend started afresh draws the same image: nothing lingers in the process."""
+        assert distance(pixels(backend, order), pixels(make_backend(), order)) == 0
+
+    def test_the_seed_s_whole_range_is_taken(self, backend, order):
+        """The largest seed that a client may send is drawn."""
+        assert pixels(backend, replace(order, seed=2**32 - 1)).shape == (512, 512, 3)
+
+
+class TestAgainstDiffusers:
+    @pytest.mark.parametrize("scale", [None, 0.9])
+    def test_it_is_the_pipeline_s_own_image(self, backend, miniature, order, realism, scale):
+        """With and without the adapter, the image is bit for bit what diffusers draws when called plainly."""
+        pipeline = FluxPipeline.from_pretrained(miniature / DEV, dtype=torch.float32)
+        pipeline.set_progress_bar_config(disable=True)
+        if scale:
+            pipeline.load_lora_weights(load_file(miniature / ADAPTER_FILE), adapter_name="lora")
+            pipeline.set_adapters(["lora"], [scale])
+        plain = pipeline(
+            order.prompt,
+            width=512,
+            height=512,
+            num_inference_steps=order.steps,
+            guidance_scale=order.guidance_scale,
+            max_sequence_length=order.max_text_tokens,
+            generator=torch.Generator().manual_seed(order.seed),
+        ).images[0]
+        ours = pixels(backend, replace(order, adapter=realism if scale else None))
+        assert distance(np.asarray(plain).astype(int), ours) == 0
+
+
+class TestAdapter:
+    def test_scale_zero_is_the_base_and_scale_0_9_is_not(self, backend, order, realism):
+        """With the adapter at 0 the image is the base's, bit for bit; at 0.9 it differs by several levels."""
+        base = pixels(backend, order)
+        silent = pixels(backend, replace(order, adapter=replace(realism, scale=0.0)))
+        applied = pixels(backend, replace(order, adapter=realism))
+        assert distance(base, silent) == 0
+        assert distance(base, applied) > 3
+
+    def test_base_after_adapter_is_base(self, make_backend, order, realism):
+        """Base, adapter, base, adapter on one pipeline: each draws as if the other had never been."""
+        backend = make_backend()
+        adapted = replace(order, adapter=realism)
+        images = [pixels(backend, each) for each in (order, adapted, order, adapted)]
+        assert distance(images[0], images[2]) == distance(images[1], images[3]) == 0
+        assert len(backend._residents.keys) == 1
+
+    def test_the_scale_is_the_order_s(self, backend, order, realism):
+        """Half the scale is another image than the whole."""
+        half, whole = (replace(order, adapter=replace(realism, scale=scale)) for scale in (0.45, 0.9))
+        assert distance(pixels(backend, half), pixels(backend, whole)) > 1
+
+    def test_an_adapter_that_does_not_fit_is_never_left_out(
+        self, make_backend, adapter_dir, order, realism, float32
+    ):
+        """An order whose adapter does not fit fails every time, and the base still draws."""
+        (adapter_dir / "lora.safetensors").write_bytes(b"junk")
+        backend = make_backend(profile="full", models_dir=adapter_dir.parents[1])
+        for _ in range(2):
+            with pytest.raises(AdapterMismatch, match="XLabs-AI/flux-RealismLora does not fit"):
+                backend.generate(replace(order, adapter=realism), nothing)
+        assert backend.generate(order, nothing).image.size == (512, 512)
+
+    def test_what_diffusers_attached_is_counted(self, make_backend, order, realism, monkeypatch):
+        """If diffusers attaches nothing, that is an error, and the pipeline is dropped."""
+        backend = make_backend()
+        backend.warm_up(order.model_id, order.revision, None)
+        pipeline = backend._residents.get((order.model_id, order.revision)).pipeline
+        monkeypatch.setattr(type(pipeline), "load_lora_weights", lambda *_, **__: None)
+        with pytest.raises(AdapterMismatch, match="0 of the 32 modules"):
+            backend.generate(replace(order, adapter=realism), nothing)
+        assert backend.resident == frozenset()
+
+
+class TestEntries:
+    @pytest.mark.parametrize("name", ENTRIES)
+    def test_every_entry_draws_at_its_own_size(self, backend, order_of, name):
+        """Each entry of the catalogue draws its own size in its own steps, reporting every one of them."""
+        entry, reports = ENTRIES[name], []
+        picture = backend.generate(order_of(entry), reports.append)
+        assert picture.image.size == (entry.width_px, entry.height_px)
+        assert picture.image.mode == "RGB"
+        assert picture.warnings == ()
+        steps = [report.step for report in reports if report.phase is Phase.STEP]
+        assert steps == list(range(1, entry.steps + 1))
+
+    @pytest.mark.parametrize("size", [(528, 784), (784, 528), (512, 528), (1024, 512)])
+    def test_a_size_is_delivered_exactly(self, backend, order, size):
+        """A size off the pipeline's grid is delivered as it was ordered."""
+        width_px, height_px = size
+        picture = backend.generate(replace(order, width_px=width_px, height_px=height_px), nothing)
+        assert picture.image.size == size
+
+
+class TestReports:
+    def test_phases_come_in_order(self, make_backend, order):
+        """A first order loads, encodes, steps and decodes; a second does not load."""
+        backend = make_backend()
+        rest = [
+            Progress(Phase.ENCODE),
+            *(Progress(Phase.STEP, step, 3) for step in (1, 2, 3)),
+            Progress(Phase.DECODE),
+        ]
+        first, second = [], []
+        picture = backend.generate(order, first.append)
+        again = backend.generate(order, second.append)
+        assert first == [Progress(Phase.LOAD), *rest]
+        assert second == rest
+        local = set(Phase) - {Phase.HOSTED}
+        assert set(picture.seconds) == local
+        assert set(again.seconds) == local - {Phase.LOAD}
+        assert all(seconds > 0 for seconds in picture.seconds.values())
+
+    def test_attaching_is_loading(self, make_backend, order, realism):
+        """An adapter that is yet to be attached is reported as loading, and only then."""
+        backend = make_backend()
+        backend.warm_up(order.model_id, order.revision, None)
+        reports = []
+        for _ in range(2):
+            backend.generate(replace(order, adapter=realism), reports.append)
+        assert [report.phase for report in reports].count(Phase.LOAD) == 1
+
+    def test_warming_up_leaves_nothing_to_load(self, make_backend, order, realism):
+        """After warming up with the adapter, an order with it loads nothing."""
+        backend = make_backend()
+        backend.warm_up(order.model_id, order.revision, realism)
+        assert backend.resident == {DEV}
+        reports = []
+        backend.generate(replace(order, adapter=realism), reports.append)
+        assert reports[0] == Progress(Phase.ENCODE)
+
+    def test_the_decode_is_not_among_the_steps(self, backend, order):
+        """Decode is reported after the last step and before the image exists."""
+        reports = []
+        backend.generate(order, reports.append)
+        assert reports[-2:] == [Progress(Phase.STEP, 3, 3), Progress(Phase.DECODE)]
+
+
+class Cancelled(Exception):
+    """What a worker raises in its report when the client has cancelled."""
+
+
+class TestCancellation:
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            Progress(Phase.LOAD),
+            Progress(Phase.ENCODE),
+            Progress(Phase.STEP, 1, 3),
+            Progress(Phase.STEP, 3, 3),
+            Progress(Phase.DECODE),
+        ],
+    )
+    def test_it_stops_and_the_next_run_is_clean(self, backend, make_backend, order, realism, moment):
+        """What a report raises passes unchanged, and the next order is as if there had been none."""
+        adapted = replace(order, adapter=realism)
+        fresh, error = make_backend(), Cancelled()
+
+        def report(progress):
+            if progress == moment:
+                raise error
+
+        with pytest.raises(Cancelled) as caught:
+            fresh.generate(adapted, report)
+        assert caught.value is error
+        assert distance(pixels(fresh, order), pixels(backend, order)) == 0
+        assert distance(pixels(fresh, adapted), pixels(backend, adapted)) == 0
+
+
+class TestFaults:
+    @pytest.fixture
+    def spoilt(self, make_backend, order):
+        """A backend whose resident pipeline the test may spoil, and that pipeline."""
+        backend = make_backend()
+        backend.warm_up(order.model_id, order.revision, None)
+        return backend, backend._residents.get((order.model_id, order.revision)).pipeline
+
+    def test_nan_in_the_transformer(self, spoilt, order):
+        """NaN among the transformer's weights fails the order before it is decoded."""
+        backend, pipeline = spoilt
+        reports = []
+        with torch.no_grad():
+            pipeline.transformer.proj_out.weight[0, 0] = float("nan")
+        with pytest.raises(ImageNotFinite, match="latents"):
+            backend.generate(order, reports.append)
+        assert reports[-1] == Progress(Phase.STEP, 2, 3)
+
+    def test_nan_in_the_decoder(self, spoilt, order):
+        """NaN among the decoder's weights fails the order."""
+        backend, pipeline = spoilt
+        with torch.no_grad():
+            pipeline.vae.decoder.conv_out.bias[0] = float("nan")
+        with pytest.raises(ImageNotFinite, match="decoded pixels"):
+            backend.generate(order, nothing)
+
+    def test_a_dead_decoder(self, spoilt, order):
+        """A decoder that answers one colour to everything fails the order."""
+        backend, pipeline = spoilt
+        with torch.no_grad():
+            pipeline.vae.decoder.conv_out.weight.zero_()
+        with pytest.raises(ImageFlat):
+            backend.generate(order, nothing)
+
+    def test_exhausted_memory_lets_everything_go(self, backend, make_backend, order, monkeypatch):
+        """When memory is exhausted all pipelines go, and the next order is drawn as ever."""
+        fresh = make_backend()
+        fresh.generate(order, nothing)
+
+        def exhaust(*_):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("inference.local.backend.check_latents", exhaust)
+            with pytest.raises(OutOfMemory, match="memory of cpu") as caught:
+                fresh.generate(order, nothing)
+        assert caught.value.code == "OUT_OF_MEMORY"
+        assert caught.value.__context__ is None  # whose traceback would hold the tensors
+        assert fresh.resident == frozenset()
+        assert distance(pixels(fresh, order), pixels(backend, order)) == 0
+
+    def test_offloaded_parts_are_taken_back(self, spoilt, order, monkeypatch):
+        """After an error the pipeline's offloaded parts leave the device, as after an image."""
+        backend, pipeline = spoilt
+        freed = []
+        monkeypatch.setattr(type(pipeline), "maybe_free_model_hooks", lambda _: freed.append(True))
+        backend.generate(order, nothing)
+        assert len(freed) == 1  # by the pipeline itself
+        with pytest.raises(Cancelled):
+            backend.generate(order, lambda _: (_ for _ in ()).throw(Cancelled()))
+        assert len(freed) == 2
+
+
+class TestPrompts:
+    LONG = "canarybird " * 90
+
+    def test_a_long_prompt_is_cut_with_a_warning(self, backend, order):
+        """A prompt beyond the limit is cut there; the warning counts and quotes nothing."""
+        tokens = len(
+            backend._residents.get((order.model_id, order.revision)).pipeline.tokenizer_2(self.LONG).input_ids
+        )
+        (warning,) = backend.generate(replace(order, prompt=self.LONG), nothing).warnings
+        assert warning == f"The prompt was cut to 64 tokens; {tokens - 64} were dropped"
+
+    def test_the_tokenizer_s_own_limit_holds(self, backend, order):
+        """Where an entry allows more than its model was trained to read, the model's own limit holds."""
+        (warning,) = backend.generate(replace(order, prompt=self.LONG, max_text_tokens=512), nothing).warnings
+        assert warning.startswith("The prompt was cut to 64 tokens")
+
+    def test_a_prompt_within_the_limit_is_whole(self, backend, order):
+        """A prompt that fits is drawn without a warning."""
+        assert backend.generate(order, nothing).warnings == ()
+
+    def test_what_was_cut_makes_no_difference_to_t5(self, backend, order):
+        """Two prompts that differ beyond every limit are one image."""
+        images = [pixels(backend, replace(order, prompt=f"{self.LONG} {end}")) for end in ("cat", "dog")]
+        assert distance(*images) == 0
+
+    def test_no_prompt_reaches_a_log(self, make_backend, order, capfd):
+        """However talkative the libraries are told to be, no log record and no output quotes a prompt."""
+        records = []
+        handler = logging.Handler()
+        handler.emit = records.append
+        loggers = [logging.getLogger(name) for name in (None, "diffusers", "transformers")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+        try:
+            make_backend().generate(replace(order, prompt=self.LONG), nothing)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.removeHandler(handler)
+                logger.setLevel(level)
+        quoted = [record.name for record in records if "canary" in record.getMessage()]
+        captured = capfd.readouterr()
+        assert quoted == []
+        assert "canary" not in captured.out + captured.err

@@ -1,0 +1,75 @@
+import pytest
+
+from inference.local.residency import Residency
+
+A, B, C = (("a", None), ("b", "1"), ("b", "2"))
+
+
+class Memory:
+    """Counts how often memory is freed, and what is loaded."""
+
+    def __init__(self, limit=2):
+        self.freed = 0
+        self.residency = Residency(limit, self.free)
+
+    def free(self):
+        """Count one freeing."""
+        self.freed += 1
+
+    def use(self, key):
+        """Use a resident, loading it if need be."""
+        return self.residency.get(key) or self.residency.admit(key, object)
+
+
+class TestResidency:
+    def test_the_one_used_longest_ago_leaves(self):
+        """With room for two, a third evicts the one that was used longest ago, and memory is freed once."""
+        memory = Memory()
+        for key in (A, B, A, C):
+            memory.use(key)
+        assert memory.residency.keys == (A, C)
+        assert memory.freed == 1
+
+    def test_a_resident_stays_the_same(self):
+        """Using a resident again loads nothing."""
+        memory = Memory()
+        assert memory.use(A) is memory.use(A)
+
+    def test_two_revisions_are_two_residents(self):
+        """Two revisions of one model are told apart."""
+        memory = Memory()
+        assert memory.use(B) is not memory.use(C)
+
+    def test_room_is_made_before_loading(self):
+        """While a pipeline loads, the one that it replaces is already gone."""
+        memory = Memory(limit=1)
+        memory.use(A)
+        seen = []
+        memory.residency.admit(B, lambda: seen.append(memory.residency.keys) or object())
+        assert seen == [()]
+        assert memory.freed == 1
+
+    def test_a_failed_load_leaves_no_trace(self):
+        """A pipeline that fails to load is not resident."""
+        memory = Memory()
+        with pytest.raises(ZeroDivisionError):
+            memory.residency.admit(A, lambda: 1 // 0)
+        assert memory.residency.keys == ()
+
+    def test_evicting_a_stranger_does_nothing(self):
+        """Evicting what is not resident frees no memory."""
+        memory = Memory()
+        memory.residency.evict(A)
+        assert memory.freed == 0
+
+    def test_clearing_frees(self):
+        """Clearing lets all go and frees memory."""
+        memory = Memory()
+        memory.use(A)
+        memory.residency.clear()
+        assert (memory.residency.keys, memory.freed) == ((), 1)
+
+    def test_no_room_at_all_is_refused(self):
+        """A limit below one is refused."""
+        with pytest.raises(ValueError, match="at least one pipeline"):
+            Residency(0, lambda: None)

@@ -1,0 +1,265 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+import torch
+from diffusers import FluxPipeline
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from catalog.entries import shipped_entries
+from inference.errors import WeightsMissing
+from inference.local.backend import LocalConfig
+from inference.weights import locations as weights
+from inference.weights.locations import (
+    ADAPTER_FILE,
+    DEV,
+    SCHNELL,
+    FullWeights,
+    MiniatureWeights,
+    PipelineWeights,
+)
+
+TOKEN = "hf_secretsecretsecret"  # noqa: S105 - no real one
+
+ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
+
+
+def nothing(_):
+    """Take a report and drop it."""
+
+
+def answer(kind, status=401):
+    """Return the hub's error of a kind, as the library raises it."""
+    request = httpx2.Request("GET", "https://huggingface.co/api/models/x")
+    return kind("the hub's own words", response=httpx2.Response(status, request=request))
+
+
+def wrapped(cause):
+    """Return an error as diffusers wraps the hub's."""
+    error = OSError("Cannot load model: not fully cached locally, and an error occurred")
+    error.__cause__ = cause
+    return error
+
+
+class TestSources:
+    def test_the_miniature_serves_every_id(self, miniature):
+        """Schnell's id finds schnell's miniature, every other id dev's, every adapter the only one."""
+        source = MiniatureWeights(miniature)
+        found = {
+            model_id: Path(source.pipeline(model_id, "any").source).relative_to(miniature).as_posix()
+            for model_id in (DEV, SCHNELL, "someone/finetune", "someone/FLUX.1-Schnell-tuned")
+        }
+        assert found == {
+            DEV: DEV,
+            SCHNELL: SCHNELL,
+            "someone/finetune": DEV,
+            "someone/FLUX.1-Schnell-tuned": SCHNELL,
+        }
+        adapter = replace(ENTRIES["flux-dev-realism"].adapter, model_id="someone/lora")
+        assert source.adapter_file(adapter) == miniature / ADAPTER_FILE
+
+    def test_models_dir_comes_first(self, miniature, realism):
+        """What lies in MODELS_DIR is taken from there, and the hub is not asked."""
+        source = FullWeights(miniature, TOKEN)
+        assert source.pipeline(DEV, "abc") == PipelineWeights(str(miniature / DEV))
+        assert source.adapter_file(realism) == miniature / ADAPTER_FILE
+
+    def test_the_hub_comes_second(self, tmp_path):
+        """What MODELS_DIR lacks comes from the hub, by id, revision and token."""
+        assert FullWeights(tmp_path, TOKEN).pipeline(DEV, "abc") == PipelineWeights(DEV, "abc", TOKEN)
+        assert FullWeights(None).pipeline(DEV, None) == PipelineWeights(DEV)
+
+    def test_no_token_is_shown(self, tmp_path):
+        """The token stands in no representation that a log could print."""
+        config = LocalConfig("full", hf_token=TOKEN)
+        source = FullWeights(tmp_path, TOKEN)
+        assert TOKEN not in f"{config!r} {source!r} {source.pipeline(DEV, None)!r}"
+
+
+class TestMissing:
+    @pytest.mark.parametrize(
+        ("error", "sentence"),
+        [
+            (wrapped(answer(GatedRepoError, 403)), "gated: accept its licence .* HUGGINGFACE_API_KEY"),
+            (wrapped(answer(RepositoryNotFoundError)), "HUGGINGFACE_API_KEY is missing or wrong"),
+            (wrapped(answer(RevisionNotFoundError, 404)), "no such revision"),
+            (wrapped(httpx2.ConnectError("no route")), r"hub cannot be reached \(ConnectError\): fetch it"),
+            (httpx2.ReadTimeout("slow"), r"cannot be reached \(ReadTimeout\)"),
+            (LocalEntryNotFoundError("nothing here"), "not on this machine and the hub cannot be reached"),
+            (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set"),
+            (
+                OSError("no file named model.safetensors\nin a folder"),
+                r"OSError: no file named model.safetensors$",
+            ),
+        ],
+    )
+    def test_every_cause_is_one_sentence(self, make_backend, order, monkeypatch, error, sentence):
+        """Gated, refused, unknown, offline or incomplete: the error names the model and what to do."""
+
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(FluxPipeline, "from_pretrained", fail)
+        backend = make_backend(profile="full", models_dir=None, hf_token=TOKEN)
+        with pytest.raises(WeightsMissing, match=sentence) as caught:
+            backend.generate(order, nothing)
+        assert str(caught.value).startswith(f"The weights of {DEV} could not be loaded: ")
+        assert caught.value.code == "MODEL_LOADING"
+        assert TOKEN not in str(caught.value)
+
+    def test_a_missing_adapter_leaves_the_base(
+        self, make_backend, adapter_dir, order, realism, monkeypatch, float32
+    ):
+        """An adapter that cannot be fetched fails its order by name; the base still draws."""
+
+        def fail(*_, **__):
+            raise LocalEntryNotFoundError("nothing here")
+
+        monkeypatch.setattr(weights, "hf_hub_download", fail)
+        backend = make_backend(profile="full", models_dir=adapter_dir.parents[1])
+        with pytest.raises(WeightsMissing, match="XLabs-AI/flux-RealismLora"):
+            backend.generate(replace(order, adapter=realism), nothing)
+        assert backend.generate(order, nothing).image.size == (512, 512)
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda model: (model / "transformer" / "diffusion_pytorch_model.safetensors").unlink(),
+            lambda model: (model / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(
+                b"\x08\0\0\0\0\0\0\0 junk"
+            ),
+            lambda model: (model / "model_index.json").unlink(),
+            lambda model: (model / "model_index.json").write_text("{"),
+            lambda model: shutil.rmtree(model / "text_encoder_2"),
+        ],
+    )
+    def test_a_damaged_folder_is_missing_weights(self, make_backend, tmp_path, miniature, order, spoil):
+        """A folder that lacks a file, or has a damaged one, is reported as missing weights."""
+        shutil.copytree(miniature / DEV, tmp_path / DEV)
+        spoil(tmp_path / DEV)
+        backend = make_backend(profile="full", models_dir=tmp_path)
+        with pytest.raises(WeightsMissing, match=DEV):
+            backend.generate(order, nothing)
+        assert backend.resident == frozenset()
+
+
+class Recorder:
+    """Stands in front of the hub: records what it is asked for and answers with the miniature."""
+
+    def __init__(self, miniature, monkeypatch):
+        self.pipelines, self.adapters, self.placed, self.drawn = [], [], [], []
+        load, draw = FluxPipeline.from_pretrained, FluxPipeline.__call__
+
+        def from_pretrained(source, **arguments):
+            self.pipelines.append((source, arguments))
+            pipeline = load(miniature / source, dtype=torch.float32)  # see the fixture float32
+            pipeline.tokenizer_2.model_max_length = 512  # FLUX.1's, so that the entry's own limit shows
+            return pipeline
+
+        def hf_hub_download(*place, **arguments):
+            self.adapters.append((place, arguments))
+            return str(miniature / ADAPTER_FILE)
+
+        def call(pipeline, **arguments):
+            self.drawn.append(arguments | {"scales": scales(pipeline)})
+            return draw(pipeline, **arguments)
+
+        monkeypatch.setattr(FluxPipeline, "from_pretrained", from_pretrained)
+        monkeypatch.setattr(weights, "hf_hub_download", hf_hub_download)
+        monkeypatch.setattr(FluxPipeline, "__call__", call)
+        for name in ("enable_model_cpu_offload", "enable_sequential_cpu_offload", "to"):
+            monkeypatch.setattr(FluxPipeline, name, self._placing(name))
+
+    def _placing(self, name):
+        return lambda _, *args, **kwargs: self.placed.append((name, *args, *kwargs.values()))
+
+
+def scales(pipeline):
+    """Return the scales at which a pipeline's layers apply an adapter, none if it is off."""
+    layers = [module for module in pipeline.transformer.modules() if hasattr(module, "lora_A")]
+    return {scale for layer in layers if not layer.disable_adapters for scale in layer.scaling.values()}
+
+
+class TestFullProfile:
+    @pytest.fixture
+    def hub(self, miniature, monkeypatch):
+        """The hub's stand-in."""
+        return Recorder(miniature, monkeypatch)
+
+    def test_dev_and_realism_share_one_pipeline(self, hub, make_backend, order_of):
+        """Base and realism load dev once, at its revision in bf16, and the adapter once, by its name."""
+        backend = make_backend(profile="full", models_dir=None, hf_token=TOKEN)
+        for name in ("flux-dev-base", "flux-dev-realism", "flux-dev-base", "flux-dev-hd-realism"):
+            entry = ENTRIES[name]
+            backend.generate(order_of(entry, width_px=512, height_px=512, max_text_tokens=32), nothing)
+        revision = ENTRIES["flux-dev-base"].revision
+        assert hub.pipelines == [
+            (DEV, {"revision": revision, "token": TOKEN, "dtype": torch.bfloat16}),
+        ]
+        assert hub.adapters == [
+            (("XLabs-AI/flux-RealismLora", "lora.safetensors"), {"revision": None, "token": TOKEN}),
+        ]
+        asked = [
+            (drawn["num_inference_steps"], drawn["guidance_scale"], drawn["scales"]) for drawn in hub.drawn
+        ]
+        assert asked == [(28, 3.5, set()), (30, 3.5, {0.9}), (28, 3.5, set()), (35, 3.5, {0.9})]
+        assert backend.resident == {DEV}
+
+    def test_schnell_is_asked_for_as_it_was_trained(self, hub, make_backend, order_of):
+        """Schnell is loaded at its revision and drawn in four steps, without guidance, from 256 tokens."""
+        entry = ENTRIES["flux-schnell-fast"]
+        make_backend(profile="full", models_dir=None).generate(order_of(entry), nothing)
+        assert hub.pipelines[0][0] == SCHNELL
+        assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None, "dtype": torch.bfloat16}
+        (drawn,) = hub.drawn
+        assert (drawn["num_inference_steps"], drawn["guidance_scale"]) == (4, 0.0)
+        assert drawn["max_sequence_length"] == drawn["prompt_embeds"].shape[1] == 256
+        assert drawn["generator"].device.type == "cpu"
+
+    @pytest.mark.parametrize(
+        ("offload", "call"),
+        [
+            ("none", "to"),
+            ("model", "enable_model_cpu_offload"),
+            ("sequential", "enable_sequential_cpu_offload"),
+        ],
+    )
+    def test_offload_names_the_device(self, hub, make_backend, order, realism, offload, call):
+        """Offloading is set up on the very device, and again once the adapter is attached."""
+        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
+        backend.warm_up(order.model_id, order.revision, realism)
+        assert hub.placed == [(call, torch.device("cuda:1"))] * 2
+
+    def test_models_dir_needs_no_hub(self, float32, hub, make_backend, miniature, order, realism):
+        """With everything in MODELS_DIR the hub is asked for nothing."""
+        backend = make_backend(profile="full", models_dir=miniature)
+        backend.generate(replace(order, adapter=realism), nothing)
+        assert [source for source, _ in hub.pipelines] == [str(miniature / DEV)]
+        assert hub.adapters == []
+
+
+class TestResidency:
+    def test_one_leaves_for_another(self, make_backend, order, order_of):
+        """With room for one pipeline, dev and schnell take turns, and each draws what it drew before."""
+        backend = make_backend(resident_pipelines=1)
+        schnell = order_of(ENTRIES["flux-schnell-fast"], max_text_tokens=64)
+        first = backend.generate(order, nothing).image.tobytes()
+        backend.generate(schnell, nothing)
+        assert backend.resident == {SCHNELL}
+        assert backend.generate(order, nothing).image.tobytes() == first
+        assert backend.resident == {DEV}
+
+    def test_closing_lets_all_go(self, make_backend, order):
+        """A closed backend holds no pipeline."""
+        backend = make_backend()
+        backend.warm_up(order.model_id, order.revision, None)
+        backend.close()
+        assert backend.resident == frozenset()
