@@ -10,8 +10,9 @@ import torch
 
 from benchmark.memory import ProcessPeak
 from benchmark.random_backend import RandomBackend
+from catalog.orders import Order
 from inference import flops, fullsize
-from inference.backend import Backend, Order, Phase
+from inference.backend import Backend, Phase
 from inference.flops import Flop, TransformerShape
 from inference.local import devices
 from inference.local.canvas import canvas_for
@@ -54,7 +55,7 @@ class BarePipeline:
         """
         if what == "close":
             return self.close()
-        order = Order.of_recipe(told)
+        order = Order.from_json(told)
         return self._warm_up(order) if what == "warm_up" else self._draw(order)
 
     def close(self) -> dict[str, Any]:

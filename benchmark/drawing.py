@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from benchmark.record import EntryTiming, Figure, Measured, percentile
 from benchmark.reference import peak_tflops
 from benchmark.running import Child, NotMeasured, ask, child, read_line
 from catalog.entries import Entry
-from inference.backend import Order
+from catalog.orders import Order
 
 # For the miniature on two cores, in seconds and MiB.
 _TARGETS_S: Final = {"flux-dev-base": 2.0, "flux-schnell-fast": 1.0, "flux-dev-hd-realism": 12.0}
@@ -77,11 +77,11 @@ def draw_anew(
     """
     advance(f"loading {what}")
     ask(bare, close=True)
-    loaded = ask(bare, warm_up=asdict(order))
+    loaded = ask(bare, warm_up=order.to_json())
     answers = []
     for seed in range(1 + runs):
         advance(f"drawing {what}")
-        answers.append(ask(bare, draw=asdict(replace(order, seed=seed))))
+        answers.append(ask(bare, draw=replace(order, seed=seed).to_json()))
     return loaded, answers
 
 
@@ -122,7 +122,8 @@ def peak_together(bare: Child, entries: Sequence[Entry]) -> float:
 
     """
     return max(
-        float(ask(bare, draw=asdict(Order.of_entry(entry, PROMPT, seed=0)))["peak_mib"]) for entry in entries
+        float(ask(bare, draw=Order.of_entry(entry, PROMPT, seed=0).to_json())["peak_mib"])
+        for entry in entries
     )
 
 

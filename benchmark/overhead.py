@@ -6,11 +6,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from benchmark.plan import Advance, Plan, Weights
@@ -26,11 +26,14 @@ from benchmark.running import (
     running_up,
 )
 from catalog.entries import APP_ID
+from catalog.orders import Order
 from catalog.tiers import Tier
-from inference.backend import Order
-from server.db.tables import Generation
+from server.accounts.repository import Users
 from server.db.unit_of_work import UnitOfWork
-from server.stack.preparation import DEMO_ID
+from server.events.repository import Events
+from server.generations.repository import Generations
+from server.generations.tables import Generation
+from server.supervisor.preparation import DEMO_ID
 
 PROMPT: Final = "portrait of a woman with long red hair and glasses, blue background"
 GENERATION_TIMEOUT_S: Final = 900  # Source: the server's own limit of one attempt, loading included
@@ -82,7 +85,7 @@ def serving(weights: Weights, data_dir: Path) -> Iterator[tuple[dict[str, str], 
     """Everything, ready, its demo account free to draw with every entry, at no price."""
     with running_up(data_dir, weights) as demo, database(data_dir) as uow:
         with uow.begin() as tx:
-            tx.users.find(DEMO_ID).tier = Tier.ENTERPRISE.value
+            Users(tx).find(DEMO_ID).tier = Tier.ENTERPRISE.value
         yield demo, uow
 
 
@@ -104,13 +107,13 @@ class ServedImage:
     posted_s: float
     served_s: float
     phases_s: float
-    recipe: dict[str, Any]
+    order: Order
 
 
 def one_pair(demo: dict[str, str], uow: UnitOfWork, bare: Child, model_key: str) -> Pair:
     """Draw one image through the server, and the same one without it."""
     served = one_served(demo, uow, model_key)
-    alone = ask(bare, draw=asdict(Order.of_recipe(served.recipe)))
+    alone = ask(bare, draw=served.order.to_json())
     return Pair(served.posted_s, served.served_s, served.phases_s, alone["draw_s"], alone["encode_s"])
 
 
@@ -118,10 +121,10 @@ def one_served(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> ServedI
     """Draw one image through the server."""
     posted_s, accepted_at, generation = one_generation(demo, uow, model_key)
     with uow.read() as tx:
-        phases = tx.events.of(generation.id)[-1].data["seconds"]
+        phases = Events(tx).of(generation.id)[-1].data["seconds"]
     completed_at = generation.completed_at or datetime.max.replace(tzinfo=UTC)
     served_s = (completed_at - accepted_at).total_seconds()
-    return ServedImage(posted_s, served_s, sum(phases.values()), generation.recipe)
+    return ServedImage(posted_s, served_s, sum(phases.values()), generation.order)
 
 
 def overhead_figures(entry: str, pairs: Sequence[Pair]) -> list[Figure]:
@@ -166,7 +169,7 @@ def one_generation(
     while time.monotonic() < until:
         time.sleep(0.1)  # the end's own time stands in the row: looking seldom leaves the cores to the worker
         with uow.read() as tx:
-            generation = tx.generations.get(answered["generation"]["id"])
+            generation = Generations(tx).get(answered["generation"]["id"])
         if generation is not None and generation.completed_at is not None:
             assert_that(generation.status == "completed", f"completed: {generation.error_message}")
             return posted_s, accepted_at, generation

@@ -20,9 +20,12 @@ from benchmark.running import (
     tell,
 )
 from catalog.tiers import Tier
-from server.db.tables import Project
+from server.accounts.repository import Users
+from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
-from server.stack.redis import EmbeddedRedis
+from server.projects.repository import Projects
+from server.projects.tables import Project
+from server.supervisor.embedded_redis import EmbeddedRedis
 
 CREDITS: Final = 10_000_000
 PRICE: Final = 8  # Source: the catalogue; a free user's submits all choose the base entry
@@ -86,8 +89,8 @@ def measure_submits(plan: Plan, advance: Advance) -> list[Figure]:
         with uow.read() as tx:
             for client in clients:
                 balance = CREDITS - PRICE * (client["requests"] + 5)
-                wrong += tx.ledger.available(client["user_id"]) != balance
-            wrong += len(tx.ledger.drifts()) + (tx.ledger.sum_of_postings() != 0)
+                wrong += Ledger(tx).available(client["user_id"]) != balance
+            wrong += len(Ledger(tx).drifts()) + (Ledger(tx).sum_of_postings() != 0)
     latencies_ms = [seconds * 1000 for seconds in told["latencies_s"]]
     busy_ms = (after.user + after.system - before.user - before.system) * 1000
     refused = sum(status != 200 for status in told["statuses"])  # noqa: PLR2004  # the contract's success
@@ -113,10 +116,10 @@ def load(data_dir: Path, weights: Weights, port: int, clients: list[dict[str, An
 def new_client(uow: UnitOfWork) -> dict[str, Any]:
     """Make a free user with a key, a project and more credits than can be spent."""
     with uow.begin() as tx:
-        user = tx.users.add(None, Tier.FREE)
-        tx.ledger.open_account(user.id)
-        tx.ledger.grant(user.id, CREDITS, "Benchmark", user.id)
-        key = tx.users.mint_key(user.id, "benchmark")
+        user = Users(tx).add(None, Tier.FREE)
+        Ledger(tx).open_account(user.id)
+        Ledger(tx).grant(user.id, CREDITS, "Benchmark", user.id)
+        key = Users(tx).mint_key(user.id, "benchmark")
         project = Project(id=str(uuid4()), user_id=user.id, name="Benchmark")
-        tx.projects.add(project)
+        Projects(tx).add(project)
     return {"user_id": user.id, "token": key.token, "project_id": project.id}

@@ -7,8 +7,7 @@ from importlib.resources import files
 from typing import Any, Final, Self
 
 from catalog import fields
-from catalog.ranks import Ranked
-from catalog.tiers import Tier
+from catalog.tiers import Ranked, Tier
 
 APP_ID: Final = "avatar-creator"
 MIN_SIZE_PX: Final = 512  # Source: the contract of the existing product, section 2

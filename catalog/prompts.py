@@ -1,8 +1,9 @@
-"""How a request's attributes, persona and prompt become the text that the model reads."""
+"""How a request's traits and prompt become the text that the model reads."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from catalog.traits import Traits
 
 # Source: the contract, section 4.
 AGE_WORDS: Final = {
@@ -12,50 +13,25 @@ AGE_WORDS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Appearance:
-    """What the avatar looks like, each field a word or two of the user's, None if not asked for."""
-
-    gender: str | None = None
-    age_range: str | None = None
-    ethnicity: str | None = None
-    body_type: str | None = None
-    hair_style: str | None = None
-    hair_color: str | None = None
-    eye_color: str | None = None
-    skin_tone: str | None = None
-    style: str | None = None
-
-
-@dataclass(frozen=True)
-class Persona:
-    """Who the avatar is. The background is kept with the avatar and not drawn."""
-
-    name: str | None = None
-    age: int | None = None
-    personality: tuple[str, ...] = ()
-    background: str | None = None
-
-
-def compose(prompt: str, appearance: Appearance, persona: Persona, quality_terms: Iterable[str]) -> str:
+def compose(prompt: str, traits: Traits, quality_terms: Iterable[str]) -> str:
     """Compose the model's prompt: attributes, persona, the user's words, the entry's quality terms."""
-    parts = [*_appearance(appearance), *_persona(persona), prompt, *quality_terms]
+    parts = [*_attributes(traits), *_persona(traits), prompt, *quality_terms]
     return ", ".join(part for part in parts if part)
 
 
-def _appearance(looks: Appearance) -> Iterable[str]:
-    yield looks.gender or ""
-    yield AGE_WORDS.get(looks.age_range, looks.age_range) if looks.age_range else ""
-    yield f"{looks.ethnicity} ethnicity" if looks.ethnicity else ""
-    yield f"{looks.body_type} body type" if looks.body_type else ""
-    hair = " ".join(word for word in (looks.hair_style, looks.hair_color) if word)
+def _attributes(traits: Traits) -> Iterable[str]:
+    yield traits.gender or ""
+    yield AGE_WORDS.get(traits.age_range, traits.age_range) if traits.age_range else ""
+    yield f"{traits.ethnicity} ethnicity" if traits.ethnicity else ""
+    yield f"{traits.body_type} body type" if traits.body_type else ""
+    hair = " ".join(word for word in (traits.hair_style, traits.hair_color) if word)
     yield f"{hair} hair" if hair else ""
-    yield f"{looks.eye_color} eyes" if looks.eye_color else ""
-    yield f"{looks.skin_tone} skin tone" if looks.skin_tone else ""
-    yield f"{looks.style} attire" if looks.style else ""
+    yield f"{traits.eye_color} eyes" if traits.eye_color else ""
+    yield f"{traits.skin_tone} skin tone" if traits.skin_tone else ""
+    yield f"{traits.style} attire" if traits.style else ""
 
 
-def _persona(persona: Persona) -> Iterable[str]:
-    yield f"portrait of {persona.name}" if persona.name else ""
-    yield f"{persona.age} years old" if persona.age is not None else ""
-    yield f"{', '.join(persona.personality)} personality" if persona.personality else ""
+def _persona(traits: Traits) -> Iterable[str]:
+    yield f"portrait of {traits.persona_name}" if traits.persona_name else ""
+    yield f"{traits.persona_age} years old" if traits.persona_age is not None else ""
+    yield f"{', '.join(traits.persona_personality)} personality" if traits.persona_personality else ""

@@ -13,12 +13,15 @@ HD_PX: Final = 1024  # both sides from here on make a request HD; Source: the co
 class NoEntryAvailable(LookupError):
     """No entry is enabled within the user's reach."""
 
+    def __init__(self) -> None:
+        super().__init__("No AI models available for Avatar Creator")  # Source: the contract, section 2
+
 
 class UnknownEntry(LookupError):
     """The request names an entry that does not exist or is disabled."""
 
     def __init__(self, model_key: str) -> None:
-        super().__init__(model_key)
+        super().__init__(f"modelKey is no available model: {model_key}")
         self.model_key = model_key
 
 
@@ -26,7 +29,7 @@ class EntryBeyondTier(PermissionError):
     """The request names an entry that the user's tier does not reach."""
 
     def __init__(self, model_key: str, required: Tier, tier: Tier) -> None:
-        super().__init__(model_key, required, tier)
+        super().__init__(f"{model_key} needs the {required} tier; this account is {tier}")
         self.model_key = model_key
         self.required = required
         self.tier = tier

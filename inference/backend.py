@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from catalog.entries import Adapter, Entry
+from catalog.entries import Adapter
+from catalog.orders import Order, Provenance
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,75 +37,11 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Order:
-    """All that determines an image: the same order on the same weights is the same image, bit for bit."""
-
-    model_id: str
-    revision: str | None
-    adapter: Adapter | None
-    prompt: str
-    width_px: int
-    height_px: int
-    steps: int
-    guidance_scale: float
-    max_text_tokens: int
-    seed: int
-
-    @classmethod
-    def of_entry(
-        cls, entry: Entry, prompt: str, *, seed: int, size_px: tuple[int, int] | None = None
-    ) -> "Order":
-        """Order what an entry draws of a composed prompt. size_px: width and height, else the entry's own."""
-        width_px, height_px = size_px or (entry.width_px, entry.height_px)
-        return cls(
-            model_id=entry.model_id,
-            revision=entry.revision,
-            adapter=entry.adapter,
-            prompt=prompt,
-            width_px=width_px,
-            height_px=height_px,
-            steps=entry.steps,
-            guidance_scale=entry.guidance_scale,
-            max_text_tokens=entry.max_text_tokens,
-            seed=seed,
-        )
-
-    @classmethod
-    def of_recipe(cls, recipe: Mapping[str, Any]) -> "Order":
-        """Order what a generation has kept: these fields as JSON, the adapter an object or null."""
-        adapter = recipe["adapter"]
-        return cls(**{**recipe, "adapter": Adapter(**adapter) if adapter else None})
-
-
-@dataclass(frozen=True)
-class Making:
-    """What an image was really made with.
-
-    adapter: the one that was applied, at the scale at which it was. cost_microusd: millionths of a dollar,
-    those of attempts that may have been charged among them. attempts: what providers were asked before.
-    """
-
-    backend: str
-    model_id: str
-    revision: str | None
-    adapter: Adapter | None
-    seed: int
-    provider: str | None = None
-    cost_microusd: int = 0
-    attempts: tuple[Mapping[str, Any], ...] = ()
-
-    @classmethod
-    def of_order(cls, backend: str, order: Order) -> "Making":
-        """Say that a backend drew an order just as it is."""
-        return cls(backend, order.model_id, order.revision, order.adapter, order.seed)
-
-
-@dataclass(frozen=True)
 class Picture:
     """A finished image, checked finite and not flat, and how it came about."""
 
     image: "Image"
-    making: Making
+    provenance: Provenance
     seconds: Mapping[Phase, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

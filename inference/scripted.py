@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
-from inference.backend import Making, Order, Phase, Picture, Progress, Report
+from catalog.orders import Order, Provenance
+from inference.backend import Phase, Picture, Progress, Report
 from inference.errors import InferenceError
 
 
@@ -70,7 +71,7 @@ class ScriptedBackend:
             report(Progress(Phase.STEP, step, order.steps))
         report(Progress(Phase.DECODE))
         drawn = (Phase.ENCODE, Phase.STEP, Phase.DECODE)
-        return Picture(_gradient(order), Making.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
+        return Picture(_gradient(order), Provenance.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
 
     def close(self) -> None:
         """Forget what is resident."""

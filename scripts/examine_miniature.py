@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from catalog.entries import Entry, shipped_entries
-from inference.backend import Order
+from catalog.orders import Order
 from inference.local.backend import LocalBackend, LocalConfig
 from inference.miniature.building import build_miniature
 from scripts.miniature.attributes import VALUES

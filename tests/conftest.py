@@ -16,16 +16,22 @@ from sqlalchemy import create_engine, text
 
 from catalog.entries import shipped_entries
 from catalog.tiers import Tier
-from server.auth.users import Caller
+from server.accounts.repository import Users
+from server.caller import Caller
+from server.credits.repository import Ledger
 from server.db.engine import open_engine
 from server.db.migrate import migrate
-from server.db.tables import Project
 from server.db.unit_of_work import UnitOfWork
-from server.generations.schemas import GenerateRequest
-from server.generations.submission import submit
-from server.queues.bell import Bell
+from server.entries.repository import Entries
+from server.generations.repository import Generations
+from server.generations.submission import Limits, submit
+from server.projects.repository import Projects
+from server.projects.tables import Project
+from server.routes.generations import GenerateBody
+from server.scheduling.fair_queue import FairQueue
+from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
-from server.stack.redis import EmbeddedRedis
+from server.supervisor.embedded_redis import EmbeddedRedis
 
 
 def _prepared(database_url: str) -> None:
@@ -33,7 +39,7 @@ def _prepared(database_url: str) -> None:
     engine = open_engine(database_url)
     migrate(engine)
     with UnitOfWork(engine).begin() as tx:
-        tx.entries.seed(shipped_entries())
+        Entries(tx).seed(shipped_entries())
     engine.dispose()
 
 
@@ -152,13 +158,13 @@ def make_account(uow: UnitOfWork) -> MakeAccount:
 
     def make(tier: Tier = Tier.FREE, credits: int = 100) -> Account:  # noqa: A002  # the field's word
         with uow.begin() as tx:
-            user = tx.users.add(None, tier)
-            tx.ledger.open_account(user.id)
+            user = Users(tx).add(None, tier)
+            Ledger(tx).open_account(user.id)
             if credits:
-                tx.ledger.grant(user.id, credits, "Test credits", user.id)
-            key = tx.users.mint_key(user.id, "test")
+                Ledger(tx).grant(user.id, credits, "Test credits", user.id)
+            key = Users(tx).mint_key(user.id, "test")
             project = Project(id=str(uuid4()), user_id=user.id, name="Test")
-            tx.projects.add(project)
+            Projects(tx).add(project)
         return Account(user.id, tier, key.token, project.id)
 
     return make
@@ -190,12 +196,12 @@ def at_once() -> AtOnce:
 @pytest.fixture
 def submit_one(uow, settings):
     """Submit a generation for an account; the request's fields can be given as on the wire."""
-    bell = Bell(settings)
+    notify = WakeUps(settings).notify
 
     def submit_for(account, **fields):
         body = {"name": "Ada", "prompt": "portrait of a person", **fields}
-        request = GenerateRequest.model_validate(body)
-        return submit(uow, bell, account.caller, account.project_id, request, max_depth=1000).generation
+        request = GenerateBody.model_validate(body).request(account.project_id)
+        return submit(uow, notify, account.caller, request, Limits(max_depth=1000)).generation
 
     return submit_for
 
@@ -206,7 +212,7 @@ def claim(uow):
 
     def claim_for(worker="worker-1", lease_s=60, resident=()):
         with uow.begin() as tx:
-            claimed = tx.generations.claim(worker, lease_s, resident)
+            claimed = FairQueue(tx).claim(worker, lease_s, resident)
         return None if claimed is None else claimed[0]
 
     return claim_for
@@ -218,7 +224,7 @@ def generation_of(uow):
 
     def read(generation_id):
         with uow.read() as tx:
-            return tx.generations.get(generation_id)
+            return Generations(tx).get(generation_id)
 
     return read
 
@@ -229,7 +235,7 @@ def balance_of(uow):
 
     def read(account):
         with uow.read() as tx:
-            return tx.ledger.available(account.user_id)
+            return Ledger(tx).available(account.user_id)
 
     return read
 
@@ -239,5 +245,5 @@ def books_that_balance(uow):
     """After the test all postings sum to zero and every account agrees with them."""
     yield
     with uow.read() as tx:
-        assert tx.ledger.sum_of_postings() == 0
-        assert tx.ledger.drifts() == []
+        assert Ledger(tx).sum_of_postings() == 0
+        assert Ledger(tx).drifts() == []

@@ -111,7 +111,7 @@ class TestApiProcess:
             [
                 sys.executable,
                 "-c",
-                f"import sys, server.asgi; print([m for m in {drawing} if m in sys.modules])",
+                f"import sys, server.application; print([m for m in {drawing} if m in sys.modules])",
             ],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},

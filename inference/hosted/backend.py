@@ -9,7 +9,8 @@ from typing import Any, Final
 from PIL import Image
 
 from catalog.entries import Adapter
-from inference.backend import Making, Order, Phase, Picture, Progress, Report
+from catalog.orders import Order, Provenance
+from inference.backend import Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
 from inference.hosted.client import LOOK_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
@@ -92,7 +93,7 @@ class HostedBackend:
                 else:
                     seconds = {Phase.HOSTED: time.monotonic() - started}
                     return Picture(
-                        _as_ordered(image, order), _making(order, call, attempts), seconds, warnings
+                        _as_ordered(image, order), _provenance(order, call, attempts), seconds, warnings
                     )
             asked_s = min((since for _, since in waiting), default=until) - time.monotonic()
             pause_s = max(asked_s, random.uniform(0.5, 1.0) * wait_s)  # noqa: S311 - jitter is no secret
@@ -159,8 +160,8 @@ def _told(call: Call, error: ProviderError) -> dict[str, Any]:
     }
 
 
-def _making(order: Order, call: Call, attempts: Sequence[Mapping[str, Any]]) -> Making:
-    return Making(
+def _provenance(order: Order, call: Call, attempts: Sequence[Mapping[str, Any]]) -> Provenance:
+    return Provenance(
         backend=NAME,
         provider=call.provider,
         model_id=order.model_id,

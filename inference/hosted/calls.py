@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from catalog.entries import Adapter
-from inference.backend import Order
+from catalog.orders import Order
 
 MICROUSD: Final = 1_000_000
 """Money is counted in millionths of a dollar, so that sums are exact."""

@@ -12,7 +12,8 @@ from diffusers import FluxPipeline
 from PIL import Image
 
 from catalog.entries import Adapter
-from inference.backend import Making, Order, Phase, Picture, Report
+from catalog.orders import Order, Provenance
+from inference.backend import Phase, Picture, Report
 from inference.errors import OutOfMemory
 from inference.local import devices
 from inference.local.adapters import AdapterSwitch, read_adapter
@@ -115,7 +116,7 @@ class LocalBackend:
         check_pixels(pixels)
         image = Image.fromarray((pixels * 255).round().astype(np.uint8))
         image = image.crop(canvas.box(order.width_px, order.height_px))
-        return Picture(image, Making.of_order("local", order), phases.seconds(), prompt.warnings)
+        return Picture(image, Provenance.of_order("local", order), phases.seconds(), prompt.warnings)
 
     def _denoise(
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases

@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from catalog.entries import Entry
-from catalog.prompts import Appearance, Persona, compose
-from inference.backend import Backend, Order
+from catalog.orders import Order
+from catalog.prompts import compose
+from catalog.traits import Traits
+from inference.backend import Backend
 from scripts.miniature.attributes import VALUES, sample_held_out
 from scripts.miniature.captions import caption
 from scripts.miniature.judge import Judge, judge_pictures
@@ -65,7 +67,7 @@ def open_questions(count: int, entry: Entry) -> list[Question]:
 
 
 def _prompt(words: str, entry: Entry) -> str:
-    return compose(words, Appearance(), Persona(), entry.quality_terms)
+    return compose(words, Traits(), entry.quality_terms)
 
 
 def draw_all(

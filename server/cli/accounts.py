@@ -5,6 +5,8 @@ import json
 import click
 
 from catalog.tiers import Tier
+from server.accounts import service as accounts
+from server.accounts.service import Registered
 from server.cli.opening import opened
 from server.cli.options import takes_settings
 from server.generations import settlement
@@ -14,7 +16,8 @@ tier_option = click.Choice([tier.value for tier in Tier])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 
 
-def _print_key(user_id: str, token: str, *, as_json: bool) -> None:
+def _print_key(registered: Registered, *, as_json: bool) -> None:
+    user_id, token = registered.user_id, registered.key.token
     if as_json:
         click.echo(json.dumps({"userId": user_id, "apiKey": token}))
     else:
@@ -44,13 +47,17 @@ def create_user(
 ) -> None:
     """Create a user with credits and a first API key."""
     first_credits = settings.welcome_credits if granted is None else granted
-    with opened(settings) as uow, uow.begin() as tx:
-        user = tx.users.add(email, Tier(tier), user_id)
-        tx.ledger.open_account(user.id)
-        if first_credits:
-            tx.ledger.grant(user.id, first_credits, "Welcome credits", user.id)
-        key = tx.users.mint_key(user.id, "first")
-    _print_key(user.id, key.token, as_json=as_json)
+    with opened(settings) as uow:
+        registered = accounts.register(
+            uow,
+            email=email,
+            tier=Tier(tier),
+            granted=first_credits,
+            reason="Welcome credits",
+            key_label="first",
+            user_id=user_id,
+        )
+    _print_key(registered, as_json=as_json)
 
 
 @users.command("set-tier")
@@ -59,10 +66,9 @@ def create_user(
 @takes_settings
 def set_tier(settings: Settings, who: str, tier: str) -> None:
     """Move a user, by id or email, to another tier."""
-    with opened(settings) as uow, uow.begin() as tx:
-        user = tx.users.find(who)
-        user.tier = tier
-    click.echo(f"User {user.id} is {tier} now.")
+    with opened(settings) as uow:
+        user_id = accounts.set_tier(uow, who, Tier(tier))
+    click.echo(f"User {user_id} is {tier} now.")
 
 
 @click.group()
@@ -77,10 +83,9 @@ def keys() -> None:
 @takes_settings
 def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> None:
     """Issue an API key to a user, by id or email."""
-    with opened(settings) as uow, uow.begin() as tx:
-        user = tx.users.find(who)
-        key = tx.users.mint_key(user.id, label)
-    _print_key(user.id, key.token, as_json=as_json)
+    with opened(settings) as uow:
+        registered = accounts.create_key(uow, who, label)
+    _print_key(registered, as_json=as_json)
 
 
 @keys.command("revoke")
@@ -89,8 +94,8 @@ def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> No
 @takes_settings
 def revoke_keys(settings: Settings, who: str, prefix: str | None) -> None:
     """Revoke a user's API keys."""
-    with opened(settings) as uow, uow.begin() as tx:
-        revoked = tx.users.revoke_keys(tx.users.find(who).id, prefix=prefix)
+    with opened(settings) as uow:
+        revoked = accounts.revoke_keys(uow, who, prefix)
     click.echo(f"Revoked {revoked} keys.")
 
 
@@ -106,10 +111,9 @@ def credits_() -> None:
 @takes_settings
 def grant(settings: Settings, who: str, amount: int, reason: str) -> None:
     """Grant a user, by id or email, an amount of credits."""
-    with opened(settings) as uow, uow.begin() as tx:
-        user = tx.users.find(who)
-        balance = tx.ledger.grant(user.id, amount, reason, user.id)
-    click.echo(f"User {user.id} has {balance} credits available.")
+    with opened(settings) as uow:
+        user_id, balance = accounts.grant(uow, who, amount, reason)
+    click.echo(f"User {user_id} has {balance} credits available.")
 
 
 @click.group()

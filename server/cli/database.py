@@ -11,6 +11,7 @@ from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.db import migrate as migrations
 from server.db.engine import open_engine
+from server.entries import service as entries
 from server.settings import Settings
 
 PIPED_COLUMNS: Final = 240  # nothing is cut where a program reads it
@@ -33,8 +34,8 @@ def migrate(settings: Settings) -> None:
 def seed(settings: Settings) -> None:
     """Write the catalogue's missing or outdated entries; what you changed yourself stays."""
     shipped = shipped_entries(settings.flux_model, settings.flux_lora_model)
-    with opened(settings) as uow, uow.begin() as tx:
-        written = tx.entries.seed(shipped)
+    with opened(settings) as uow:
+        written = entries.seed(uow, shipped)
     click.echo(f"Wrote {written} of {len(shipped)} entries.")
 
 
@@ -42,10 +43,10 @@ def seed(settings: Settings) -> None:
 @takes_settings
 def models(settings: Settings) -> None:
     """List the catalogue, with prices and licences."""
-    with opened(settings) as uow, uow.read() as tx:
-        entries, malformed = tx.entries.examined()
+    with opened(settings) as uow:
+        found, malformed = entries.examine(uow)
     table = Table("key", "name", "tier", "credits", "size", "steps", "LoRA", "on", "licence")
-    for entry in sorted(entries, key=lambda entry: (entry.tier.rank, entry.key)):
+    for entry in sorted(found, key=lambda entry: (entry.tier.rank, entry.key)):
         table.add_row(
             entry.key,
             entry.name,

@@ -15,9 +15,11 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from server.cli.options import takes_settings
+from server.credits.service import audit
 from server.db.engine import open_engine
 from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
+from server.entries.service import examine
 from server.errors import DatabaseAway
 from server.settings import Settings
 
@@ -72,20 +74,21 @@ def _database(settings: Settings) -> Iterator[Finding]:
         if not is_current(engine):
             yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
             return
-        with UnitOfWork(engine).read() as tx:
-            entries, malformed = tx.entries.examined()
-            drifts, total = tx.ledger.drifts(), tx.ledger.sum_of_postings()
+        uow = UnitOfWork(engine)
+        entries, malformed = examine(uow)
+        ledger = audit(uow)
         yield _ok("database", f"{kind} is migrated")
         enabled = sum(entry.enabled for entry in entries)
         words = f"{enabled} of {len(entries)} entries are enabled"
         yield Finding("catalogue", bool(enabled), words if enabled else words + ": run 'avatar-creator seed'")
         for broken in malformed:
             yield _missing("catalogue", str(broken))
-        well = not drifts and not total
         words = (
-            "all postings sum to zero" if well else f"{len(drifts)} accounts drift, postings sum to {total}"
+            "all postings sum to zero"
+            if ledger.passed
+            else f"{len(ledger.drifts)} accounts drift, postings sum to {ledger.postings_sum}"
         )
-        yield Finding("ledger", well, words)
+        yield Finding("ledger", ledger.passed, words)
     except (DatabaseAway, DBAPIError) as error:
         yield _missing("database", f"{kind} does not answer ({type(error.__cause__).__name__})")
     finally:

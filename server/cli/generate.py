@@ -7,10 +7,12 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.entries import shipped_entries
-from catalog.prompts import Appearance, Persona, compose
+from catalog.orders import Order
+from catalog.prompts import compose
 from catalog.selection import SizeRejected, Wish, choose
 from catalog.tiers import Tier
-from inference.backend import Order, Phase
+from catalog.traits import Traits
+from inference.backend import Phase
 from inference.backend import Progress as Step
 from inference.errors import InferenceError
 from server.cli.options import takes_settings
@@ -50,7 +52,7 @@ def generate(
         raise click.ClickException(str(error)) from error
     order = Order.of_entry(
         choice.entry,
-        compose(prompt, Appearance(), Persona(), choice.entry.quality_terms),
+        compose(prompt, Traits(), choice.entry.quality_terms),
         seed=secrets.randbelow(2**32) if seed is None else seed,
         size_px=(choice.width_px, choice.height_px),
     )

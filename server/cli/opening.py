@@ -1,4 +1,4 @@
-"""The database for a command; what goes wrong with it is told in words."""
+"""The database for a command, its errors in words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +6,22 @@ from contextlib import contextmanager
 import click
 from sqlalchemy.exc import DBAPIError
 
-from server.auth.users import UserExists, UserUnknown
 from server.db.engine import open_engine
 from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
-from server.errors import DatabaseAway
+from server.errors import DatabaseAway, DomainError
 from server.settings import Settings
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[UnitOfWork]:
-    """Open the migrated database for a command; what goes wrong in the body is told in words."""
+    """Open the migrated database for a command.
+
+    Raises:
+        click.ClickException: the database does not answer or is not migrated, or the body raised an error
+            of the domain: its words.
+
+    """
     if settings.database_url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database_url)
@@ -25,7 +30,7 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
             if not is_current(engine):
                 raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
             yield UnitOfWork(engine)
-    except (UserExists, UserUnknown) as error:
+    except DomainError as error:
         raise click.ClickException(str(error)) from error
     finally:
         engine.dispose()
@@ -33,7 +38,7 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Tell in words if the database does not answer in the body."""
+    """Turn a database that does not answer in the body into a ClickException."""
     try:
         yield
     except (DatabaseAway, DBAPIError) as error:

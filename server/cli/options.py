@@ -1,4 +1,4 @@
-"""What all commands share: the data folder and the settings."""
+"""What all commands share: the option --data-dir, the settings, the logs."""
 
 import functools
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from server.logs import configure_logs
 from server.settings import SettingInvalid, Settings
-from server.telemetry import configure_logs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -1,26 +1,24 @@
 """api, worker: the processes that operators run."""
 
 import socket
-import threading
 from dataclasses import replace
 from functools import partial
 
 import click
 import uvicorn
 
-from server.asgi import create_app
+from server.application import create_app
 from server.cli.opening import opened
 from server.cli.options import takes_settings
-from server.cli.stopping import stopped_by_signals
-from server.generations import settlement
 from server.images.store import ImageStore
-from server.queues.bell import Bell
-from server.queues.reaper import Reaper
+from server.logs import configure_logs
+from server.scheduling.reaper import Reaper
+from server.scheduling.registry import is_ready_on, retire
+from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
-from server.stack.api import PortTaken, listen
-from server.telemetry import configure_logs
-from server.tether import tie_to_parent
-from server.worker.watchdog import Watchdog, host
+from server.supervisor.api_process import PortTaken, listen
+from server.supervisor.shutdown import exit_with_parent, in_thread, stopped_by_signals
+from server.supervisor.watchdog import Watchdog, host
 
 GRACE_S = 10
 
@@ -29,15 +27,17 @@ GRACE_S = 10
 @click.option("--host", help="The address to listen on.  [env: HOST; default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[env: PORT; default: 5000]")
 @click.option("--socket", "descriptor", type=int, hidden=True, help="A listening socket of the parent's.")
-@click.option("--tethered", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@click.option(
+    "--exit-with-parent", "has_parent", is_flag=True, hidden=True, help="Stop when standard input ends."
+)
 @takes_settings
 def api(
-    settings: Settings, host: str | None, port: int | None, descriptor: int | None, *, tethered: bool
+    settings: Settings, host: str | None, port: int | None, descriptor: int | None, *, has_parent: bool
 ) -> None:
     """Run the API."""
     configure_logs("api")
-    if tethered:
-        tie_to_parent(GRACE_S)
+    if has_parent:
+        exit_with_parent(GRACE_S)
     settings = replace(
         settings,
         host=settings.host if host is None else host,
@@ -76,13 +76,10 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     backend = settings.backends[-1] if reserve else settings.backends[0]
     configure_logs("watchdog")
     if check:
-        with opened(settings) as uow, uow.read() as tx:
-            ready = tx.workers.of_host(host())
-        raise SystemExit(0 if ready else 1)
+        with opened(settings) as uow:
+            raise SystemExit(0 if is_ready_on(uow, host()) else 1)
     stopped = stopped_by_signals()
     with opened(settings) as uow:
-        reaper = Reaper(uow, Bell(settings), ImageStore(settings.images_dir), settings)
-        reaping = threading.Thread(target=reaper.run, args=(stopped,), name="reaper")
-        reaping.start()
-        Watchdog(settings, partial(settlement.lose, uow), backend).run(stopped)
-        reaping.join()
+        reaper = Reaper(uow, WakeUps(settings), ImageStore(settings.images_dir), settings)
+        with in_thread("reaper", reaper.run):
+            Watchdog(settings, partial(retire, uow), backend).run(stopped)

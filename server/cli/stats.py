@@ -20,17 +20,18 @@ from server.settings import Settings
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @takes_settings
 def stats(settings: Settings, days: float, *, as_json: bool) -> None:
-    """Tell what the generations of the last days were made with, how long it took and what it cost."""
-    with opened(settings) as uow, uow.read() as tx:
-        found = statistics(tx.session, now() - timedelta(days=days))
-        today_usd = tx.spending.today() / 1e6
+    """Show what the generations of the last days were made with, how long it took and what it cost."""
+    with opened(settings) as uow:
+        found = statistics(uow, now() - timedelta(days=days))
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"spent_today_usd": today_usd}))
+        click.echo(json.dumps(asdict(found)))
         return
     Console(width=None if Console().is_terminal else 140).print(_table(found))
     for code, count in sorted(found.failed.items()):
         click.echo(f"failed, {code}: {count}")
-    click.echo(f"spent at hosted providers today (UTC), failed attempts among it: ${today_usd:.4f}")
+    click.echo(
+        f"spent at hosted providers today (UTC), failed attempts included: ${found.spent_today_usd:.4f}"
+    )
 
 
 def _table(found: Statistics) -> Table:

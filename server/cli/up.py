@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from server.cli.options import takes_settings
-from server.cli.stopping import stopped_by_signals
+from server.logs import configure_logs
 from server.settings import Settings
-from server.stack.api import PortTaken
-from server.stack.lock import DataFolderHeld, hold
-from server.stack.redis import RedisUnavailable
-from server.stack.stack import Stack
-from server.telemetry import configure_logs
+from server.supervisor.api_process import PortTaken
+from server.supervisor.data_folder import DataFolderHeld, hold
+from server.supervisor.embedded_redis import RedisUnavailable
+from server.supervisor.local_stack import LocalStack
+from server.supervisor.shutdown import stopped_by_signals
 
 if TYPE_CHECKING:
-    from server.stack.preparation import Demo
+    from server.supervisor.preparation import Demo
 
 GUIDE = """
 Avatar Creator is ready at {url}  (Ctrl-C stops it)
@@ -52,10 +52,10 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
 
 
 def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json: bool) -> None:
-    stack = Stack(settings, workers)
+    stack = LocalStack(settings, workers)
     with stack.drawing():
         # While the workers import torch, which takes longest, this process imports what a database needs.
-        from server.stack.preparation import prepare  # noqa: PLC0415
+        from server.supervisor.preparation import prepare  # noqa: PLC0415
 
         account = prepare(settings)
         with stack.serving():

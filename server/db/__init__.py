@@ -1,1 +1,1 @@
-"""Where the truth is kept: engine, tables, migrations and the one unit of work."""
+"""The ground floor: engine, declarative base, unit of work and migrations. Knows no noun."""

@@ -3,89 +3,37 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
 from typing import Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from server.auth.users import Users
-from server.avatars.store import Avatars
-from server.credits.ledger import Ledger
-from server.entries.store import Entries
+from server.db.base import load_tables
 from server.errors import DatabaseAway
-from server.events.log import Events
-from server.failover.store import Workers
-from server.generations.store import Generations
-from server.metrics.tallies import Tallies
-from server.projects.store import Projects
-from server.spending.store import Spending
 
 UNDEFINED_TABLE: Final = "42P01"  # a PostgreSQL that was never migrated; SQLite calls this operational
 
 
 class Transaction:
-    """What can be read and changed within one transaction, by noun."""
+    """An open transaction. Repositories are made from it: `Ledger(tx).hold(…)`."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    @cached_property
-    def users(self) -> Users:
-        """Users and their API keys."""
-        return Users(self.session)
 
-    @cached_property
-    def ledger(self) -> Ledger:
-        """Credits."""
-        return Ledger(self.session)
+class Repository:
+    """The queries of one noun, run within the transaction that it is made from."""
 
-    @cached_property
-    def entries(self) -> Entries:
-        """The catalogue."""
-        return Entries(self.session)
-
-    @cached_property
-    def projects(self) -> Projects:
-        """Projects."""
-        return Projects(self.session)
-
-    @cached_property
-    def generations(self) -> Generations:
-        """Generations, their leases and the queue that they form."""
-        return Generations(self.session)
-
-    @cached_property
-    def avatars(self) -> Avatars:
-        """Avatars."""
-        return Avatars(self.session)
-
-    @cached_property
-    def events(self) -> Events:
-        """What happened."""
-        return Events(self.session)
-
-    @cached_property
-    def spending(self) -> Spending:
-        """What hosted providers cost."""
-        return Spending(self.session)
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Who can draw."""
-        return Workers(self.session)
-
-    @cached_property
-    def tallies(self) -> Tallies:
-        """What the metrics count."""
-        return Tallies(self.session)
+    def __init__(self, tx: Transaction) -> None:
+        self._session = tx.session
 
 
 class UnitOfWork:
     """Opens transactions on the database; commits what went well and rolls back the rest."""
 
     def __init__(self, engine: Engine) -> None:
+        load_tables()
         self.engine = engine
         self._reading = engine.execution_options(read_only=True)
         # SQLite has one writer. Its own waiting polls and is unfair; threads of one process queue up here.

@@ -2,114 +2,122 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
-from server.db.tables import Avatar, Generation
+from catalog.orders import Provenance
+from server.avatars.repository import Avatars
+from server.avatars.tables import Avatar, trait_values
+from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction, UnitOfWork
-from server.events import log as events
+from server.entries.repository import Entries
+from server.events.repository import Events
+from server.events.tables import Kind
+from server.generations.claims import Claim
+from server.generations.repository import Generations
 from server.generations.states import Reason
-from server.generations.store import Claim
-from server.telemetry import get_log
+from server.generations.tables import Generation
+from server.images.store import StoredImage
+from server.logs import get_log
+from server.spending.repository import Spending
+from server.tallies.repository import Tallies
 
 log = get_log(__name__)
 
 CANCELLED_BY_OPERATOR = "The generation was cancelled."
 
+Attempts = Sequence[Mapping[str, Any]]
+"""What hosted providers were asked, as JSON values."""
+
 
 def complete(
     uow: UnitOfWork,
     claim: Claim,
-    avatar: Avatar,
-    making: Mapping[str, Any],
+    image: StoredImage,
+    provenance: Provenance,
     seconds: Mapping[str, float],
     warnings: Sequence[str] = (),
 ) -> Generation:
-    """Deliver an avatar: the avatar, the status, the capture and the event, fenced by the attempt.
+    """Deliver an image: the avatar, the status, the capture and the event, fenced by the attempt.
 
-    making: what the image was made with, as JSON values. seconds: by phase.
+    seconds: by phase.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
 
     """
     with uow.begin() as tx:
-        generation = tx.generations.complete(claim, avatar.id, making)
-        tx.avatars.add(avatar)
-        captured = _earned(tx, generation)
-        tx.ledger.capture(generation.id, captured)
-        tx.entries.count_use(generation.entry_key)
-        tx.events.append(
+        generation = Generations(tx).complete(claim, str(uuid4()), provenance)
+        Avatars(tx).add(_avatar(generation, image))
+        captured = _earned(tx, generation, provenance)
+        Ledger(tx).capture(generation.id, captured)
+        Entries(tx).count_use(generation.entry_key)
+        Events(tx).append(
             generation.id,
-            events.COMPLETED,
+            Kind.COMPLETED,
             entry=generation.entry_key,
             attempt=claim.attempt,
-            steps=generation.recipe["steps"],
+            steps=generation.order.steps,
             seconds=dict(seconds),
-            making=dict(making),
+            provenance=provenance.to_json(),
             credits=captured,
             warnings=list(warnings),
         )
-        # Every end goes the same way, the account, the day, the tallies: two never wait for each other.
-        tx.spending.add(making["cost_microusd"])
-        tx.tallies.count_completed(generation, seconds)
+        # Every end locks the account, the day and the tallies in this order: no two wait for each other.
+        Spending(tx).add(provenance.cost_microusd)
+        Tallies(tx).count_completed(generation.entry_key, generation.order.steps, seconds)
     return generation
 
 
-def fail(
-    uow: UnitOfWork,
-    claim: Claim,
-    reason: Reason,
-    message: str,
-    asked: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Fail the attempt's generation and give its hold back. asked: what hosted providers were asked.
+def fail(uow: UnitOfWork, claim: Claim, reason: Reason, message: str, attempts: Attempts = ()) -> None:
+    """Fail the attempt's generation and give its hold back.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
 
     """
     with uow.begin() as tx:
-        failed = [tx.generations.fail(claim, reason, message)]
-        _give_back(tx, failed, asked)
-        tx.spending.add(sum(one["cost_microusd"] for one in asked))
-        tx.tallies.count_failed(failed)
-    _log_failed(failed, asked)
+        failed = [Generations(tx).fail(claim, reason, message)]
+        _give_back(tx, failed, attempts)
+        Spending(tx).add(sum(attempt["cost_microusd"] for attempt in attempts))
+        _count(tx, failed)
+    _log_failed(failed, attempts)
 
 
 def release(uow: UnitOfWork, claim: Claim) -> None:
-    """Return the attempt's generation to the queue, as a worker does that is told to stop.
+    """Return the attempt's generation to the queue, as a worker does that has to stop.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
 
     """
     with uow.begin() as tx:
-        tx.generations.release(claim)
-        tx.events.append(claim.generation_id, events.RELEASED, attempt=claim.attempt)
+        Generations(tx).release(claim)
+        Events(tx).append(claim.generation_id, Kind.RELEASED, attempt=claim.attempt)
 
 
-def pass_on(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
+def fail_over(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> None:
     """Leave what the attempt failed to draw to another backend: same generation, same hold, nothing charged.
 
     Raises:
         LeaseLost: the generation is no longer this attempt's; nothing was changed.
 
     """
+    cause = {"attempt": claim.attempt, "reason": reason.value}
     with uow.begin() as tx:
-        tx.generations.release(claim, passed_on=True)
-        told = {"attempt": claim.attempt, "reason": reason.value}
-        tx.events.append(claim.generation_id, events.PASSED_ON, **told)
-    log.warning("generation.passed_on", generation_id=claim.generation_id, cause=message, **told)
+        Generations(tx).release(claim, failed_over=True)
+        Events(tx).append(claim.generation_id, Kind.FAILED_OVER, **cause)
+    log.warning("generation.failed_over", generation_id=claim.generation_id, cause=message, **cause)
 
 
 def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
     """Cancel those of the generations that have not ended, give their holds back, return how many."""
     ids = list(generation_ids)
     with uow.begin() as tx:
-        running = tx.generations.fail_running(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
-        waiting = tx.generations.fail_waiting(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
+        running = Generations(tx).fail_running(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
+        waiting = Generations(tx).fail_waiting(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
         cancelled = [*running, *waiting]
         _give_back(tx, cancelled)
-        tx.tallies.count_failed(cancelled)
+        _count(tx, cancelled)
     _log_failed(cancelled)
     return len(cancelled)
 
@@ -117,21 +125,20 @@ def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
 def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason, message: str) -> int:
     """Fail those of the generations that still wait, give their holds back, return how many."""
     with uow.begin() as tx:
-        failed = tx.generations.fail_waiting(generation_ids, reason, message)
+        failed = Generations(tx).fail_waiting(generation_ids, reason, message)
         _give_back(tx, failed)
-        tx.tallies.count_failed(failed)
+        _count(tx, failed)
     _log_failed(failed)
     return len(failed)
 
 
-def lose(uow: UnitOfWork, worker: str | None = None) -> int:
+def return_lost(uow: UnitOfWork, worker: str | None = None) -> int:
     """Return to the queue what a dead worker held, or by default all whose lease has run out."""
     with uow.begin() as tx:
-        lost = tx.generations.lose(worker=worker)
-        if worker:
-            tx.workers.forget(worker)
+        lost = Generations(tx).return_lost(worker=worker)
         for generation in lost:
-            tx.events.append(generation.id, events.LOST, attempt=generation.attempt, worker=generation.worker)
+            cause = {"attempt": generation.attempt, "worker": generation.worker}
+            Events(tx).append(generation.id, Kind.LOST, **cause)
     for generation in lost:
         log.warning(
             "generation.lost",
@@ -143,28 +150,46 @@ def lose(uow: UnitOfWork, worker: str | None = None) -> int:
     return len(lost)
 
 
-def _earned(tx: Transaction, generation: Generation) -> int:
-    """Return the credits that what was delivered costs: the hold, or less where the adapter is not on it.
+def _avatar(generation: Generation, image: StoredImage) -> Avatar:
+    return Avatar(
+        id=generation.avatar_id,
+        user_id=generation.user_id,
+        project_id=generation.project_id,
+        generation_id=generation.id,
+        name=generation.avatar_name,
+        image_key=image.key,
+        image_sha256=image.sha256,
+        source_type="text_to_image",
+        generation_prompt=generation.prompt,
+        seed_used=generation.order.seed,
+        **trait_values(generation.traits),
+    )
 
-    An adapter that was to be applied and was not leaves the base model's image, at the base entry's price.
+
+def _earned(tx: Transaction, generation: Generation, provenance: Provenance) -> int:
+    """Return the credits that the delivered image costs: the hold, or less if it lacks its adapter.
+
+    Without the adapter that was ordered, it is the base model's image, at the base entry's price.
     """
-    making = generation.making or {}
-    if making.get("adapter") == generation.recipe["adapter"]:
+    if provenance.adapter == generation.order.adapter:
         return generation.credits
-    price = tx.entries.price_without_adapter(generation.model_id)
+    price = Entries(tx).price_without_adapter(generation.model_id)
     return min(generation.credits, price or 0)
 
 
-def _give_back(
-    tx: Transaction, failed: Iterable[Generation], asked: Sequence[Mapping[str, Any]] = ()
-) -> None:
+def _give_back(tx: Transaction, failed: Iterable[Generation], attempts: Attempts = ()) -> None:
     for generation in failed:
-        tx.ledger.void(generation.id)
-        told = {"attempt": generation.attempt, "reason": generation.error_code}
-        tx.events.append(generation.id, events.FAILED, **told, **({"asked": list(asked)} if asked else {}))
+        Ledger(tx).void(generation.id)
+        cause = {"attempt": generation.attempt, "reason": generation.error_code}
+        asked = {"asked": list(attempts)} if attempts else {}
+        Events(tx).append(generation.id, Kind.FAILED, **cause, **asked)
 
 
-def _log_failed(failed: Iterable[Generation], asked: Sequence[Mapping[str, Any]] = ()) -> None:
+def _count(tx: Transaction, failed: Iterable[Generation]) -> None:
+    Tallies(tx).count_failed((generation.entry_key, str(generation.error_code)) for generation in failed)
+
+
+def _log_failed(failed: Iterable[Generation], attempts: Attempts = ()) -> None:
     for generation in failed:
         log.warning(
             "generation.failed",
@@ -173,5 +198,5 @@ def _log_failed(failed: Iterable[Generation], asked: Sequence[Mapping[str, Any]]
             attempt=generation.attempt,
             cause=generation.error_message,
             credits_given_back=generation.credits,
-            **({"asked": list(asked)} if asked else {}),
+            **({"asked": list(attempts)} if attempts else {}),
         )

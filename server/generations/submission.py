@@ -1,23 +1,69 @@
 """Accepting a generation."""
 
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from uuid import uuid4
 
-from catalog import selection
+from catalog.orders import Order
 from catalog.prompts import compose
-from catalog.selection import Choice, choose
-from catalog.tiers import Tier
-from server.auth.users import Caller
-from server.avatars.schemas import Traits
+from catalog.selection import Choice, Wish, choose
+from catalog.traits import Traits
+from server.caller import Caller
 from server.clock import now
-from server.db.tables import Generation
-from server.db.unit_of_work import Transaction, UnitOfWork
-from server.errors import AccessDenied, InputInvalid, NoModels, QueueFull
-from server.events import log as events
-from server.generations.schemas import GenerateRequest
+from server.credits.repository import Ledger
+from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
+from server.errors import DomainError
+from server.events.repository import Events
+from server.events.tables import Kind
+from server.generations.queue import PendingQueue
+from server.generations.repository import Generations
 from server.generations.states import Status
-from server.queues.bell import Bell
+from server.generations.tables import Generation
+from server.projects.repository import Projects
+from server.spending.repository import Spending
+
+Notify = Callable[[str], object]
+"""Is given the id of a generation that was queued, to wake a worker. It may fail, but never raises."""
+
+
+@dataclass
+class QueueFull(DomainError):
+    """So many generations wait that a new one would not be drawn in time."""
+
+    depth: int
+
+    retry_after_s = 30
+
+    def __str__(self) -> str:
+        return f"{self.depth} generations are waiting. Please try again later"
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """What a user asks for, whichever API it came by.
+
+    prompt: the user's own words. seed: None draws one.
+    """
+
+    project_id: str
+    name: str
+    prompt: str
+    traits: Traits = field(default_factory=Traits)
+    wish: Wish = field(default_factory=Wish)
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the acceptance of generations.
+
+    max_depth: pending generations. budget_microusd: the day's spending at hosted providers; None: no limit.
+    """
+
+    max_depth: int
+    budget_microusd: int | None = None
 
 
 @dataclass(frozen=True)
@@ -30,84 +76,58 @@ class Submitted:
 
 
 def submit(
-    uow: UnitOfWork,
-    bell: Bell,
-    caller: Caller,
-    project_id: str,
-    request: GenerateRequest,
-    *,
-    max_depth: int,
-    budget_microusd: int | None = None,
+    uow: UnitOfWork, notify: Notify, caller: Caller, request: GenerationRequest, limits: Limits
 ) -> Submitted:
     """Accept one generation: choose its entry, hold its price, queue it. All or nothing.
 
-    The pending row is the queue; the bell only wakes a worker, and may fail.
+    The pending row is the queue; the wake-up that follows may be lost.
 
     Raises:
-        NotFound, InputInvalid, AccessDenied, NoModels, QueueFull, BudgetSpent, InsufficientCredits: nothing
-            was queued and nothing held.
+        NotFound: the project.
+        UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected: see `catalog.selection`.
+        QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
 
     """
     with uow.begin() as tx:
-        tx.projects.require(caller.user_id, project_id)
-        choice = _chosen(tx, caller.tier, request)
-        if (depth := tx.generations.depth()) >= max_depth:
+        Projects(tx).require(caller.user_id, request.project_id)
+        choice = choose(Entries(tx).all(), caller.tier, request.wish)
+        if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
             raise QueueFull(depth)
-        tx.spending.check(budget_microusd)
-        generation = _pending(caller, project_id, request, choice)
-        tx.generations.add(generation)
+        Spending(tx).check(limits.budget_microusd)
+        generation = _pending(caller, request, choice)
+        Generations(tx).add(generation)
         description = f"Avatar generation: {choice.entry.name}"
-        balance = tx.ledger.hold(caller.user_id, choice.credits, generation.id, description)
-        tx.events.append(generation.id, events.QUEUED, entry=choice.entry.key, credits=choice.credits)
-    bell.ring(generation.id)
+        balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
+        Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
+    notify(generation.id)
     return Submitted(generation, choice.credits, balance)
 
 
-def _chosen(tx: Transaction, tier: Tier, request: GenerateRequest) -> Choice:
-    """Choose from the catalogue, its causes told as the client's errors."""
-    try:
-        return choose(tx.entries.all(), tier, request.wish())
-    except selection.NoEntryAvailable as error:
-        raise NoModels from error
-    except selection.UnknownEntry as error:
-        raise InputInvalid({"modelKey": [f"modelKey is no available model: {error.model_key}"]}) from error
-    except selection.EntryBeyondTier as error:
-        raise AccessDenied(error.model_key, error.required, error.tier) from error
-    except selection.SizeRejected as error:
-        raise InputInvalid({error.field: [str(error)]}) from error
-
-
-def _pending(caller: Caller, project_id: str, request: GenerateRequest, choice: Choice) -> Generation:
+def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:
     entry = choice.entry
-    seed = request.seed if request.seed is not None else secrets.randbelow(2**32)
+    order = Order.of_entry(
+        entry,
+        compose(request.prompt, request.traits, entry.quality_terms),
+        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
+        size_px=(choice.width_px, choice.height_px),
+    )
     moment = now()
     return Generation(
         id=str(uuid4()),
         user_id=caller.user_id,
-        project_id=project_id,
+        project_id=request.project_id,
         status=Status.PENDING.value,
         prompt=request.prompt,
         entry_key=entry.key,
         entry_name=entry.name,
-        model_id=entry.model_id,
+        model_id=order.model_id,
         credits=choice.credits,
+        order=order,
+        avatar_name=request.name,
+        traits=request.traits,
         attempt=0,
         losses=0,
-        passed_on=False,
+        failed_over=False,
         created_at=moment,
         updated_at=moment,
-        # The fields of inference's Order, as they are now: a later change of the entry changes nothing here.
-        recipe={
-            "model_id": entry.model_id,
-            "revision": entry.revision,
-            "adapter": asdict(entry.adapter) if entry.adapter else None,
-            "prompt": compose(request.prompt, request.appearance(), request.persona(), entry.quality_terms),
-            "width_px": choice.width_px,
-            "height_px": choice.height_px,
-            "steps": entry.steps,
-            "guidance_scale": entry.guidance_scale,
-            "max_text_tokens": entry.max_text_tokens,
-            "seed": seed,
-        },
-        draft=request.model_dump(include={"name", *Traits.model_fields}),
     )

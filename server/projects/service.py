@@ -1,41 +1,48 @@
 """The use cases of projects."""
 
+from dataclasses import dataclass
 from uuid import uuid4
 
-from server.auth.users import Caller
-from server.db.tables import Avatar, Project
+from server.avatars.repository import Avatars
+from server.avatars.tables import Avatar
+from server.caller import Caller
 from server.db.unit_of_work import UnitOfWork
-from server.projects.schemas import CreateProject
+from server.projects.repository import Projects
+from server.projects.tables import Project
 
-ProjectWithAvatars = tuple[Project, list[Avatar]]
+
+@dataclass(frozen=True)
+class ProjectWithAvatars:
+    """A project and its avatars, newest first."""
+
+    project: Project
+    avatars: list[Avatar]
 
 
-def create(uow: UnitOfWork, caller: Caller, request: CreateProject) -> Project:
+def create(uow: UnitOfWork, caller: Caller, name: str, description: str | None = None) -> Project:
     """Create a project."""
-    project = Project(
-        id=str(uuid4()), user_id=caller.user_id, name=request.name, description=request.description
-    )
+    project = Project(id=str(uuid4()), user_id=caller.user_id, name=name, description=description)
     with uow.begin() as tx:
-        tx.projects.add(project)
+        Projects(tx).add(project)
     return project
 
 
 def list_all(uow: UnitOfWork, caller: Caller) -> list[ProjectWithAvatars]:
-    """Return the caller's projects, newest first, each with its avatars, newest first."""
+    """Return the caller's projects, newest first."""
     with uow.read() as tx:
-        projects = tx.projects.all_of(caller.user_id)
-        avatars = tx.avatars.by_project(project.id for project in projects)
-    return [(project, avatars.get(project.id, [])) for project in projects]
+        projects = Projects(tx).all_of(caller.user_id)
+        avatars = Avatars(tx).by_project(project.id for project in projects)
+    return [ProjectWithAvatars(project, avatars.get(project.id, [])) for project in projects]
 
 
 def get(uow: UnitOfWork, caller: Caller, project_id: str) -> ProjectWithAvatars:
-    """Return one of the caller's projects with its avatars.
+    """Return one of the caller's projects.
 
     Raises:
         NotFound: there is none of this id, or it is another user's.
 
     """
     with uow.read() as tx:
-        project = tx.projects.owned_by(caller.user_id, project_id)
-        avatars = tx.avatars.by_project([project.id])
-    return project, avatars.get(project.id, [])
+        project = Projects(tx).owned_by(caller.user_id, project_id)
+        avatars = Avatars(tx).by_project([project.id])
+    return ProjectWithAvatars(project, avatars.get(project.id, []))

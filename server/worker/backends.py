@@ -1,7 +1,7 @@
-"""Which backend a worker draws with, and what it takes up."""
+"""Which backend a worker draws with, and which generations it claims."""
 
 from inference.backend import Backend
-from server.failover.duty import HOSTED, Duty, LocalDuty, ReserveDuty
+from server.scheduling.claim_policy import HOSTED, ClaimPolicy, LocalPolicy, ReservePolicy
 from server.settings import Settings
 
 
@@ -10,11 +10,11 @@ def make_backend(settings: Settings, name: str) -> Backend:
     return _hosted(settings) if name == HOSTED else _local(settings)
 
 
-def make_duty(settings: Settings, name: str) -> Duty:
-    """Return what a worker with this backend takes up, beside the other kind or alone."""
+def make_policy(settings: Settings, name: str) -> ClaimPolicy:
+    """Return what a worker with this backend claims, beside the other kind of worker or alone."""
     if settings.inference_backend != "auto":
-        return Duty(name)
-    return ReserveDuty(settings.failover_wait_s) if name == HOSTED else LocalDuty()
+        return ClaimPolicy(name)
+    return ReservePolicy(settings.failover_wait_s) if name == HOSTED else LocalPolicy()
 
 
 def _hosted(settings: Settings) -> Backend:

@@ -1,4 +1,4 @@
-"""The worker process of one device: RQ's bell on one side, the resident pipelines on the other."""
+"""The worker process of one device: RQ's wake-ups on one side, the resident pipelines on the other."""
 
 import signal
 import time
@@ -15,16 +15,18 @@ from inference.backend import Backend
 from inference.errors import InferenceError
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
 from server.errors import DatabaseAway
-from server.failover.duty import ReserveDuty
 from server.images.store import ImageStore
-from server.queues.jobs import RING, BellJob, open_queue
+from server.logs import get_log
+from server.scheduling.claim_policy import ReservePolicy
+from server.scheduling.wakeups import WAKE_UP, WakeUpJob, open_queue
 from server.settings import Settings
-from server.telemetry import get_log
-from server.worker.backends import make_duty
-from server.worker.leash import StopSign
-from server.worker.presence import present
-from server.worker.pulse import Pulse
+from server.supervisor.heartbeat import Heartbeat
+from server.worker.attempt import WorkerContext
+from server.worker.backends import make_policy
+from server.worker.lease_guard import StopRequest
+from server.worker.registration import registered
 from server.worker.runner import Runner
 
 log = get_log(__name__)
@@ -33,13 +35,13 @@ RECONNECT_S: Final = 1.0
 LONGEST_RECONNECT_S: Final = 4.0  # Redis may be wiped at any time, and nothing is lost but a moment
 
 POLL_S: Final = 1.0
-"""How often a worker in reserve looks whether it is needed: the bell is for those whose turn is first."""
+"""How often a worker in reserve looks whether it is needed: wake-ups are for the workers before it."""
 
 BackendFactory = Callable[[Settings, str], Backend]
 
 
 class NoDeathPenalty(BaseDeathPenalty):
-    """No timeout of RQ's: its signal cannot interrupt a kernel. The leash and the watchdog keep the time."""
+    """No timeout of RQ's: its signal cannot interrupt a kernel. Lease guard and watchdog keep the time."""
 
     def setup_death_penalty(self) -> None:
         """Do nothing."""
@@ -48,96 +50,103 @@ class NoDeathPenalty(BaseDeathPenalty):
         """Do nothing."""
 
 
-class BellWorker(SimpleWorker):
-    """Answers rings in this process, since CUDA does not survive a fork and weights stay resident."""
+class WakeUpWorker(SimpleWorker):
+    """Takes wake-ups in this process, since CUDA does not survive a fork and weights stay resident."""
 
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = LONGEST_RECONNECT_S
-    stop_sign: StopSign
+    stop: StopRequest
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """Note when the first signal came, then let the running generation finish."""
-        self.stop_sign.ask()
+        self.stop.receive()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
 
     def set_shutdown_requested_date(self) -> None:
-        """Tell Redis nothing: this runs within the signal, where an error is one of what is being drawn."""
+        """Write nothing to Redis: this runs within the signal, where an error would fail the generation."""
 
 
 def run_worker(
-    settings: Settings, name: str, pulse: Pulse, backend_name: str, make_backend: BackendFactory
+    settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
-    """Answer the bell until SIGTERM; the running generation then finishes or is released."""
-    pulse.busy(settings.load_timeout_s)
-    stop_sign = StopSign(settings.shutdown_grace_s)
-    uow = UnitOfWork(open_engine(settings.database_url))
-    images = ImageStore(settings.images_dir)
-    backend = make_backend(settings, backend_name)
-    duty = make_duty(settings, backend_name)
-    _warm_up(backend, uow)
-    runner = Runner(name, uow, backend, images, settings, pulse, stop_sign, duty)
-    BellJob.answers[RING] = runner.answer
+    """Draw whenever woken, until SIGTERM; the running generation then finishes or is released."""
+    heartbeat.busy(settings.load_timeout_s)
+    context = WorkerContext(
+        worker=name,
+        uow=UnitOfWork(open_engine(settings.database_url)),
+        backend=make_backend(settings, backend_name),
+        images=ImageStore(settings.images_dir),
+        settings=settings,
+        heartbeat=heartbeat,
+        stop=StopRequest(settings.shutdown_grace_s),
+        policy=make_policy(settings, backend_name),
+    )
+    _warm_up(context.backend, context.uow)
+    runner = Runner(context)
+    WakeUpJob.handlers[WAKE_UP] = runner.run_next
     try:
-        with present(name, uow, duty):
-            pulse.ready()
-            log.info("worker.ready", worker=name, backend=backend_name, resident=sorted(backend.resident))
-            while not stop_sign.asked.is_set():
-                pulse.idle()
-                if isinstance(duty, ReserveDuty):
-                    _look(runner, stop_sign)
+        with registered(name, context.uow, context.policy):
+            heartbeat.ready()
+            resident = sorted(context.backend.resident)
+            log.info("worker.ready", worker=name, backend=backend_name, resident=resident)
+            while not context.stop.received.is_set():
+                heartbeat.idle()
+                if isinstance(context.policy, ReservePolicy):
+                    _poll(runner)
                 else:
-                    _listen(settings, name, stop_sign)
+                    _listen(context)
     finally:
-        backend.close()
-        uow.close()
+        context.backend.close()
+        context.uow.close()
         log.info("worker.stopped", worker=name)
 
 
-def _look(runner: Runner, stop_sign: StopSign) -> None:
-    """Look periodically whether there is work for a worker in reserve, until told to stop."""
+def _poll(runner: Runner) -> None:
+    """Look periodically whether there is work for a worker in reserve, until it has to stop."""
+    stop = runner.context.stop
 
-    def stop(_number: int, _frame: Any) -> None:
-        if stop_sign.asked.is_set():
-            raise SystemExit  # told a second time: at once
-        stop_sign.ask()
+    def receive(_number: int, _frame: Any) -> None:
+        if stop.received.is_set():
+            raise SystemExit  # asked a second time: at once
+        stop.receive()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not stop_sign.asked.wait(POLL_S):
-        while runner.answer():
+        signal.signal(number, receive)
+    while not stop.received.wait(POLL_S):
+        while runner.run_next():
             pass
 
 
-def _listen(settings: Settings, name: str, stop_sign: StopSign) -> None:
-    """Answer rings until told to stop, or until Redis is gone for good."""
-    url = settings.connected_redis_url()
+def _listen(context: WorkerContext) -> None:
+    """Take wake-ups until the worker has to stop, or until Redis is gone for good."""
+    stop, url = context.stop, context.settings.connected_redis_url()
     if url is None:
         log.warning("worker.no_redis", hint="Set REDIS_URL, or run 'avatar-creator up'")
-        stop_sign.asked.wait(RECONNECT_S)
+        stop.received.wait(RECONNECT_S)
         return
     try:
         connection = Redis.from_url(url)
-        worker = BellWorker(
+        worker = WakeUpWorker(
             [open_queue(connection)],
-            name=name,
+            name=context.worker,
             connection=connection,
-            job_class=BellJob,
+            job_class=WakeUpJob,
             serializer=JSONSerializer,
             log_job_description=False,
         )
-        worker.stop_sign = stop_sign
+        worker.stop = stop
         worker.work(logging_level="WARNING")
     except RedisError as error:
         log.warning("worker.redis_away", cause=type(error).__name__)
     # RQ's loop also ends when Redis goes away in the middle of a job.
-    stop_sign.asked.wait(RECONNECT_S)
+    stop.received.wait(RECONNECT_S)
 
 
 def _warm_up(backend: Backend, uow: UnitOfWork) -> None:
-    """Make the pipeline that most entries draw with resident. Its weights missing is told, not fatal."""
+    """Make the pipeline that most entries draw with resident. Missing weights are logged, not fatal."""
     try:
         with uow.read() as tx:
-            entries = [entry for entry in tx.entries.all() if entry.enabled]
+            entries = [entry for entry in Entries(tx).all() if entry.enabled]
     except DatabaseAway as error:
         log.warning("worker.no_catalogue", cause=str(error))
         return

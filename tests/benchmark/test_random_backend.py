@@ -8,7 +8,8 @@ from diffusers import FluxPipeline
 from benchmark.bare import step_flop
 from benchmark.random_backend import RandomBackend
 from catalog.entries import shipped_entries
-from inference.backend import Order, Phase
+from catalog.orders import Order
+from inference.backend import Phase
 from inference.local.devices import Offload
 from inference.miniature import architecture
 from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer

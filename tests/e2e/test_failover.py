@@ -5,6 +5,8 @@ from collections import Counter
 import httpx
 import pytest
 
+from server.credits.repository import Ledger
+from server.events.repository import Events
 from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY
 
@@ -54,10 +56,10 @@ class TestAuto:
         assert len(box.orders) == drew["huggingface"]
         assert user.balance() == 1000 - 8 * GENERATIONS
         with program.reading() as tx:
-            assert tx.ledger.sum_of_postings() == 0
-            assert tx.ledger.drifts() == []
+            assert Ledger(tx).sum_of_postings() == 0
+            assert Ledger(tx).drifts() == []
             for one in ids:
-                kinds = Counter(event.kind for event in tx.events.of(one))
+                kinds = Counter(event.kind for event in Events(tx).of(one))
                 assert (kinds["queued"], kinds["completed"], kinds["failed"]) == (1, 1, 0)
         wait_for("the local worker is back", lambda: local_is_ready(program))
         again = user.ended(user.generate()["generation"]["id"])

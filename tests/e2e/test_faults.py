@@ -10,7 +10,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import select
 
-from server.db.tables import Transfer
+from server.credits.repository import Ledger
+from server.credits.tables import Transfer
+from server.events.repository import Events
 from tests.e2e.program import COMMAND_TIMEOUT_S, environment, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -45,14 +47,14 @@ def statuses(user, generation_ids):
 def happened(program, generation_id):
     """Return what happened to a generation, in order."""
     with program.reading() as tx:
-        return [event.kind for event in tx.events.of(generation_id)]
+        return [event.kind for event in Events(tx).of(generation_id)]
 
 
 def moved(program, generation_id):
     """Return how a generation's credits moved, in order, while all postings sum to zero."""
     with program.reading() as tx:
-        assert tx.ledger.sum_of_postings() == 0
-        assert tx.ledger.drifts() == []
+        assert Ledger(tx).sum_of_postings() == 0
+        assert Ledger(tx).drifts() == []
         of_it = select(Transfer.kind).where(Transfer.reference_id == generation_id).order_by(Transfer.id)
         return list(tx.session.scalars(of_it))
 

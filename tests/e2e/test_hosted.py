@@ -5,6 +5,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from server.credits.repository import Ledger
+from server.events.repository import Events
 from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY
 
@@ -60,7 +62,7 @@ class TestHosted:
             "seed": 7,
         }
         with program.reading() as tx:
-            made = tx.events.of(ended["id"])[-1].data["making"]
+            made = Events(tx).of(ended["id"])[-1].data["provenance"]
         assert (made["backend"], made["provider"]) == ("huggingface", "fal-ai")
         assert (made["adapter"]["scale"], made["seed"], made["cost_microusd"]) == (0.9, 7, 35_000)
 
@@ -80,7 +82,7 @@ class TestHosted:
         assert ended["errorMessage"].startswith("AI_PROVIDER_ERROR")
         assert user.balance() == 100
         with program.reading() as tx:
-            asked = tx.events.of(ended["id"])[-1].data["asked"]
+            asked = Events(tx).of(ended["id"])[-1].data["asked"]
         assert [one["provider"] for one in asked] == ["fal-ai", "replicate", "hf-inference"]
         assert "check HUGGINGFACE_API_KEY" in program.tail()
         wait_for("/readyz names the key", lambda: "check HUGGINGFACE_API_KEY" in self.hosted(user))
@@ -133,11 +135,11 @@ class TestWithoutLora:
         assert (ended["madeWith"]["loraModel"], ended["madeWith"]["provider"]) == (None, "hf-inference")
         assert user.balance() == 100 - 8
         with lenient.reading() as tx:
-            told = tx.events.of(ended["id"])[-1].data
+            told = Events(tx).of(ended["id"])[-1].data
             assert told["credits"] == 8
             assert "drawn without it" in told["warnings"][0]
-            assert tx.ledger.sum_of_postings() == 0
-            assert tx.ledger.drifts() == []
+            assert Ledger(tx).sum_of_postings() == 0
+            assert Ledger(tx).drifts() == []
         lenient.stop()
 
 

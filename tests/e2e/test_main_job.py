@@ -11,7 +11,8 @@ from sqlalchemy import update
 from catalog.entries import shipped_entries
 from scripts.miniature.examining import examine, questions
 from scripts.miniature.judge import load_judge
-from server.db.tables import CatalogEntry
+from server.credits.repository import Ledger
+from server.entries.tables import CatalogEntry
 from tests.e2e.program import environment
 
 pytestmark = pytest.mark.e2e
@@ -96,8 +97,8 @@ class TestMainJob:
         assert [found["id"] for found in project["avatars"]] == [avatar["id"]]
         assert user.balance() == 100 - price
         with program.reading() as tx:
-            assert tx.ledger.sum_of_postings() == 0
-            assert tx.ledger.drifts() == []
+            assert Ledger(tx).sum_of_postings() == 0
+            assert Ledger(tx).drifts() == []
 
     @pytest.mark.parametrize(
         ("tier", "model"),

@@ -9,7 +9,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from server.db.tables import Avatar, Event, Generation, Transfer
+from server.avatars.tables import Avatar
+from server.credits.repository import Ledger
+from server.credits.tables import Transfer
+from server.events.tables import Event
+from server.generations.tables import Generation
 from tests.e2e.program import User, wait_for
 
 GENERATIONS = int(os.environ.get("SOAK_GENERATIONS", "24"))
@@ -120,8 +124,8 @@ class TestSoak:
         """All postings sum to zero, no account drifts, and the user has paid for what was delivered."""
         program, user = after
         with program.reading() as tx:
-            assert tx.ledger.sum_of_postings() == 0
-            assert tx.ledger.drifts() == []
+            assert Ledger(tx).sum_of_postings() == 0
+            assert Ledger(tx).drifts() == []
         completed = [found for found in read_all(program, Generation) if found.status == "completed"]
         assert user.balance() == START - sum(PRICES[generation.entry_key] for generation in completed)
 

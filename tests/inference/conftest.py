@@ -10,7 +10,7 @@ import pytest
 
 import inference  # first: it sets what torch reads when it is imported
 from catalog.entries import Adapter, Entry, shipped_entries
-from inference.backend import Order
+from catalog.orders import Order
 
 BASE, REALISM, *_ = shipped_entries()
 PROMPT = "portrait of a young woman with red hair"

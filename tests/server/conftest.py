@@ -16,12 +16,13 @@ from litestar.testing import TestClient
 from redis import Redis
 from sqlalchemy import func, select
 
-from server.asgi import create_app
-from server.db.tables import Account, Generation
+from server.application import create_app
+from server.credits.tables import Account
 from server.db.unit_of_work import UnitOfWork
-from server.queues.bell import Bell
+from server.generations.tables import Generation
+from server.logs import configure_logs
+from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
-from server.telemetry import configure_logs
 
 PREFIX = "/api/avatar-creator"
 WISH = {"name": "Ada", "prompt": "portrait of a woman with long red hair"}
@@ -34,7 +35,7 @@ class Api:
 
     client: TestClient[Litestar]
     uow: UnitOfWork
-    bell: Bell
+    wakeups: WakeUps
 
     def generate(self, account: Any, prefix: str = PREFIX, **changes: Any) -> Any:
         """Ask for an avatar in the account's project; a change to None leaves the field out."""
@@ -66,9 +67,9 @@ class Api:
             return tx.session.scalar(select(func.count()).select_from(Generation))
 
     def nothing_happened(self, account: Any, balance: int = 100) -> None:
-        """No generation, no ring in Redis, no credit held or spent."""
+        """No generation, no wake-up in Redis, no credit held or spent."""
         assert self.generations() == 0
-        assert self.bell.waiting() == 0
+        assert self.wakeups.waiting() == 0
         assert self.account(account) == (balance, 0)
 
     @staticmethod
@@ -108,7 +109,7 @@ def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
         # The reaper has its own tests; here it stays still, so that what is counted does not change.
         own = replace(settings, **({"reaper_period_s": 3600.0} | changes))
         with TestClient(create_app(own), raise_server_exceptions=False) as client:
-            yield Api(client, uow, Bell(own))
+            yield Api(client, uow, WakeUps(own))
 
     return opened
 
@@ -122,7 +123,7 @@ def api(open_api: OpenApi) -> Iterator[Api]:
 
 @pytest.fixture
 def own_redis(redis_url: str) -> Iterator[Redis]:
-    """A client of the Redis that the application rings."""
+    """A client of the Redis that the application sends wake-ups to."""
     with Redis.from_url(redis_url) as client:
         yield client
 

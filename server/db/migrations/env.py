@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from server.db.tables import Table
+from server.db.base import load_tables
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=Table.metadata, render_as_batch=True)
+context.configure(connection=connection, target_metadata=load_tables(), render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from catalog.entries import shipped_entries
-from inference.backend import Order
+from catalog.orders import Order
 from inference.hosted import errors
 from inference.hosted.backend import HostedBackend, HostedConfig
 from tests.inference.hosted.box import KEY
@@ -59,19 +59,19 @@ class TestRetries:
         box.will("fal-ai", status(500), status(429), status(503))
         drawn = backend_at("fal-ai").generate(BASE, lambda _: None)
         assert len(box.orders) == 4
-        assert [attempt["code"] for attempt in drawn.making.attempts] == [
+        assert [attempt["code"] for attempt in drawn.provenance.attempts] == [
             "AI_PROVIDER_ERROR",
             "RATE_LIMIT_EXCEEDED",
             "AI_PROVIDER_ERROR",
         ]
-        assert drawn.making.cost_microusd == 25_000
+        assert drawn.provenance.cost_microusd == 25_000
 
     def test_the_next_provider_is_asked_at_once(self, box, backend_at):
         """A provider that fails does not keep the next one from drawing."""
         box.will("fal-ai", status(401))
         drawn = backend_at("fal-ai", "replicate").generate(BASE, lambda _: None)
         assert [seen.provider for seen in box.orders] == ["fal-ai", "replicate"]
-        assert drawn.making.provider == "replicate"
+        assert drawn.provenance.provider == "replicate"
 
     def test_what_does_not_pass_is_not_repeated(self, box, backend_at):
         """A provider that refuses is asked once."""
@@ -83,9 +83,9 @@ class TestRetries:
         """An image from the second tells that the first may have drawn too, and counts both costs."""
         box.will("fal-ai", half)
         drawn = backend_at("fal-ai", "replicate").generate(BASE, lambda _: None)
-        (first,) = drawn.making.attempts
+        (first,) = drawn.provenance.attempts
         assert (first["provider"], first["outcome"]) == ("fal-ai", "unknown")
-        assert drawn.making.cost_microusd == 25_000 + 25_000
+        assert drawn.provenance.cost_microusd == 25_000 + 25_000
 
     def test_waits_grow(self, box, backend_at, monkeypatch):
         """Each wait is longer than the one before, by a random part."""

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from catalog.entries import shipped_entries
-from inference.backend import Order
+from catalog.orders import Order
 from inference.hosted.errors import NoProvider
 from tests.inference.hosted.box import KEY
 from tests.inference.weights.hub import TOKEN, open_hub
@@ -113,9 +113,9 @@ class TestRequests:
         assert seen.headers["accept"] == "image/png"
         assert seen.headers.get("prefer") == ("wait" if provider == "replicate" else None)
         assert picture.image.size == (order.width_px, order.height_px)
-        assert picture.making.provider == provider
-        assert picture.making.adapter == order.adapter
-        assert picture.making.cost_microusd > 0
+        assert picture.provenance.provider == provider
+        assert picture.provenance.adapter == order.adapter
+        assert picture.provenance.cost_microusd > 0
 
     @pytest.mark.parametrize("name", ["flux-dev-realism", "flux-dev-hd-realism"])
     def test_who_cannot_apply_the_adapter_is_not_asked(self, box, backend_at, name):
@@ -126,7 +126,7 @@ class TestRequests:
         assert box.seen == []
         drawn = backend_at("hf-inference", "fal-ai").generate(order, lambda _: None)
         assert [seen.provider for seen in box.orders] == ["fal-ai"]
-        assert drawn.making.adapter == order.adapter
+        assert drawn.provenance.adapter == order.adapter
 
     def test_images_are_fetched_without_the_key(self, box, backend_at):
         """The address of an image may be anybody's: the key is not sent there."""

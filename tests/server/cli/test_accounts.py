@@ -4,7 +4,9 @@ from uuid import uuid4
 import pytest
 
 from catalog.tiers import Tier
-from server.errors import TokenInvalid
+from server.accounts.errors import TokenInvalid
+from server.accounts.repository import Users
+from server.credits.repository import Ledger
 
 
 def lines(result):
@@ -33,10 +35,10 @@ class TestUsers:
         """A new user's key opens for the tier, with the credits that were named."""
         answer = created(cli("users", "create", "--tier", "pro", "--credits", "25", "--json"))
         with uow.read() as tx:
-            assert tx.users.authenticate(answer["apiKey"]).user_id == answer["userId"]
-            assert tx.users.authenticate(answer["apiKey"]).tier is Tier.PRO
-            assert tx.ledger.available(answer["userId"]) == 25
-            assert tx.ledger.sum_of_postings() == 0
+            assert Users(tx).authenticate(answer["apiKey"]).user_id == answer["userId"]
+            assert Users(tx).authenticate(answer["apiKey"]).tier is Tier.PRO
+            assert Ledger(tx).available(answer["userId"]) == 25
+            assert Ledger(tx).sum_of_postings() == 0
 
     def test_welcome_credits_are_for_whom_none_are_named(self, cli, uow):
         """WELCOME_CREDITS is what a user gets by default, and a named figure, zero too, wins."""
@@ -44,7 +46,7 @@ class TestUsers:
         named = created(cli("users", "create", "--credits", "0", "--json", WELCOME_CREDITS="7"))
         plain = created(cli("users", "create", "--json"))
         with uow.read() as tx:
-            balances = [tx.ledger.available(each["userId"]) for each in (welcomed, named, plain)]
+            balances = [Ledger(tx).available(each["userId"]) for each in (welcomed, named, plain)]
         assert balances == [7, 0, 0]
 
     def test_the_existing_platforms_id_is_kept_and_given_once(self, cli):
@@ -64,7 +66,7 @@ class TestUsers:
         for who, tier in ((user["userId"], Tier.BASIC), ("ada@example.com", Tier.ENTERPRISE)):
             assert tier.value in lines(cli("users", "set-tier", who, tier.value))[0]
             with uow.read() as tx:
-                assert tx.users.authenticate(user["apiKey"]).tier is tier
+                assert Users(tx).authenticate(user["apiKey"]).tier is tier
         refused(cli("users", "set-tier", "nobody", "pro"), "nobody")
         assert cli("users", "set-tier", user["userId"], "gold").exit_code == 2
 
@@ -79,7 +81,7 @@ class TestKeys:
         def works(token):
             try:
                 with uow.read() as tx:
-                    return tx.users.authenticate(token).user_id == user["userId"]
+                    return Users(tx).authenticate(token).user_id == user["userId"]
             except TokenInvalid:
                 return False
 
@@ -103,7 +105,7 @@ class TestCredits:
         user = make_account(credits=5).user_id
         assert lines(cli("credits", "grant", user, "20")) == [f"User {user} has 25 credits available."]
         with uow.read() as tx:
-            assert tx.ledger.sum_of_postings() == 0
+            assert Ledger(tx).sum_of_postings() == 0
         refused(cli("credits", "grant", "nobody", "20"), "nobody")
         for amount in ("0", "-5", "many"):
             assert cli("credits", "grant", "--", user, amount).exit_code == 2

@@ -1,7 +1,8 @@
 import pytest
 from sqlalchemy import delete, text, update
 
-from server.db.tables import Account, CatalogEntry
+from server.credits.tables import Account
+from server.entries.tables import CatalogEntry
 
 AWAY = "postgresql://me:hidden-word@127.0.0.1:1/db"
 

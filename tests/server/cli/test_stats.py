@@ -1,13 +1,12 @@
 import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 
-from inference.backend import Making
+from catalog.orders import Provenance
 from server.generations import settlement
 from server.generations.states import Reason
 from server.images.store import StoredImage
-from server.worker.delivery import avatar_of
 
 
 @pytest.fixture
@@ -17,10 +16,9 @@ def deliver(uow, claim, generation_of):
     def deliver_one(key, **changes):
         claimed = claim()
         generation = generation_of(claimed.generation_id)
-        recipe = generation.recipe
-        made = asdict(Making("local", recipe["model_id"], None, None, recipe["seed"]))
-        avatar = avatar_of(generation, StoredImage(key, "0" * 64))
-        settlement.complete(uow, claimed, avatar, made | changes, {})
+        order = generation.order
+        made = Provenance("local", order.model_id, None, None, order.seed)
+        settlement.complete(uow, claimed, StoredImage(key, "0" * 64), replace(made, **changes), {})
 
     return deliver_one
 

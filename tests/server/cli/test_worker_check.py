@@ -1,6 +1,7 @@
 """`avatar-creator worker --check`, by which a container says whether its worker is well."""
 
-from server.worker.watchdog import host
+from server.scheduling.registry import WorkerRegistry
+from server.supervisor.watchdog import host
 
 
 class TestCheck:
@@ -8,13 +9,13 @@ class TestCheck:
         """The exit code is 0 while a worker of this host tells that it takes work, and only then."""
         assert cli("worker", "--check").exit_code == 1
         with uow.begin() as tx:
-            tx.workers.tell("elsewhere-0123456789ab", "local", accepts=True)
-            tx.workers.tell(f"{host()}-2-0123456789ab", "local", accepts=True)
-            tx.workers.tell(f"{host()}-0123456789ab", "local", accepts=False)
+            WorkerRegistry(tx).record_heartbeat("elsewhere-0123456789ab", "local", accepts=True)
+            WorkerRegistry(tx).record_heartbeat(f"{host()}-2-0123456789ab", "local", accepts=True)
+            WorkerRegistry(tx).record_heartbeat(f"{host()}-0123456789ab", "local", accepts=False)
         assert cli("worker", "--check").exit_code == 1
         with uow.begin() as tx:
-            tx.workers.tell(f"{host()}-0123456789ab", "local", accepts=True)
+            WorkerRegistry(tx).record_heartbeat(f"{host()}-0123456789ab", "local", accepts=True)
         assert cli("worker", "--check").exit_code == 0
         with uow.begin() as tx:
-            tx.workers.forget(f"{host()}-0123456789ab")
+            WorkerRegistry(tx).remove(f"{host()}-0123456789ab")
         assert cli("worker", "--check").exit_code == 1

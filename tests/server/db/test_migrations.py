@@ -1,14 +1,19 @@
+import json
 import shutil
 import sqlite3
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from catalog.orders import Order, Provenance
+from catalog.traits import Traits
+from server.db.base import load_tables
 from server.db.engine import open_engine
 from server.db.migrate import is_current, migrate, unmigrate
-from server.db.tables import Table
+from server.db.unit_of_work import UnitOfWork
+from server.generations.repository import Generations
 
 
 @pytest.fixture
@@ -23,7 +28,7 @@ class TestMigrations:
     def test_the_revisions_make_the_tables_that_the_program_maps(self, engine):
         """Alembic finds no difference between the migrated database and the mapped tables."""
         with engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+            assert compare_metadata(MigrationContext.configure(connection), load_tables()) == []
 
     def test_down_and_up_again(self, engine):
         """All revisions can be undone, down to an empty database, and applied again."""
@@ -61,3 +66,94 @@ class TestMigrations:
             ("FLUX.1-dev HD + Realism LoRA", "pro", 1),
             ("FLUX.1-schnell Fast", "basic", 1),
         ]
+
+
+MOMENT = "'2026-01-02 03:04:05.000000+00:00'"
+BORN = {"created_at": MOMENT, "updated_at": MOMENT}
+ORDER = {
+    "model_id": "black-forest-labs/FLUX.1-dev",
+    "revision": None,
+    "adapter": {"model_id": "me/lora", "scale": 0.9, "weight_name": "lora.safetensors", "revision": None},
+    "prompt": "a fox, sharp focus",
+    "width_px": 512,
+    "height_px": 512,
+    "steps": 28,
+    "guidance_scale": 3.5,
+    "max_text_tokens": 512,
+    "seed": 7,
+}
+MAKING = {
+    "backend": "local",
+    "model_id": "black-forest-labs/FLUX.1-dev",
+    "revision": None,
+    "adapter": None,
+    "seed": 7,
+    "provider": None,
+    "cost_microusd": 0,
+    "attempts": [],
+}
+DRAFT = {"name": "Ada", "persona_name": "Ada L", "persona_personality": ["calm"], "gender": "female"}
+
+
+class TestOldRows:
+    @pytest.fixture
+    def old(self, engine):
+        """A database of revision 0005 with a generation in it, as the program of then wrote one."""
+        unmigrate(engine, "0005")
+        as_json = "CAST(:{0} AS JSON)" if engine.dialect.name == "postgresql" else ":{0}"
+        values = {"recipe": json.dumps(ORDER), "draft": json.dumps(DRAFT), "making": json.dumps(MAKING)}
+        columns = {
+            "users": {"id": "'u'", "tier": "'free'", "created_at": MOMENT},
+            "projects": {"id": "'p'", "user_id": "'u'", "name": "'Mine'"} | BORN,
+            "generations": {
+                "id": "'g'",
+                "user_id": "'u'",
+                "project_id": "'p'",
+                "status": "'pending'",
+                "prompt": "'a fox'",
+                "entry_key": "'k'",
+                "entry_name": "'n'",
+                "model_id": "'m'",
+                "credits": "8",
+                "attempt": "0",
+                "losses": "0",
+                "passed_on": "true",
+                **BORN,
+                **{name: as_json.format(name) for name in values},
+            },
+        }
+        with engine.begin() as connection:
+            for table, row in columns.items():
+                names, kept = ", ".join(row), ", ".join(row.values())
+                statement = text(f"INSERT INTO {table} ({names}) VALUES ({kept})")  # noqa: S608
+                connection.execute(statement, values if table == "generations" else {})
+        return engine
+
+    def test_a_generation_of_before_is_read(self, old):
+        """Order, provenance, traits and name of an old row are what they were, in their new columns."""
+        migrate(old)
+        with UnitOfWork(old).read() as tx:
+            generation = Generations(tx).get("g")
+        assert generation.order == Order.from_json(ORDER)
+        assert generation.provenance == Provenance.from_json(MAKING)
+        assert (generation.avatar_name, generation.failed_over) == ("Ada", True)
+        assert generation.traits == Traits(
+            persona_name="Ada L", persona_personality=("calm",), gender="female"
+        )
+
+    def test_and_back(self, old):
+        """Undone, the row is as the program of then wrote it."""
+        migrate(old)
+        unmigrate(old, "0005")
+        with old.connect() as connection:
+            row = connection.execute(text("SELECT recipe, draft, making, passed_on FROM generations")).one()
+        kept = [one if isinstance(one, dict) else json.loads(one) for one in row[:3]]
+        assert kept == [ORDER, DRAFT, MAKING]
+        assert row.passed_on
+
+    def test_the_leader_locks_are_there(self, old):
+        """Each periodic task keeps its row, without which nobody could do it."""
+        migrate(old)
+        with old.connect() as connection:
+            tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
+        assert tasks == ["images", "queue"]

@@ -7,27 +7,31 @@ from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.tiers import Tier
+from server.accounts.repository import Users
+from server.accounts.tables import User
+from server.credits.repository import Ledger
 from server.db.engine import open_engine
 from server.db.migrate import unmigrate
-from server.db.tables import Generation, User
 from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
 from server.errors import DatabaseAway
+from server.generations.tables import Generation
 
 
 class TestBegin:
     def test_what_went_well_is_committed(self, uow):
         """What a transaction did is there for the next one."""
         with uow.begin() as tx:
-            user = tx.users.add("a@example.org", Tier.PRO)
+            user = Users(tx).add("a@example.org", Tier.PRO)
         with uow.read() as tx:
-            assert tx.users.find(user.id).tier == "pro"
+            assert Users(tx).find(user.id).tier == "pro"
 
     def test_an_exception_rolls_all_back(self, uow):
         """What was done before an exception is not there afterwards."""
 
         def fail_half_way():
             with uow.begin() as tx:
-                tx.users.add(None, Tier.PRO, "half-way")
+                Users(tx).add(None, Tier.PRO, "half-way")
                 raise RuntimeError
 
         with pytest.raises(RuntimeError):
@@ -41,11 +45,11 @@ class TestBegin:
 
         def grant():
             with uow.begin() as tx:
-                tx.ledger.grant(user, 1, "test", user)
+                Ledger(tx).grant(user, 1, "test", user)
 
         assert at_once(32, grant) == [None] * 32
         with uow.read() as tx:
-            assert tx.ledger.available(user) == 32
+            assert Ledger(tx).available(user) == 32
 
 
 class TestDatabaseAway:
@@ -59,7 +63,7 @@ class TestDatabaseAway:
         """A database that was never migrated is told as the same error."""
         unmigrate(uow.engine)
         with pytest.raises(DatabaseAway), uow.read() as tx:
-            tx.entries.all()
+            Entries(tx).all()
 
 
 class TestErrorTexts:
@@ -95,9 +99,9 @@ class TestSqlite:
         )
         uow = UnitOfWork(engine)
         with uow.read() as tx:
-            tx.entries.all()
+            Entries(tx).all()
         with uow.begin() as tx:
-            tx.entries.all()
+            Entries(tx).all()
         uow.close()
         assert [statement for statement in begun if statement.startswith("BEGIN")] == [
             "BEGIN",
@@ -110,10 +114,10 @@ class TestTimes:
         """A time given in another zone is stored and read as the same moment in UTC."""
         moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=5)))
         with uow.begin() as tx:
-            user = tx.users.add(None, Tier.FREE)
+            user = Users(tx).add(None, Tier.FREE)
             user.created_at = moment
         with uow.read() as tx:
-            read = tx.users.find(user.id).created_at
+            read = Users(tx).find(user.id).created_at
         assert read == moment
         assert read.tzinfo is UTC
 

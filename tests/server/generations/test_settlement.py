@@ -4,34 +4,22 @@ import pytest
 import sqlalchemy
 
 from catalog.tiers import Tier
-from server.db.tables import CatalogEntry
+from server.avatars.repository import Avatars
+from server.entries.tables import CatalogEntry
+from server.events.repository import Events
 from server.generations import settlement
+from server.generations.claims import LeaseLost
+from server.generations.repository import Generations
 from server.generations.states import Reason
-from server.generations.store import LeaseLost
-from tests.server.delivery import avatar_for
+from tests.server.stored import provenance_of, stored_image
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
-
-
-def making_of(generation, **changes):
-    """Return what an image was made with that was drawn as it was ordered."""
-    recipe = generation.recipe
-    return {
-        "backend": "scripted",
-        "provider": None,
-        "model_id": recipe["model_id"],
-        "revision": None,
-        "adapter": recipe["adapter"],
-        "seed": recipe["seed"],
-        "cost_microusd": 0,
-        "attempts": [],
-    } | changes
 
 
 def kinds(uow, generation_id):
     """Return what happened to a generation."""
     with uow.read() as tx:
-        return [event.kind for event in tx.events.of(generation_id)]
+        return [event.kind for event in Events(tx).of(generation_id)]
 
 
 class TestComplete:
@@ -39,16 +27,17 @@ class TestComplete:
         """Completing makes the avatar, takes the credits, counts the use and records the event."""
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
-        avatar = avatar_for(generation)
-        settlement.complete(uow, claim(), avatar, making_of(generation), {"step": 0.5})
+        image = stored_image()
+        completed = settlement.complete(uow, claim(), image, provenance_of(generation), {"step": 0.5})
         ended = generation_of(generation.id)
-        assert (ended.status, ended.avatar_id, ended.lease_until) == ("completed", avatar.id, None)
+        assert (ended.status, ended.avatar_id, ended.lease_until) == ("completed", completed.avatar_id, None)
         assert balance_of(account) == 8
-        assert ended.making == making_of(generation)
+        assert ended.provenance == provenance_of(generation)
         assert kinds(uow, generation.id) == ["queued", "completed"]
         with uow.read() as tx:
             assert tx.session.get(CatalogEntry, ("avatar-creator", generation.entry_key)).total_usage == 1
-            assert tx.avatars.owned_by(account.user_id, avatar.id).name == "Ada"
+            avatar = Avatars(tx).owned_by(account.user_id, ended.avatar_id)
+        assert (avatar.name, avatar.image_key, avatar.image_sha256) == ("Ada", image.key, image.sha256)
 
     def test_without_its_adapter_it_costs_the_base_price(
         self, make_account, submit_one, claim, uow, balance_of
@@ -57,8 +46,8 @@ class TestComplete:
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
         assert balance_of(account) == 8
-        making = making_of(generation, adapter=None)
-        settlement.complete(uow, claim(), avatar_for(generation), making, {})
+        provenance = provenance_of(generation, adapter=None)
+        settlement.complete(uow, claim(), stored_image(), provenance, {})
         assert balance_of(account) == 12
 
     def test_a_late_worker_delivers_nothing(self, make_account, submit_one, claim, uow, balance_of):
@@ -66,13 +55,13 @@ class TestComplete:
         account = make_account(credits=20)
         generation = submit_one(account)
         late = claim("worker-1")
-        settlement.lose(uow, worker="worker-1")
+        settlement.return_lost(uow, worker="worker-1")
         current = claim("worker-2")
         with pytest.raises(LeaseLost):
-            settlement.complete(uow, late, avatar_for(generation), making_of(generation), {})
-        settlement.complete(uow, current, avatar_for(generation), making_of(generation), {})
+            settlement.complete(uow, late, stored_image(), provenance_of(generation), {})
+        settlement.complete(uow, current, stored_image(), provenance_of(generation), {})
         with uow.read() as tx:
-            assert len(tx.avatars.by_project([account.project_id])[account.project_id]) == 1
+            assert len(Avatars(tx).by_project([account.project_id])[account.project_id]) == 1
         assert balance_of(account) == 12
 
     def test_of_two_ends_at_once_one_counts(self, make_account, submit_one, claim, uow, at_once, balance_of):
@@ -82,7 +71,7 @@ class TestComplete:
         held = claim()
         acts = iter(
             [
-                partial(settlement.complete, uow, held, avatar_for(generation), making_of(generation), {}),
+                partial(settlement.complete, uow, held, stored_image(), provenance_of(generation), {}),
                 partial(settlement.cancel, uow, [generation.id]),
             ]
         )
@@ -127,13 +116,13 @@ class TestCancel:
         assert {generation_of(one.id).error_code for one in (running, waiting)} == {"CANCELLED"}
         assert balance_of(account) == 20
         with pytest.raises(LeaseLost), uow.begin() as tx:
-            tx.generations.renew(held, 60)
+            Generations(tx).renew(held, 60)
 
     def test_what_has_ended_stays(self, make_account, submit_one, claim, uow, generation_of, balance_of):
         """A completed generation cannot be cancelled."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        settlement.complete(uow, claim(), avatar_for(generation), making_of(generation), {})
+        settlement.complete(uow, claim(), stored_image(), provenance_of(generation), {})
         assert settlement.cancel(uow, [generation.id]) == 0
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 12
@@ -174,8 +163,8 @@ class TestOrder:
         held = claim()
         rows_in_order.clear()
         if delivered:
-            making = making_of(generation, cost_microusd=7)
-            settlement.complete(uow, held, avatar_for(generation), making, {"step": 0.5})
+            provenance = provenance_of(generation, cost_microusd=7)
+            settlement.complete(uow, held, stored_image(), provenance, {"step": 0.5})
         else:
             settlement.fail(uow, held, Reason.OUT_OF_MEMORY, "Full.", [{"cost_microusd": 7}])
         assert list(dict.fromkeys(rows_in_order)) == ["accounts", "spending_days", "tallies"]

@@ -5,12 +5,13 @@ from redis import Redis
 from sqlalchemy import func, select
 
 from catalog.tiers import Tier
-from server.db.tables import CatalogEntry, Event, Generation
-from server.errors import InsufficientCredits, NotFound, QueueFull
-from server.generations.schemas import GenerateRequest
-from server.generations.submission import submit
-from server.queues.bell import Bell
-from server.queues.jobs import open_queue
+from server.credits.errors import InsufficientCredits
+from server.entries.tables import CatalogEntry
+from server.errors import NotFound
+from server.events.tables import Event
+from server.generations.submission import GenerationRequest, Limits, QueueFull, submit
+from server.generations.tables import Generation
+from server.scheduling.wakeups import WakeUps, open_queue
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -48,8 +49,8 @@ class TestSubmit:
         submit_one(account)
         assert balance_of(account) == 95
 
-    def test_the_recipe_is_all_that_the_worker_needs(self, submit_one, make_account):
-        """The recipe holds the entry's parameters, the composed prompt and the seed as they were."""
+    def test_the_order_is_all_that_the_worker_needs(self, submit_one, make_account):
+        """The order holds the entry's parameters, the composed prompt and the seed as they were."""
         generation = submit_one(
             make_account(Tier.BASIC),
             seed=7,
@@ -59,23 +60,21 @@ class TestSubmit:
             width=528,
             height=784,
         )
-        recipe = generation.recipe
-        assert recipe["prompt"].startswith(
-            "female, red hair, portrait of Ada, portrait of a person, photoreal"
-        )
-        assert (recipe["seed"], recipe["width_px"], recipe["height_px"]) == (7, 528, 784)
-        assert (recipe["steps"], recipe["guidance_scale"]) == (30, 3.5)
-        assert recipe["adapter"]["scale"] == 0.9
+        order = generation.order
+        assert order.prompt.startswith("female, red hair, portrait of Ada, portrait of a person, photoreal")
+        assert (order.seed, order.width_px, order.height_px) == (7, 528, 784)
+        assert (order.steps, order.guidance_scale) == (30, 3.5)
+        assert order.adapter.scale == 0.9
         assert generation.prompt == "portrait of a person"
 
     def test_a_seed_is_drawn_and_kept(self, submit_one, make_account):
         """Without a seed each generation gets one of its own, within 32 bits."""
         account = make_account()
-        seeds = {submit_one(account).recipe["seed"] for _ in range(3)}
+        seeds = {submit_one(account).order.seed for _ in range(3)}
         assert len(seeds) == 3
         assert all(0 <= seed < 2**32 for seed in seeds)
 
-    def test_the_bell_rings(self, submit_one, make_account, settings):
+    def test_a_worker_is_woken(self, submit_one, make_account, settings):
         """A submission puts the generation's id, and nothing else of it, into Redis."""
         generation = submit_one(make_account())
         with Redis.from_url(settings.redis_url) as client:
@@ -87,11 +86,11 @@ class TestSubmit:
     def test_redis_away_is_no_error(self, uow, make_account, settings, balance_of):
         """Without Redis a submission is accepted all the same; its row is the queue."""
         account = make_account()
-        bell = Bell(replace(settings, redis_url="redis://127.0.0.1:1/0"))
-        request = GenerateRequest.model_validate({"name": "Ada", "prompt": "portrait of a person"})
-        submit(uow, bell, account.caller, account.project_id, request, max_depth=10)
+        wakeups = WakeUps(replace(settings, redis_url="redis://127.0.0.1:1/0"))
+        request = GenerationRequest(account.project_id, "Ada", "portrait of a person")
+        submit(uow, wakeups.notify, account.caller, request, Limits(max_depth=10))
         assert balance_of(account) == 92
-        assert bell.waiting() is None
+        assert wakeups.waiting() is None
 
 
 class TestRefusals:
@@ -101,16 +100,9 @@ class TestRefusals:
 
         def expect(error, account, *, project_id=None, max_depth=1000):
             before = balance_of(account), rows(uow, Generation), rows(uow, Event)
-            request = GenerateRequest.model_validate({"name": "Ada", "prompt": "portrait of a person"})
+            request = GenerationRequest(project_id or account.project_id, "Ada", "portrait of a person")
             with pytest.raises(error):
-                submit(
-                    uow,
-                    Bell(settings),
-                    account.caller,
-                    project_id or account.project_id,
-                    request,
-                    max_depth=max_depth,
-                )
+                submit(uow, WakeUps(settings).notify, account.caller, request, Limits(max_depth))
             assert (balance_of(account), rows(uow, Generation), rows(uow, Event)) == before
 
         return expect

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from inference.scripted import Script, ScriptedBackend
-from server.failover.duty import Duty
 from server.images.store import ImageStore
-from server.worker.leash import StopSign
-from server.worker.pulse import Pulse
+from server.scheduling.claim_policy import ClaimPolicy
+from server.supervisor.heartbeat import Heartbeat
+from server.worker.attempt import WorkerContext
+from server.worker.lease_guard import StopRequest
 from server.worker.runner import Runner
 
 RUNNER = "worker-1"
@@ -22,12 +23,12 @@ def images(settings):
 
 
 @pytest.fixture
-def pulse():
-    """A pulse, and what it has told so far."""
+def heartbeat():
+    """A heartbeat, and the beats that it has written so far."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
 
-    class Heard(Pulse):
+    class Heard(Heartbeat):
         def lines(self):
             try:
                 return os.read(reading, 65_536).decode().splitlines()
@@ -40,20 +41,22 @@ def pulse():
 
 
 @pytest.fixture
-def make_runner(uow, images, settings, pulse):
+def make_runner(uow, images, settings, heartbeat):
     """Make a runner whose backend follows a script; settings can be changed by name."""
 
-    def make(script=None, *, backend=None, stop_sign=None, unit=None, duty=None, **changed):
+    def make(script=None, *, backend=None, stop=None, unit=None, policy=None, **changed):
         changed_settings = replace(settings, **changed)
         return Runner(
-            RUNNER,
-            unit or uow,
-            backend or ScriptedBackend(script or Script()),
-            images,
-            changed_settings,
-            pulse,
-            stop_sign or StopSign(changed_settings.shutdown_grace_s),
-            duty or Duty(changed_settings.inference_backend),
+            WorkerContext(
+                worker=RUNNER,
+                uow=unit or uow,
+                backend=backend or ScriptedBackend(script or Script()),
+                images=images,
+                settings=changed_settings,
+                heartbeat=heartbeat,
+                stop=stop or StopRequest(changed_settings.shutdown_grace_s),
+                policy=policy or ClaimPolicy(changed_settings.inference_backend),
+            )
         )
 
     return make

@@ -4,9 +4,10 @@ import pytest
 
 from inference.errors import OutOfMemory
 from inference.scripted import Script, ScriptedBackend
-from server.failover.breaker import FAILURES
-from server.failover.duty import HOSTED, LocalDuty, ReserveDuty
-from server.generations import settlement
+from server.events.repository import Events
+from server.scheduling.breaker import FAILURES
+from server.scheduling.claim_policy import HOSTED, LocalPolicy, ReservePolicy
+from server.scheduling.registry import WorkerRegistry, retire
 from tests.server.worker.conftest import RUNNER
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
@@ -18,8 +19,8 @@ FAILING = Script(fail_at=1, failure=OutOfMemory("cuda:0"))
 def reserve(make_runner, uow):
     """A hosted worker that is there, in reserve."""
     with uow.begin() as tx:
-        tx.workers.tell("reserve", HOSTED, accepts=True)
-    return make_runner(duty=ReserveDuty(3600), inference_backend="auto")
+        WorkerRegistry(tx).record_heartbeat("reserve", HOSTED, accepts=True)
+    return make_runner(policy=ReservePolicy(3600), inference_backend="auto")
 
 
 @pytest.fixture
@@ -27,35 +28,35 @@ def local(make_runner, uow):
     """Make a local worker that is there."""
 
     def make(script=None):
-        duty = LocalDuty()
+        policy = LocalPolicy()
         with uow.begin() as tx:
-            tx.workers.tell(RUNNER, duty.backend, accepts=True)
-        return make_runner(backend=ScriptedBackend(script), duty=duty, inference_backend="auto")
+            WorkerRegistry(tx).record_heartbeat(RUNNER, policy.backend, accepts=True)
+        return make_runner(backend=ScriptedBackend(script), policy=policy, inference_backend="auto")
 
     return make
 
 
-class TestPassingOn:
+class TestFailingOver:
     def test_what_fails_here_is_drawn_there(
         self, make_account, submit_one, local, reserve, generation_of, balance_of, uow
     ):
         """The local attempt fails, the hosted one delivers: one generation, one capture, both recorded."""
         account = make_account(credits=20)
         submitted = submit_one(account)
-        local(FAILING).answer()
+        local(FAILING).run_next()
         waiting = generation_of(submitted.id)
-        assert (waiting.status, waiting.passed_on, waiting.losses) == ("pending", True, 0)
+        assert (waiting.status, waiting.failed_over, waiting.losses) == ("pending", True, 0)
         assert balance_of(account) == 12
-        assert reserve.answer()
+        assert reserve.run_next()
         ended = generation_of(submitted.id)
         assert (ended.status, ended.attempt) == ("completed", 2)
         assert balance_of(account) == 12
         with uow.read() as tx:
-            told = [(event.kind, event.data.get("reason")) for event in tx.events.of(submitted.id)]
-        assert told == [
+            recorded = [(event.kind, event.data.get("reason")) for event in Events(tx).of(submitted.id)]
+        assert recorded == [
             ("queued", None),
             ("claimed", None),
-            ("passed_on", "OUT_OF_MEMORY"),
+            ("failed_over", "OUT_OF_MEMORY"),
             ("claimed", None),
             ("completed", None),
         ]
@@ -64,23 +65,23 @@ class TestPassingOn:
         """Where nobody could take it, a failure is a failure at once and given back."""
         account = make_account(credits=20)
         submitted = submit_one(account)
-        local(FAILING).answer()
+        local(FAILING).run_next()
         assert generation_of(submitted.id).error_code == "OUT_OF_MEMORY"
         assert balance_of(account) == 20
 
     def test_a_local_worker_does_not_take_it_back(
         self, make_account, submit_one, local, reserve, generation_of
     ):
-        """What it has passed on it does not claim, nor lets it the ones behind wait."""
+        """What has failed over it does not claim, and it claims what waits behind."""
         account = make_account()
         first, second = submit_one(account), submit_one(account)
-        local(FAILING).answer()
+        local(FAILING).run_next()
         well = local()
-        assert well.answer()
-        assert not well.answer()
+        assert well.run_next()
+        assert not well.run_next()
         assert (generation_of(first.id).status, generation_of(second.id).status) == ("pending", "completed")
-        assert reserve.answer()
-        assert not reserve.answer()
+        assert reserve.run_next()
+        assert not reserve.run_next()
         assert generation_of(first.id).status == "completed"
 
     def test_failures_in_a_row_leave_all_to_the_reserve(self, make_account, submit_one, local, reserve, uow):
@@ -88,15 +89,15 @@ class TestPassingOn:
         account = make_account(credits=1000)
         submitted = [submit_one(account) for _ in range(FAILURES + 2)]
         failing = local(FAILING)
-        assert [failing.answer() for _ in submitted] == [True] * FAILURES + [False] * 2
-        with uow.begin() as tx:  # as its presence tells
-            tx.workers.tell(RUNNER, "local", accepts=failing.duty.accepts)
-        assert [reserve.answer() for _ in submitted] == [True] * len(submitted)
+        assert [failing.run_next() for _ in submitted] == [True] * FAILURES + [False] * 2
+        with uow.begin() as tx:  # as its next heartbeat says
+            WorkerRegistry(tx).record_heartbeat(RUNNER, "local", accepts=failing.context.policy.accepts)
+        assert [reserve.run_next() for _ in submitted] == [True] * len(submitted)
 
     def test_a_dead_worker_is_gone_at_once(self, make_account, submit_one, local, reserve, uow):
         """When its watchdog returns a dead worker's work, the reserve takes it up without waiting."""
         submit_one(make_account())
         local()
-        assert not reserve.answer()
-        settlement.lose(uow, RUNNER)
-        assert reserve.answer()
+        assert not reserve.run_next()
+        retire(uow, RUNNER)
+        assert reserve.run_next()

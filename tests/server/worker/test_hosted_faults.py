@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from inference.hosted.backend import HostedBackend, HostedConfig
+from server.events.repository import Events
 from tests.inference.hosted.box import KEY, open_box
 from tests.inference.hosted.faults import FAULTS, NEVER_AGAIN_S, deadline_s
 
@@ -38,14 +39,14 @@ class TestFaults:
             assert balance_of(account) == 12
             with open_box() as box:
                 box.will(provider, fault)
-                runner_at(box, provider, deadline_s(name)).answer(generation.id)
+                runner_at(box, provider, deadline_s(name)).run_next(generation.id)
             ended = generation_of(generation.id)
             assert (ended.status, ended.error_code) == ("failed", code), name
             assert ended.error_message.startswith(f"{code}: {provider}"), name
             assert balance_of(account) == 20, name
             with uow.read() as tx:
-                told = tx.events.of(generation.id)[-1]
-            assert (told.kind, told.data["asked"][0]["outcome"] == "unknown") == ("failed", unknown), name
+                event = Events(tx).of(generation.id)[-1]
+            assert (event.kind, event.data["asked"][0]["outcome"] == "unknown") == ("failed", unknown), name
             (line,) = (
                 one for one in log_lines() if one.get("generation_id") == generation.id and "cause" in one
             )

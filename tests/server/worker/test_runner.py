@@ -10,32 +10,33 @@ from catalog.tiers import Tier
 from inference.backend import Phase
 from inference.errors import AdapterMismatch, ImageFlat, OutOfMemory, WeightsMissing
 from inference.scripted import Script, ScriptedBackend
+from server.avatars.repository import Avatars
+from server.avatars.tables import Avatar
 from server.db.engine import open_engine
-from server.db.tables import Avatar
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.generations import settlement
 from server.images.store import Variant
-from server.worker.leash import StopSign
+from server.worker.lease_guard import StopRequest
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
 
 class TestDelivery:
-    def test_a_ring_becomes_an_avatar(
+    def test_a_wakeup_becomes_an_avatar(
         self, make_account, submit_one, make_runner, uow, images, generation_of, balance_of
     ):
-        """One ring draws one generation, stores its image and thumbnail, and takes its price."""
+        """One wake-up draws one generation, stores its image and thumbnail, and takes its price."""
         account = make_account(Tier.BASIC, credits=20)
         submitted = submit_one(
             account, seed=5, width=528, height=784, personaPersonality=["calm"], eyeColor="green"
         )
-        make_runner().answer(submitted.id)
+        make_runner().run_next(submitted.id)
         ended = generation_of(submitted.id)
         assert (ended.status, ended.attempt) == ("completed", 1)
         assert balance_of(account) == 8
         with uow.read() as tx:
-            avatar = tx.avatars.owned_by(account.user_id, ended.avatar_id)
+            avatar = Avatars(tx).owned_by(account.user_id, ended.avatar_id)
         assert (avatar.name, avatar.seed_used, avatar.eye_color) == ("Ada", 5, "green")
         assert avatar.persona_personality == '["calm"]'
         assert avatar.generation_prompt == "portrait of a person"
@@ -45,27 +46,27 @@ class TestDelivery:
         thumbnail = Image.open(BytesIO(images.read(avatar.image_key, Variant.THUMBNAIL)))
         assert (thumbnail.format, thumbnail.size) == ("JPEG", (300, 300))
 
-    def test_the_order_is_the_recipe(self, make_account, submit_one, make_runner):
+    def test_the_backend_gets_the_order(self, make_account, submit_one, make_runner):
         """The backend gets the entry's model, adapter and steps, and the request's size and seed."""
         submit_one(make_account(Tier.PRO), seed=9, width=1024)
         backend = ScriptedBackend()
-        make_runner(backend=backend).answer("")
+        make_runner(backend=backend).run_next("")
         (order,) = backend.orders
         assert order.model_id == "black-forest-labs/FLUX.1-dev"
         assert (order.adapter.model_id, order.adapter.scale) == ("XLabs-AI/flux-RealismLora", 0.9)
         assert (order.steps, order.guidance_scale, order.seed) == (35, 3.5, 9)
         assert (order.width_px, order.height_px) == (1024, 1024)
 
-    def test_a_ring_too_many(self, make_runner, pulse):
-        """A ring for which nothing waits does nothing, and the worker is idle again."""
-        make_runner().answer("nothing")
-        assert pulse.lines()[-1] == "idle"
+    def test_a_wakeup_too_many(self, make_runner, heartbeat):
+        """A wake-up for which nothing waits does nothing, and the worker is idle again."""
+        make_runner().run_next("nothing")
+        assert heartbeat.lines()[-1] == "idle"
 
     def test_enterprise_pays_nothing(self, make_account, submit_one, make_runner, generation_of, balance_of):
         """An enterprise user without a credit gets the best entry's image."""
         account = make_account(Tier.ENTERPRISE, credits=0)
         generation = submit_one(account)
-        make_runner().answer(generation.id)
+        make_runner().run_next(generation.id)
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 0
 
@@ -87,7 +88,7 @@ class TestFailures:
         """Whatever the backend raises fails the generation with its code and voids the hold."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        make_runner(Script(fail_at=3, failure=failure)).answer(generation.id)
+        make_runner(Script(fail_at=3, failure=failure)).run_next(generation.id)
         ended = generation_of(generation.id)
         assert (ended.status, ended.error_code) == ("failed", code)
         assert ended.error_message.startswith(f"{code}: ")
@@ -102,9 +103,9 @@ class TestFailures:
         first, second = submit_one(account), submit_one(account)
         backend = ScriptedBackend(Script(fail_at=1, failure=OutOfMemory("cpu")))
         runner = make_runner(backend=backend)
-        runner.answer(first.id)
+        runner.run_next(first.id)
         backend.script = Script()
-        runner.answer(second.id)
+        runner.run_next(second.id)
         assert generation_of(second.id).status == "completed"
 
     def test_an_attempt_that_takes_too_long(
@@ -113,7 +114,7 @@ class TestFailures:
         """An attempt beyond its time fails at the next step with GENERATION_TIMEOUT and is given back."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        make_runner(Script(step_s=0.02), generation_timeout_s=0.1).answer(generation.id)
+        make_runner(Script(step_s=0.02), generation_timeout_s=0.1).run_next(generation.id)
         assert generation_of(generation.id).error_code == "GENERATION_TIMEOUT"
         assert balance_of(account) == 20
 
@@ -139,7 +140,7 @@ class TestInterruptions:
             return generate(order, watched)
 
         backend.generate = cancelling
-        make_runner(backend=backend).answer(generation.id)
+        make_runner(backend=backend).run_next(generation.id)
         assert generation_of(generation.id).error_code == "CANCELLED"
         assert steps[-1].step < 28
         assert balance_of(account) == 20
@@ -148,11 +149,11 @@ class TestInterruptions:
         """Within its grace a worker finishes what it draws, and takes up nothing more."""
         account = make_account()
         running, waiting = submit_one(account), submit_one(account)
-        sign = StopSign(grace_s=60)
-        runner = make_runner(Script(step_s=0.02), stop_sign=sign)
-        threading.Timer(0.1, sign.ask).start()
-        runner.answer(running.id)
-        runner.answer(waiting.id)
+        stop = StopRequest(grace_s=60)
+        runner = make_runner(Script(step_s=0.02), stop=stop)
+        threading.Timer(0.1, stop.receive).start()
+        runner.run_next(running.id)
+        runner.run_next(waiting.id)
         assert generation_of(running.id).status == "completed"
         assert generation_of(waiting.id).status == "pending"
 
@@ -160,15 +161,15 @@ class TestInterruptions:
         """Past its grace a worker returns what it draws to the queue, still held for and unharmed."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        sign = StopSign(grace_s=0)
-        threading.Timer(0.1, sign.ask).start()
-        make_runner(Script(step_s=0.02), stop_sign=sign).answer(generation.id)
+        stop = StopRequest(grace_s=0)
+        threading.Timer(0.1, stop.receive).start()
+        make_runner(Script(step_s=0.02), stop=stop).run_next(generation.id)
         returned = generation_of(generation.id)
         assert (returned.status, returned.losses) == ("pending", 0)
         assert balance_of(account) == 12
 
     def test_a_second_signal(self, make_account, submit_one, make_runner, generation_of):
-        """A worker that is told twice to stop returns its generation at once and ends."""
+        """A worker that gets a second signal returns its generation at once and ends."""
         generation = submit_one(make_account())
         backend = ScriptedBackend()
 
@@ -177,7 +178,7 @@ class TestInterruptions:
 
         backend.generate = exiting
         with pytest.raises(SystemExit):
-            make_runner(backend=backend).answer(generation.id)
+            make_runner(backend=backend).run_next(generation.id)
         assert generation_of(generation.id).status == "pending"
 
 
@@ -210,17 +211,17 @@ class TestDatabaseAway:
             return picture
 
         backend.generate = failing
-        make_runner(backend=backend, unit=unit).answer(generation.id)
+        make_runner(backend=backend, unit=unit).run_next(generation.id)
         unit.close()
         assert generation_of(generation.id).status == "completed"
 
-    def test_a_ring_without_a_database(
+    def test_a_wakeup_without_a_database(
         self, make_account, submit_one, make_runner, generation_of, database_url
     ):
-        """A ring that comes while the database is away is given up; the generation waits."""
+        """A wake-up that comes while the database is away is given up; the generation waits."""
         generation = submit_one(make_account())
         unit = FlakyDatabase(open_engine(database_url))
         unit.away = 1
-        make_runner(unit=unit).answer(generation.id)
+        make_runner(unit=unit).run_next(generation.id)
         unit.close()
         assert generation_of(generation.id).status == "pending"

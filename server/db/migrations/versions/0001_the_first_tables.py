@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from server.db.types import UtcDateTime
+from server.db.base import UtcDateTime
 
 revision = "0001"
 down_revision = None

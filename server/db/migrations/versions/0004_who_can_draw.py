@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from server.db.types import UtcDateTime
+from server.db.base import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

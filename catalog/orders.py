@@ -1,0 +1,91 @@
+"""What is to be drawn, and what was: the two records that catalogue, server and inference share."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from catalog.entries import Adapter, Entry
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that determines an image: the same order on the same weights is the same image, bit for bit."""
+
+    model_id: str
+    revision: str | None
+    adapter: Adapter | None
+    prompt: str
+    width_px: int
+    height_px: int
+    steps: int
+    guidance_scale: float
+    max_text_tokens: int
+    seed: int
+
+    @classmethod
+    def of_entry(
+        cls, entry: Entry, prompt: str, *, seed: int, size_px: tuple[int, int] | None = None
+    ) -> Self:
+        """Return the order for an entry, as the entry is now: later changes of it change no order.
+
+        prompt: composed, as the model reads it. size_px: width and height; by default the entry's own.
+        """
+        width_px, height_px = size_px or (entry.width_px, entry.height_px)
+        return cls(
+            model_id=entry.model_id,
+            revision=entry.revision,
+            adapter=entry.adapter,
+            prompt=prompt,
+            width_px=width_px,
+            height_px=height_px,
+            steps=entry.steps,
+            guidance_scale=entry.guidance_scale,
+            max_text_tokens=entry.max_text_tokens,
+            seed=seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the order as a JSON object, the adapter an object or null."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        return cls(**{**stored, "adapter": _adapter(stored["adapter"])})
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What an image was really made with.
+
+    adapter: the one that was applied, at the scale at which it was. cost_microusd: millionths of a dollar,
+    including attempts that may have been charged. attempts: what providers were asked before.
+    """
+
+    backend: str
+    model_id: str
+    revision: str | None
+    adapter: Adapter | None
+    seed: int
+    provider: str | None = None
+    cost_microusd: int = 0
+    attempts: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of_order(cls, backend: str, order: Order) -> Self:
+        """Return the provenance of an image that a backend drew exactly as ordered."""
+        return cls(backend, order.model_id, order.revision, order.adapter, order.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the provenance as a JSON object, the adapter an object or null."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        attempts = tuple(stored["attempts"])
+        return cls(**{**stored, "adapter": _adapter(stored["adapter"]), "attempts": attempts})
+
+
+def _adapter(stored: Mapping[str, Any] | None) -> Adapter | None:
+    return Adapter(**stored) if stored else None

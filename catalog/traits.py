@@ -1,0 +1,41 @@
+"""What an avatar's persona is like and how it looks: one record, from the request to the avatar."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The persona and the looks that a user asked for. None: not asked for.
+
+    The names are those of the avatar's columns, and in camelCase those of the wire.
+    persona_background is kept with the avatar and not drawn.
+    """
+
+    persona_name: str | None = None
+    persona_age: int | None = None
+    persona_personality: tuple[str, ...] | None = None
+    persona_background: str | None = None
+    gender: str | None = None
+    age_range: str | None = None
+    ethnicity: str | None = None
+    body_type: str | None = None
+    hair_style: str | None = None
+    hair_color: str | None = None
+    eye_color: str | None = None
+    skin_tone: str | None = None
+    style: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the traits as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        personality = stored.get("persona_personality")
+        return cls(**{**stored, "persona_personality": None if personality is None else tuple(personality)})
+
+
+TRAIT_NAMES: Final = tuple(field.name for field in fields(Traits))

@@ -1,0 +1,132 @@
+"""The use cases of accounts: who is asking, and what an operator does for a user.
+
+`who` is a user's id or email.
+"""
+
+from dataclasses import dataclass
+
+from catalog.tiers import Tier
+from server.accounts.repository import MintedKey, Users
+from server.caller import Caller
+from server.credits.repository import Ledger
+from server.db.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A user, and a new key to ask with."""
+
+    user_id: str
+    key: MintedKey
+
+
+def authenticate(uow: UnitOfWork, token: str) -> Caller:
+    """Return the user who owns a bearer token.
+
+    Raises:
+        TokenInvalid: the token is unknown or revoked.
+
+    """
+    with uow.read() as tx:
+        return Users(tx).authenticate(token)
+
+
+def find(uow: UnitOfWork, who: str) -> Caller:
+    """Return a user as the use cases take one.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.read() as tx:
+        user = Users(tx).find(who)
+    return Caller(user.id, Tier(user.tier))
+
+
+def register(
+    uow: UnitOfWork,
+    *,
+    email: str | None,
+    tier: Tier,
+    granted: int,
+    reason: str,
+    key_label: str,
+    user_id: str | None = None,
+) -> Registered:
+    """Create a user with an account, first credits if any are granted, and a key. All or nothing.
+
+    Raises:
+        UserExists: the id is taken.
+
+    """
+    with uow.begin() as tx:
+        user = Users(tx).add(email, tier, user_id)
+        ledger = Ledger(tx)
+        ledger.open_account(user.id)
+        if granted:
+            ledger.grant(user.id, granted, reason, user.id)
+        key = Users(tx).mint_key(user.id, key_label)
+    return Registered(user.id, key)
+
+
+def set_tier(uow: UnitOfWork, who: str, tier: Tier) -> str:
+    """Move a user to another tier and return the user's id.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        user = Users(tx).find(who)
+        user.tier = tier.value
+    return user.id
+
+
+def create_key(uow: UnitOfWork, who: str, label: str) -> Registered:
+    """Issue a key to a user.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        user = Users(tx).find(who)
+        key = Users(tx).mint_key(user.id, label)
+    return Registered(user.id, key)
+
+
+def replace_key(uow: UnitOfWork, who: str, label: str) -> Registered:
+    """Issue a key to a user in place of all that have its label.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        users = Users(tx)
+        user = users.find(who)
+        users.revoke_keys(user.id, label=label)
+        return Registered(user.id, users.mint_key(user.id, label))
+
+
+def revoke_keys(uow: UnitOfWork, who: str, prefix: str | None = None) -> int:
+    """Revoke a user's keys, or only the one with this prefix; return how many these were.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        return Users(tx).revoke_keys(Users(tx).find(who).id, prefix=prefix)
+
+
+def grant(uow: UnitOfWork, who: str, amount: int, reason: str) -> tuple[str, int]:
+    """Grant a user credits; return the user's id and what is then available.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        user = Users(tx).find(who)
+        return user.id, Ledger(tx).grant(user.id, amount, reason, user.id)

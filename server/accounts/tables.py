@@ -1,0 +1,37 @@
+"""The tables of users and their API keys."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.clock import now
+from server.db.base import Table
+
+
+class User(Table):
+    """Who may ask. The id may come from the existing platform, so its form is not ours."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("tier IN ('free', 'basic', 'pro', 'enterprise')", name="tier"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str | None] = mapped_column(String(320))
+    tier: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_claimed_at: Mapped[datetime | None]
+    """When a worker last claimed work of this user's: the queue's round robin goes by it."""
+
+
+class ApiKey(Table):
+    """A bearer token that this server issued; only its digest is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    label: Mapped[str]
+    prefix: Mapped[str] = mapped_column(String(16), index=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]

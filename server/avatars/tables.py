@@ -1,0 +1,58 @@
+"""The table of avatars."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from catalog.traits import Traits
+from server.clock import now
+from server.db.base import Table
+
+
+class TraitColumns:
+    """The columns of catalog.traits.Traits, a column a trait. The personality's words are JSON text."""
+
+    persona_name: Mapped[str | None] = mapped_column(String(100))
+    persona_age: Mapped[int | None]
+    persona_personality: Mapped[str | None] = mapped_column(Text)
+    persona_background: Mapped[str | None] = mapped_column(String(500))
+    gender: Mapped[str | None]
+    age_range: Mapped[str | None]
+    ethnicity: Mapped[str | None]
+    body_type: Mapped[str | None]
+    hair_style: Mapped[str | None]
+    hair_color: Mapped[str | None]
+    eye_color: Mapped[str | None]
+    skin_tone: Mapped[str | None]
+    style: Mapped[str | None]
+
+
+class Avatar(TraitColumns, Table):
+    """A finished avatar, the one owner of its image."""
+
+    __tablename__ = "avatars"
+    __table_args__ = (Index("ix_avatars_project", "project_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    generation_id: Mapped[str | None] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(String(100))
+    image_key: Mapped[str] = mapped_column(unique=True)
+    image_sha256: Mapped[str]
+    source_type: Mapped[str] = mapped_column(String(32))
+    generation_prompt: Mapped[str | None] = mapped_column(Text)
+    seed_used: Mapped[int | None] = mapped_column(BigInteger)
+    usage_count: Mapped[int] = mapped_column(default=0)
+    last_used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+
+def trait_values(traits: Traits) -> dict[str, Any]:
+    """Return the traits as the values of TraitColumns."""
+    words = traits.persona_personality
+    return traits.to_json() | {"persona_personality": None if words is None else json.dumps(words)}

@@ -1,0 +1,13 @@
+"""Who is asking, as the use cases see it."""
+
+from dataclasses import dataclass
+
+from catalog.tiers import Tier
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The user behind a request, however it came: by HTTP, or from the command line."""
+
+    user_id: str
+    tier: Tier

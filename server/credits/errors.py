@@ -1,0 +1,33 @@
+"""What can go wrong with credits."""
+
+from dataclasses import dataclass
+
+from server.errors import DomainError
+
+
+@dataclass
+class InsufficientCredits(DomainError):
+    """The caller's available credits do not cover the price. Nothing was held."""
+
+    required: int
+    available: int
+
+    def __str__(self) -> str:
+        return f"Insufficient credits. Required: {self.required}, Available: {self.available}"
+
+
+class CaptureBeyondHold(ValueError):
+    """More was to be captured than was held: a bug of the calling code."""
+
+    def __init__(self, held: int, captured: int) -> None:
+        super().__init__(f"{captured} credits cannot be captured from a hold of {held}")
+        self.held = held
+        self.captured = captured
+
+
+class HoldMissing(LookupError):
+    """A generation has no hold: a bug, since one is made with it."""
+
+    def __init__(self, generation_id: str) -> None:
+        super().__init__(f"generation {generation_id} has no hold")
+        self.generation_id = generation_id

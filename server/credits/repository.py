@@ -1,0 +1,240 @@
+"""Two-phase credits: grant, hold, then capture or void. Each runs in the transaction of whoever calls it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, case, func, insert, select, update
+
+from server.credits.errors import CaptureBeyondHold, HoldMissing, InsufficientCredits
+from server.credits.tables import Account, Posting, Transfer
+from server.db.unit_of_work import Repository
+
+AVAILABLE: Final = "available"
+HELD: Final = "held"
+REVENUE: Final = "revenue"
+ISSUANCE: Final = "issuance"
+
+
+_ACCOUNTS: Final = Account.core()
+_MOVE: Final = (
+    update(_ACCOUNTS)
+    .where(
+        _ACCOUNTS.c.user_id == bindparam("of_user"),
+        _ACCOUNTS.c.available + bindparam("more_available") >= 0,
+        _ACCOUNTS.c.held + bindparam("more_held") >= 0,
+    )
+    .values(
+        available=_ACCOUNTS.c.available + bindparam("more_available"),
+        held=_ACCOUNTS.c.held + bindparam("more_held"),
+    )
+    .returning(_ACCOUNTS.c.available)
+)
+_TRANSFER: Final = insert(Transfer.core()).returning(Transfer.core().c.id)
+_POST: Final = insert(Posting.core())
+
+
+@dataclass(frozen=True)
+class Books:
+    """The ledger against the accounts. The first two are zero, or credits were made or lost."""
+
+    postings_sum: int
+    drifting_accounts: int
+    held: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A difference between the accounts and the ledger; there is never one."""
+
+    user_id: str
+    account: str
+    stored: int
+    posted: int
+
+
+class Ledger(Repository):
+    """The accounts and the append-only double-entry ledger behind them.
+
+    A second settlement of one hold violates a unique constraint and takes its transaction with it.
+    """
+
+    def open_account(self, user_id: str) -> None:
+        """Open a user's account with nothing in it."""
+        self._session.add(Account(user_id=user_id, available=0, held=0))
+        self._session.flush()
+
+    def available(self, user_id: str) -> int:
+        """Return the credits that a user can spend."""
+        return self._session.scalar(select(Account.available).where(Account.user_id == user_id)) or 0
+
+    def grant(self, user_id: str, granted: int, description: str, reference_id: str) -> int:
+        """Issue credits to a user and return what is then available."""
+        balance = self._move(user_id, available=granted, held=0)
+        if balance is None:
+            raise LookupError(f"user {user_id} has no account")
+        transfer_id = self._transfer(user_id, "grant", granted, balance, "grant", reference_id, description)
+        self._post(transfer_id, user_id, {ISSUANCE: -granted, AVAILABLE: granted})
+        return balance
+
+    def hold(self, user_id: str, held: int, generation_id: str, description: str) -> int:
+        """Reserve the price of a generation and return what is then available.
+
+        Raises:
+            InsufficientCredits: the available credits do not cover it; nothing was held.
+
+        """
+        balance = self._move(user_id, available=-held, held=held)
+        if balance is None:
+            raise InsufficientCredits(required=held, available=self.available(user_id))
+        transfer_id = self._transfer(user_id, "hold", held, balance, "generation", generation_id, description)
+        self._post(transfer_id, user_id, {AVAILABLE: -held, HELD: held})
+        return balance
+
+    def capture(self, generation_id: str, captured: int) -> None:
+        """Take up to the whole hold of a generation for good; the rest comes back at once.
+
+        Raises:
+            CaptureBeyondHold: more than was held.
+            IntegrityError: the hold has already ended.
+
+        """
+        hold = self._hold_of(generation_id)
+        if not 0 <= captured <= hold.credits:
+            raise CaptureBeyondHold(hold.credits, captured)
+        self._settle(hold, "capture", captured, rest=hold.credits - captured)
+
+    def void(self, generation_id: str) -> None:
+        """Give the whole hold of a generation back.
+
+        Raises:
+            IntegrityError: the hold has already ended.
+
+        """
+        hold = self._hold_of(generation_id)
+        self._settle(hold, "void", hold.credits, rest=hold.credits)
+
+    def sum_of_postings(self) -> int:
+        """Return the sum over the whole ledger: zero, or credits were made or lost."""
+        return int(self._session.scalar(select(func.coalesce(func.sum(Posting.amount), 0))) or 0)
+
+    def drifts(self) -> list[Drift]:
+        """Return every account whose stored credits differ from what was posted to it."""
+        posted = {
+            name: func.coalesce(func.sum(case((Posting.account == name, Posting.amount), else_=0)), 0)
+            for name in (AVAILABLE, HELD)
+        }
+        rows = self._session.execute(
+            select(Account.user_id, Account.available, Account.held, posted[AVAILABLE], posted[HELD])
+            .outerjoin(Posting, Posting.user_id == Account.user_id)
+            .group_by(Account.user_id, Account.available, Account.held)
+        )
+        drifts = []
+        for user_id, available, held, posted_available, posted_held in rows:
+            drifts.append(Drift(user_id, AVAILABLE, available, int(posted_available)))
+            drifts.append(Drift(user_id, HELD, held, int(posted_held)))
+        return [drift for drift in drifts if drift.stored != drift.posted]
+
+    def books(self) -> Books:
+        """Compare the ledger with the accounts, in one statement.
+
+        Two statements would see the transfers that were made in between as drift.
+        """
+        posted = (
+            select(
+                Posting.user_id,
+                func.sum(Posting.amount).label("total"),
+                func.sum(case((Posting.account == AVAILABLE, Posting.amount), else_=0)).label(AVAILABLE),
+                func.sum(case((Posting.account == HELD, Posting.amount), else_=0)).label(HELD),
+            )
+            .group_by(Posting.user_id)
+            .cte("posted")
+        )
+        drifts = (Account.available != func.coalesce(posted.c.available, 0)) | (
+            Account.held != func.coalesce(posted.c.held, 0)
+        )
+        found = self._session.execute(
+            select(
+                select(func.coalesce(func.sum(posted.c.total), 0)).scalar_subquery(),
+                func.count().filter(drifts),
+                func.coalesce(func.sum(Account.held), 0),
+            )
+            .select_from(Account)
+            .outerjoin(posted, posted.c.user_id == Account.user_id)
+        )
+        return Books(*(int(number) for number in found.one()))
+
+    def moved(self) -> dict[str, int]:
+        """Return the credits that were moved so far, by kind of transfer."""
+        rows = self._session.execute(
+            select(Transfer.kind, func.sum(Transfer.credits)).group_by(Transfer.kind)
+        )
+        return {kind: int(total) for kind, total in rows}
+
+    def _hold_of(self, generation_id: str) -> Transfer:
+        hold = self._session.scalar(
+            select(Transfer).where(Transfer.kind == "hold", Transfer.reference_id == generation_id)
+        )
+        if hold is None:
+            raise HoldMissing(generation_id)
+        return hold
+
+    def _settle(self, hold: Transfer, kind: str, amount: int, rest: int) -> None:
+        balance = self._move(hold.user_id, available=rest, held=-hold.credits)
+        if balance is None:
+            raise HoldMissing(hold.reference_id)
+        transfer_id = self._transfer(
+            hold.user_id,
+            kind,
+            amount,
+            balance,
+            hold.reference_type,
+            hold.reference_id,
+            hold.description,
+            settles_id=hold.id,
+        )
+        sides = {HELD: -hold.credits, AVAILABLE: rest, REVENUE: hold.credits - rest}
+        self._post(transfer_id, hold.user_id, sides)
+
+    def _move(self, user_id: str, *, available: int, held: int) -> int | None:
+        """Change an account in one conditional statement; None if it does not cover the change."""
+        change = {"of_user": user_id, "more_available": available, "more_held": held}
+        balance: int | None = self._session.connection().scalar(_MOVE, change)
+        return balance
+
+    def _transfer(
+        self,
+        user_id: str,
+        kind: str,
+        amount: int,
+        balance: int,
+        reference_type: str,
+        reference_id: str,
+        description: str,
+        settles_id: int | None = None,
+    ) -> int:
+        transfer = {
+            "user_id": user_id,
+            "kind": kind,
+            "credits": amount,
+            "balance": balance,
+            "settles_id": settles_id,
+            "reference_type": reference_type,
+            "reference_id": reference_id,
+            "description": description,
+        }
+        return int(self._session.connection().execute(_TRANSFER, transfer).scalar_one())
+
+    def _post(self, transfer_id: int, user_id: str, sides: Mapping[str, int]) -> None:
+        if sum(sides.values()) != 0:
+            raise AssertionError(f"a transfer must balance: {sides}")
+        self._session.connection().execute(
+            _POST,
+            [
+                {"transfer_id": transfer_id, "user_id": user_id, "account": account, "amount": amount}
+                for account, amount in sides.items()
+                if amount
+            ]
+            # An enterprise generation moves nothing and is recorded all the same.
+            or [{"transfer_id": transfer_id, "user_id": user_id, "account": HELD, "amount": 0}],
+        )

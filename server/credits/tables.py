@@ -1,0 +1,70 @@
+"""The tables of credits. Their constraints hold what no bug may break: no overdraft, one end a hold."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.clock import now
+from server.db.base import Serial, Table
+
+
+class Account(Table):
+    """A user's credits: what can be spent and what is reserved. Both follow from the ledger."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint("available >= 0", name="available"),
+        CheckConstraint("held >= 0", name="held"),
+    )
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    available: Mapped[int] = mapped_column(BigInteger)
+    held: Mapped[int] = mapped_column(BigInteger)
+
+
+class Transfer(Table):
+    """One movement of credits. Append-only: a trigger refuses every change."""
+
+    __tablename__ = "ledger_transfers"
+    __table_args__ = (
+        CheckConstraint("kind IN ('grant', 'hold', 'capture', 'void')", name="kind"),
+        CheckConstraint("(kind IN ('capture', 'void')) = (settles_id IS NOT NULL)", name="settles"),
+        Index(
+            "uq_ledger_transfers_one_hold",
+            "reference_id",
+            unique=True,
+            sqlite_where=text("kind = 'hold'"),
+            postgresql_where=text("kind = 'hold'"),
+        ),
+        Index("ix_ledger_transfers_history", "user_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    credits: Mapped[int] = mapped_column(BigInteger)
+    """What was granted, held, captured or given back."""
+    balance: Mapped[int] = mapped_column(BigInteger)
+    """The user's available credits after it."""
+    settles_id: Mapped[int | None] = mapped_column(ForeignKey("ledger_transfers.id"), unique=True)
+    """The hold that this ends. Unique, so a hold ends once."""
+    reference_type: Mapped[str]
+    reference_id: Mapped[str]
+    description: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Posting(Table):
+    """One side of a transfer. All of them sum to zero, and so do each transfer's. Append-only."""
+
+    __tablename__ = "ledger_postings"
+    __table_args__ = (
+        CheckConstraint("account IN ('available', 'held', 'revenue', 'issuance')", name="account"),
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    transfer_id: Mapped[int] = mapped_column(ForeignKey("ledger_transfers.id"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    account: Mapped[str] = mapped_column(String(16))
+    amount: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,141 @@
+"""The catalogue in the database, and its seeding."""
+
+import functools
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Integer, Text, cast, select, type_coerce, update
+
+from catalog.entries import APP_ID, Entry, EntryMalformed
+from server.db.unit_of_work import Repository
+from server.entries.tables import CatalogEntry
+from server.logs import get_log
+
+log = get_log(__name__)
+
+SEEDED_COLUMNS = ("name", "tier", "credit_cost", "quota_cost", "provider", "enabled", "beta")
+
+# SQLite keeps what an operator writes, of whatever type. Taken as it is, one row cannot fail the query.
+READ_COLUMNS = (
+    CatalogEntry.model_key,
+    CatalogEntry.name,
+    CatalogEntry.tier,
+    CatalogEntry.credit_cost,
+    CatalogEntry.quota_cost,
+    CatalogEntry.provider,
+    type_coerce(CatalogEntry.enabled, Integer).label("enabled"),
+    type_coerce(CatalogEntry.beta, Integer).label("beta"),
+    cast(CatalogEntry.capabilities, Text).label("capabilities"),
+    CatalogEntry.total_usage,
+)
+
+
+_ALL: Final = select(*READ_COLUMNS).where(CatalogEntry.app_id == APP_ID).order_by(CatalogEntry.model_key)
+_NAMES: Final = tuple(str(column.key) for column in _ALL.selected_columns)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _parsed(*row: Any) -> Entry:
+    """Read an entry once for as long as its row stays as it is: every submission asks for all of them."""
+    return _entry(dict(zip(_NAMES, row, strict=True)))
+
+
+class Entries(Repository):
+    """Reads and seeds entries, and counts their use."""
+
+    def all(self) -> list[Entry]:
+        """Return every entry that can be used, the disabled ones too. See `examined`."""
+        return self.examined()[0]
+
+    def examined(self) -> tuple[list[Entry], list[EntryMalformed]]:
+        """Return every entry that can be used, and what is wrong with each that cannot.
+
+        One that an operator's change has made useless is logged and left out: the rest is still on offer.
+        """
+        entries: list[Entry] = []
+        malformed: list[EntryMalformed] = []
+        for row in self._session.connection().execute(_ALL):
+            try:
+                entries.append(_parsed(*row))
+            except EntryMalformed as error:
+                log.error("catalogue.entry_malformed", entry=error.key, cause=error.cause)  # noqa: TRY400  # no bug
+                malformed.append(error)
+        return entries, malformed
+
+    def keys(self) -> list[str]:
+        """Return the keys of all entries, those included that cannot be used."""
+        return sorted(self._session.scalars(select(CatalogEntry.model_key)))
+
+    def seed(self, shipped: Iterable[Entry]) -> int:
+        """Write what is missing or outdated and return how many entries that were.
+
+        A value that an operator changed differs from what seeding last wrote, and is left alone.
+        """
+        return sum(self._seed_one(entry) for entry in shipped)
+
+    def count_use(self, model_key: str) -> None:
+        """Count one delivered generation of an entry."""
+        self._session.execute(
+            update(CatalogEntry)
+            .where(CatalogEntry.app_id == APP_ID, CatalogEntry.model_key == model_key)
+            .values(total_usage=CatalogEntry.total_usage + 1, updated_at=CatalogEntry.updated_at)
+        )
+
+    def price_without_adapter(self, model_id: str) -> int | None:
+        """Return the price of the cheapest entry that draws with this base model alone, if there is one."""
+        prices = [
+            entry.credit_cost for entry in self.all() if entry.model_id == model_id and entry.adapter is None
+        ]
+        return min(prices, default=None)
+
+    def _seed_one(self, entry: Entry) -> bool:
+        shipped = _shipped_values(entry)
+        row = self._session.get(CatalogEntry, (APP_ID, entry.key))
+        if row is None:
+            columns = {name: shipped[name] for name in SEEDED_COLUMNS}
+            self._session.add(
+                CatalogEntry(
+                    app_id=APP_ID,
+                    model_key=entry.key,
+                    capabilities=entry.capabilities(),
+                    seeded=shipped,
+                    **columns,
+                )
+            )
+            return True
+        if row.seeded == shipped:
+            return False
+        for name in SEEDED_COLUMNS:
+            if getattr(row, name) == row.seeded.get(name):
+                setattr(row, name, shipped[name])
+        row.capabilities = _merged(row.capabilities, row.seeded["capabilities"], shipped["capabilities"])
+        row.seeded = shipped
+        return True
+
+
+def _shipped_values(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "tier": entry.tier.value,
+        "credit_cost": entry.credit_cost,
+        "quota_cost": entry.quota_cost,
+        "provider": entry.provider,
+        "enabled": entry.enabled,
+        "beta": entry.beta,
+        "capabilities": entry.capabilities(),
+    }
+
+
+def _merged(current: dict[str, Any], seeded: dict[str, Any], shipped: dict[str, Any]) -> dict[str, Any]:
+    """Take the shipped value of every capability that still is as it was seeded."""
+    kept = {name: value for name, value in current.items() if name not in seeded or seeded[name] != value}
+    return shipped | kept
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    try:
+        capabilities = json.loads(row["capabilities"])
+    except ValueError as error:
+        raise EntryMalformed(row["model_key"], f"capabilities is not JSON: {error}") from error
+    return Entry.from_row(row | {"capabilities": capabilities})

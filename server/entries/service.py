@@ -1,0 +1,27 @@
+"""The use cases of the catalogue."""
+
+from collections.abc import Iterable
+
+from catalog.entries import Entry, EntryMalformed
+from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
+
+
+def popular(uow: UnitOfWork, limit: int) -> list[Entry]:
+    """Return the enabled entries that are used most, the most used first."""
+    with uow.read() as tx:
+        entries = [entry for entry in Entries(tx).all() if entry.enabled]
+    entries.sort(key=lambda entry: (-entry.total_usage, entry.tier.rank, entry.key))
+    return entries[:limit]
+
+
+def examine(uow: UnitOfWork) -> tuple[list[Entry], list[EntryMalformed]]:
+    """Return every entry that can be used, and what is wrong with each that cannot."""
+    with uow.read() as tx:
+        return Entries(tx).examined()
+
+
+def seed(uow: UnitOfWork, shipped: Iterable[Entry]) -> int:
+    """Write what is missing or outdated of the shipped entries; return how many that were."""
+    with uow.begin() as tx:
+        return Entries(tx).seed(shipped)

@@ -1,0 +1,111 @@
+"""What waits: the pending generations in the database, as a queue."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+
+from catalog.tiers import Tier
+from server.accounts.tables import User
+from server.db.unit_of_work import Repository
+from server.generations.states import Status
+from server.generations.tables import Generation
+
+_GENERATIONS: Final = Generation.core()
+_DEPTH: Final = (
+    select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
+)
+_WAITING: Final = (
+    select(User.tier, func.count(), func.min(Generation.created_at))
+    .join(User, User.id == Generation.user_id)
+    .where(Generation.status == Status.PENDING)
+    .group_by(User.tier)
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The oldest pending generation of one user."""
+
+    generation_id: str
+    user_id: str
+    model_id: str
+    created_at: datetime
+    last_claimed_at: datetime | None
+
+
+class PendingQueue(Repository):
+    """Reads what waits, and how long it does."""
+
+    def depth(self) -> int:
+        """Return how many generations wait."""
+        return self._session.connection().scalar(_DEPTH) or 0
+
+    def waiting_by_tier(self) -> dict[Tier, tuple[int, datetime]]:
+        """Return how many generations of a tier's users wait, and when the oldest was submitted."""
+        return {Tier(tier): (depth, oldest) for tier, depth, oldest in self._session.execute(_WAITING)}
+
+    def oldest(self, most: int) -> list[str]:
+        """Return the ids of those that wait longest."""
+        found = self._session.scalars(
+            select(Generation.id)
+            .where(Generation.status == Status.PENDING)
+            .order_by(Generation.created_at)
+            .limit(most)
+        )
+        return list(found)
+
+    def failed_over(self) -> int:
+        """Return how many wait for another backend than the one that failed to draw them."""
+        waiting = Generation.status == Status.PENDING
+        return self._session.scalar(select(func.count()).where(waiting, Generation.failed_over)) or 0
+
+    def heads(self, failed_over: bool | None, most: int) -> list[Head]:
+        """Return the oldest pending generation of each user, of those users first who waited longest.
+
+        failed_over: only such as failed over, or only such as did not; None: all.
+        """
+        due = [Generation.status == Status.PENDING]
+        if failed_over is not None:
+            due.append(Generation.failed_over == failed_over)
+        waiting = (
+            select(Generation.user_id, func.min(Generation.created_at).label("created_at"))
+            .where(*due)
+            .group_by(Generation.user_id)
+            .subquery()
+        )
+        rows = self._session.execute(
+            select(
+                Generation.id,
+                Generation.user_id,
+                Generation.model_id,
+                Generation.created_at,
+                User.last_claimed_at,
+            )
+            .join(
+                waiting,
+                (Generation.user_id == waiting.c.user_id) & (Generation.created_at == waiting.c.created_at),
+            )
+            .join(User, User.id == Generation.user_id)
+            .where(*due)
+            .order_by(User.last_claimed_at.asc().nulls_first(), Generation.created_at)
+            .limit(most)
+        )
+        return [Head(*row) for row in rows]
+
+    def poisonous(self, max_attempts: int) -> list[str]:
+        """Return the ids of those that wait and have lost too many workers."""
+        found = self._session.scalars(
+            select(Generation.id).where(
+                Generation.status == Status.PENDING, Generation.losses >= max_attempts
+            )
+        )
+        return list(found)
+
+    def waiting_since_before(self, moment: datetime) -> list[str]:
+        """Return the ids of those that wait and were submitted before a moment."""
+        found = self._session.scalars(
+            select(Generation.id).where(Generation.status == Status.PENDING, Generation.created_at < moment)
+        )
+        return list(found)

@@ -1,0 +1,197 @@
+"""Generations in the database: every change is a compare-and-set, so two processes cannot both make it."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from catalog.orders import Provenance
+from server.clock import now
+from server.db.unit_of_work import Repository
+from server.errors import NotFound
+from server.generations.claims import Claim, LeaseLost
+from server.generations.states import Reason, Status, check
+from server.generations.tables import Generation
+
+_GENERATIONS: Final = Generation.core()
+_ADD: Final = insert(_GENERATIONS)
+_COLUMNS: Final = tuple((column.key, attribute) for attribute, column in Generation.__mapper__.c.items())
+
+_HELD: Final = select(_GENERATIONS.c.id).where(
+    _GENERATIONS.c.id == bindparam("of_generation"),
+    _GENERATIONS.c.attempt == bindparam("of_attempt"),
+    _GENERATIONS.c.status == Status.PROCESSING.value,
+)
+
+
+class Ended(NamedTuple):
+    """How a generation ended, and when."""
+
+    status: str
+    provenance: Provenance | None
+    error_code: str | None
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+class Generations(Repository):
+    """Reads and changes generations. What waits is read through `queue.PendingQueue`."""
+
+    def add(self, generation: Generation) -> None:
+        """Add a pending generation, all its columns set."""
+        row = {name: getattr(generation, attribute) for name, attribute in _COLUMNS}
+        self._session.connection().execute(_ADD, row)
+
+    def get(self, generation_id: str) -> Generation | None:
+        """Return a generation, whoever owns it."""
+        return self._session.get(Generation, generation_id)
+
+    def owned_by(self, user_id: str, generation_id: str) -> Generation:
+        """Return a user's generation.
+
+        Raises:
+            NotFound: there is none of this id, or it is another user's.
+
+        """
+        generation = self.get(generation_id)
+        if generation is None or generation.user_id != user_id:
+            raise NotFound("Generation")
+        return generation
+
+    def uses_by(self, user_id: str) -> dict[str, int]:
+        """Return how many generations of each entry were delivered to a user, by the entry's key."""
+        rows = self._session.execute(
+            select(Generation.entry_key, func.count().label("uses"))
+            .where(Generation.user_id == user_id, Generation.status == Status.COMPLETED)
+            .group_by(Generation.entry_key)
+        )
+        return {row.entry_key: row.uses for row in rows}
+
+    def ended_since(self, moment: datetime, rows_at_once: int) -> Iterator[Ended]:
+        """Yield what has ended since a moment, so many rows at once in memory."""
+        columns = (
+            Generation.status,
+            Generation.provenance,
+            Generation.error_code,
+            Generation.started_at,
+            Generation.completed_at,
+        )
+        statement = select(*columns).where(Generation.completed_at >= moment)
+        for row in self._session.execute(statement.execution_options(yield_per=rows_at_once)):
+            yield Ended(*row)
+
+    def start(self, generation_id: str, worker: str, lease_s: float, moment: datetime) -> Generation | None:
+        """Give a worker a pending generation and a lease on it; None if another one was faster."""
+        started = self._change(
+            Status.PENDING,
+            Status.PROCESSING,
+            Generation.id == generation_id,
+            attempt=Generation.attempt + 1,
+            worker=worker,
+            lease_until=moment + timedelta(seconds=lease_s),
+            started_at=moment,
+        )
+        return started[0] if started else None
+
+    def renew(self, claim: Claim, lease_s: float) -> None:
+        """Lengthen a lease on progress.
+
+        Raises:
+            LeaseLost: it is no longer this attempt's.
+
+        """
+        renewed = self._session.scalar(
+            update(Generation)
+            .where(*_held(claim), Generation.status == Status.PROCESSING)
+            .values(lease_until=now() + timedelta(seconds=lease_s))
+            .returning(Generation.id)
+        )
+        if renewed is None:
+            raise LeaseLost(claim)
+
+    def check_lease(self, claim: Claim) -> None:
+        """Let a claim pass that still holds its generation.
+
+        Raises:
+            LeaseLost: it does not.
+
+        """
+        of = {"of_generation": claim.generation_id, "of_attempt": claim.attempt}
+        if self._session.connection().scalar(_HELD, of) is None:
+            raise LeaseLost(claim)
+
+    def complete(self, claim: Claim, avatar_id: str, provenance: Provenance) -> Generation:
+        """End an attempt well.
+
+        Raises:
+            LeaseLost: it is no longer this attempt's to end.
+
+        """
+        values = {"avatar_id": avatar_id, "provenance": provenance, "completed_at": now()}
+        return self._end(claim, Status.COMPLETED, **values)
+
+    def release(self, claim: Claim, **values: Any) -> Generation:
+        """Return a generation to the queue without counting the attempt as a loss.
+
+        Raises:
+            LeaseLost: it is no longer this attempt's to return.
+
+        """
+        return self._end(claim, Status.PENDING, **values)
+
+    def fail(self, claim: Claim, reason: Reason, message: str) -> Generation:
+        """End an attempt badly.
+
+        Raises:
+            LeaseLost: it is no longer this attempt's to end.
+
+        """
+        return self._end(claim, Status.FAILED, **_failure(reason, message))
+
+    def fail_waiting(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
+        """Fail those of the generations that still wait; return them."""
+        ids = Generation.id.in_(list(generation_ids))
+        return self._change(Status.PENDING, Status.FAILED, ids, **_failure(reason, message))
+
+    def fail_running(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
+        """Fail those of the generations that are being drawn, fencing their workers out; return them."""
+        ids = Generation.id.in_(list(generation_ids))
+        return self._change(Status.PROCESSING, Status.FAILED, ids, **_failure(reason, message))
+
+    def return_lost(self, *, worker: str | None = None) -> list[Generation]:
+        """Return to the queue what a dead worker held, or by default all whose lease has run out."""
+        lost = Generation.worker == worker if worker else Generation.lease_until < now()
+        return self._change(Status.PROCESSING, Status.PENDING, lost, losses=Generation.losses + 1)
+
+    def _end(self, claim: Claim, target: Status, **values: Any) -> Generation:
+        ended = self._change(Status.PROCESSING, target, *_held(claim), **values)
+        if not ended:
+            raise LeaseLost(claim)
+        return ended[0]
+
+    def _change(self, source: Status, target: Status, *where: Any, **values: Any) -> list[Generation]:
+        """Change what is in one status into another; a lease ends with whatever ends `processing`."""
+        check(source, target)
+        if target is not Status.PROCESSING:
+            values["lease_until"] = None
+        changed = self._session.scalars(
+            update(Generation)
+            .where(Generation.status == source, *where)
+            .values(status=target.value, updated_at=now(), **values)
+            .returning(Generation)
+            .execution_options(synchronize_session=False, populate_existing=True)
+        )
+        return list(changed)
+
+
+def _held(claim: Claim) -> tuple[Any, ...]:
+    return Generation.id == claim.generation_id, Generation.attempt == claim.attempt
+
+
+def _failure(reason: Reason, message: str) -> dict[str, Any]:
+    return {
+        "error_code": reason.value,
+        "error_message": f"{reason}: {message}",
+        "completed_at": now(),
+    }

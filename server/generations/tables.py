@@ -1,0 +1,58 @@
+"""The table of generations, which is the queue as well."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from catalog.orders import Order, Provenance
+from catalog.traits import Traits
+from server.clock import now
+from server.db.base import Record, Table
+
+
+class Generation(Table):
+    """One request for one avatar. This row is the only truth about it."""
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        CheckConstraint("status IN ('pending', 'processing', 'completed', 'failed')", name="status"),
+        CheckConstraint("(status = 'processing') = (lease_until IS NOT NULL)", name="lease"),
+        CheckConstraint("(status = 'completed') = (avatar_id IS NOT NULL)", name="avatar"),
+        CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="error"),
+        Index("ix_generations_queue", "status", "user_id", "created_at"),
+        Index("ix_generations_owner", "user_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    avatar_id: Mapped[str | None]
+    status: Mapped[str] = mapped_column(String(16))
+    prompt: Mapped[str] = mapped_column(Text)
+    """The user's own words; what the model reads is in the order."""
+    entry_key: Mapped[str] = mapped_column(String(128))
+    entry_name: Mapped[str] = mapped_column(String(200))
+    model_id: Mapped[str] = mapped_column(String(200))
+    """The order's model, in a column of its own: the queue prefers what is resident."""
+    credits: Mapped[int]
+    order: Mapped[Order] = mapped_column("image_order", Record(Order))
+    """All that determines the image, as it was when the price was held."""
+    avatar_name: Mapped[str] = mapped_column(String(100))
+    traits: Mapped[Traits] = mapped_column(Record(Traits))
+    provenance: Mapped[Provenance | None] = mapped_column(Record(Provenance))
+    """What the image was really made with; None until completed."""
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=0)
+    """The fencing number: every claim raises it, so that a late worker is recognised."""
+    losses: Mapped[int] = mapped_column(default=0)
+    """How many attempts ended with a lost worker."""
+    failed_over: Mapped[bool] = mapped_column(default=False)
+    """Whether a local worker failed to draw it and left it to hosted providers."""
+    worker: Mapped[str | None]
+    lease_until: Mapped[datetime | None] = mapped_column(index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]

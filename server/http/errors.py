@@ -1,0 +1,118 @@
+"""Errors that only HTTP knows, and the one place that maps every error to its status and contract code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
+from server.accounts.errors import TokenInvalid
+from server.credits.errors import InsufficientCredits
+from server.errors import DatabaseAway, DomainError, NotFound
+from server.generations.submission import QueueFull
+from server.spending.repository import BudgetSpent
+
+
+@dataclass
+class InputInvalid(DomainError):
+    """One or more fields of the request break their rules. problems: each field's messages."""
+
+    problems: dict[str, list[str]]
+
+    def __str__(self) -> str:
+        return "; ".join(message for messages in self.problems.values() for message in messages)
+
+
+@dataclass
+class BodyUnreadable(DomainError):
+    """The request's body is not what its content type says, or too large."""
+
+    cause: str
+
+    def __str__(self) -> str:
+        return self.cause
+
+
+class TokenMissing(DomainError):
+    """No bearer token came with the request."""
+
+    def __str__(self) -> str:
+        return "Authentication required. Send the header 'Authorization: Bearer TOKEN'"
+
+
+@dataclass
+class EndpointNotFound(DomainError):
+    """No route answers this method and path."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"No endpoint for {self.method} {self.path}"
+
+
+class Meaning(NamedTuple):
+    """The status and code of an error. Source: the contract, section 3."""
+
+    status: int
+    code: str
+
+
+BUG: Final = Meaning(500, "INTERNAL_ERROR")
+MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
+    InputInvalid: Meaning(400, "VALIDATION_ERROR"),
+    BodyUnreadable: Meaning(400, "VALIDATION_ERROR"),
+    UnknownEntry: Meaning(400, "VALIDATION_ERROR"),
+    SizeRejected: Meaning(400, "VALIDATION_ERROR"),
+    TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
+    TokenInvalid: Meaning(401, "TOKEN_INVALID"),
+    InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
+    EntryBeyondTier: Meaning(403, "ACCESS_DENIED"),
+    NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
+    NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
+    EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
+    QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
+    BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
+    DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),
+}
+BUG_MESSAGE: Final = "An internal error occurred"
+
+
+@dataclass(frozen=True)
+class Described:
+    """An error as every API of this server tells it, each in its own shape.
+
+    details: the messages of each field at fault, in the order of the fields.
+    """
+
+    status: int
+    code: str
+    message: str
+    details: Mapping[str, list[str]] = field(default_factory=dict)
+    retry_after_s: int | None = None
+
+    @property
+    def field(self) -> str | None:
+        """The first field at fault."""
+        return next(iter(self.details), None)
+
+
+def describe(error: Exception) -> Described:
+    """Return what a client is told of an error; of one that is not in MEANINGS no detail leaks."""
+    meaning = MEANINGS.get(type(error))
+    if meaning is None:
+        return Described(*BUG, BUG_MESSAGE)
+    return Described(
+        *meaning, str(error), _details(error), retry_after_s=getattr(error, "retry_after_s", None)
+    )
+
+
+def _details(error: Exception) -> Mapping[str, list[str]]:
+    match error:
+        case InputInvalid():
+            return error.problems
+        case UnknownEntry() | EntryBeyondTier():
+            return {"modelKey": [str(error)]}
+        case SizeRejected():
+            return {error.field: [str(error)]}
+        case _:
+            return {}

@@ -1,0 +1,20 @@
+"""What the API's handlers work with, made once at start."""
+
+from dataclasses import dataclass
+
+from server.db.unit_of_work import UnitOfWork
+from server.images.links import Links
+from server.images.store import ImageStore
+from server.scheduling.wakeups import WakeUps
+from server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the API process. One dependency, since Litestar resolves several in a task each."""
+
+    settings: Settings
+    uow: UnitOfWork
+    wakeups: WakeUps
+    images: ImageStore
+    links: Links

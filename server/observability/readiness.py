@@ -1,0 +1,72 @@
+"""Whether the process can serve, and what it lacks, in sentences."""
+
+from dataclasses import dataclass
+
+from server.db.unit_of_work import Transaction, UnitOfWork
+from server.entries.repository import Entries
+from server.errors import DatabaseAway
+from server.scheduling.claim_policy import HOSTED, LOCAL
+from server.scheduling.registry import WorkerRegistry
+from server.scheduling.wakeups import WakeUps
+from server.settings import Settings
+from server.spending.repository import BudgetSpent, Spending
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether generations are accepted, and a sentence on each thing that this takes: `ok` if it is well."""
+
+    accepts: bool
+    checks: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        """One word: `ok`, `degraded` if generations are accepted all the same, else `unavailable`."""
+        if not self.accepts:
+            return "unavailable"
+        return "ok" if all(sentence == "ok" for sentence in self.checks.values()) else "degraded"
+
+
+def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readiness:
+    """Look at the parts that serving takes.
+
+    Generations are accepted without Redis: they wait for the reaper of a worker.
+    """
+    checks = {"database": "ok", "catalogue": "ok", "redis": "ok"}
+    accepts = False
+    try:
+        with uow.read() as tx:
+            entries, malformed = Entries(tx).examined()
+            checks |= _hosted(tx, settings)
+        accepts = any(entry.enabled for entry in entries)
+        if malformed:
+            checks["catalogue"] = ". ".join(str(error) for error in malformed)
+        elif not accepts:
+            checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
+    except DatabaseAway:
+        checks["database"] = checks["catalogue"] = "The database does not answer, or is not migrated"
+    if wakeups.waiting() is None:
+        checks["redis"] = "Redis does not answer: generations wait for it or for a worker's next look"
+    return Readiness(accepts, checks)
+
+
+def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
+    """Return a sentence on the hosted providers, where these draw, and on those that they stand in for."""
+    if settings.inference_backend == "local":
+        return {}
+    registry = WorkerRegistry(tx)
+    checks = {"hosted": "ok"}
+    if last_errors := registry.last_errors(HOSTED):
+        checks["hosted"] = " ".join(last_errors)
+    if settings.inference_backend == "auto":
+        ready = registry.ready(LOCAL)
+        checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"
+        if not registry.ready(HOSTED):
+            checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
+    if not settings.huggingface_api_key:
+        return checks | {"hosted": "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"}
+    try:
+        Spending(tx).check(settings.hosted_budget_microusd)
+    except BudgetSpent:
+        checks["hosted"] = "HOSTED_BUDGET_USD_PER_DAY is reached: nothing is asked until midnight in UTC"
+    return checks

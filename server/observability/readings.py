@@ -1,0 +1,94 @@
+"""What the database says at a scrape. Nothing is kept in memory, so every API process says the same.
+
+Counters are tallies, and sums over the append-only ledger: they outlive restarts and the deletion of
+projects, and never fall.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from catalog.tiers import Tier
+from server.clock import now
+from server.credits.repository import Books, Ledger
+from server.db.unit_of_work import Transaction, UnitOfWork
+from server.entries.repository import Entries
+from server.events.repository import Events
+from server.events.tables import Event, Kind
+from server.generations.queue import PendingQueue
+from server.scheduling.claim_policy import HOSTED, LOCAL
+from server.scheduling.registry import WorkerRegistry
+from server.tallies.repository import Key, Tallies
+
+RECENT: Final = timedelta(hours=1)
+RECENT_EVENTS: Final = 500
+"""What a pace is averaged over, at most: reading these takes a few milliseconds however long the log is."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What waits of one tier. oldest_age_s: since the submission of what waits longest; 0 if nothing does."""
+
+    depth: int = 0
+    oldest_age_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that one read transaction finds."""
+
+    entries: list[str]
+    queue: Mapping[Tier, Queue]
+    tallies: Mapping[Key, int]
+    steps_per_s: Mapping[str, float]
+    """By entry, of those drawn recently."""
+    books: Books
+    credits_moved: Mapping[str, int]
+    workers_ready: Mapping[str, int]
+
+
+def read(uow: UnitOfWork) -> Reading:
+    """Read all that the metrics are made of.
+
+    Raises:
+        DatabaseAway: the database does not answer, or is not migrated.
+
+    """
+    with uow.read() as tx:
+        registry = WorkerRegistry(tx)
+        return Reading(
+            entries=Entries(tx).keys(),
+            queue=_queue(tx),
+            tallies=Tallies(tx).all(),
+            steps_per_s=_steps_per_s(Events(tx).newest(RECENT_EVENTS)),
+            books=Ledger(tx).books(),
+            credits_moved=Ledger(tx).moved(),
+            workers_ready={backend: len(registry.ready(backend)) for backend in (LOCAL, HOSTED)},
+        )
+
+
+def _queue(tx: Transaction) -> dict[Tier, Queue]:
+    moment = now()
+    waiting = {
+        tier: Queue(depth, max(0.0, (moment - oldest).total_seconds()))
+        for tier, (depth, oldest) in PendingQueue(tx).waiting_by_tier().items()
+    }
+    return {tier: waiting.get(tier, Queue()) for tier in Tier}
+
+
+def _steps_per_s(events: Iterable[Event]) -> dict[str, float]:
+    steps, seconds = Counter[str](), defaultdict[str, float](float)
+    since = now() - RECENT
+    for event in events:
+        data = event.data
+        if (
+            event.kind == Kind.COMPLETED
+            and event.at >= since
+            and "step" in data["seconds"]
+            and "steps" in data
+        ):
+            steps[data["entry"]] += data["steps"]
+            seconds[data["entry"]] += data["seconds"]["step"]
+    return {entry: steps[entry] / spent for entry, spent in seconds.items() if spent}

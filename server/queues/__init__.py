@@ -1,1 +1,0 @@
-"""The bell: RQ on Redis wakes the workers."""

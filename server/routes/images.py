@@ -1,0 +1,32 @@
+"""Serves images by their signed paths."""
+
+from typing import Final
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from server.errors import NotFound
+from server.http.services import Services
+from server.images.links import ROUTE
+
+# The bytes behind a path never change, so a browser may keep them for as long as it likes.
+HEADERS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+@get(f"{ROUTE}/{{name:str}}", public=True, sync_to_thread=True)
+def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Response[bytes]:
+    """Return an image's file."""
+    found = services.links.open(name)
+    if found is None:
+        raise NotFound("Image")
+    key, variant = found
+    try:
+        content = services.images.read(key, variant)
+    except FileNotFoundError as error:
+        raise NotFound("Image") from error
+    return Response(content, media_type=variant.media_type, headers=HEADERS)

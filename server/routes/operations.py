@@ -1,0 +1,48 @@
+"""The routes that operators and their tools ask: health, readiness and metrics."""
+
+from typing import Any, Final
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from prometheus_client import generate_latest
+
+from server.http.services import Services
+from server.observability.metrics import registry
+from server.observability.readiness import Readiness, readiness
+
+UNAVAILABLE: Final = 503
+TEXT_FORMAT: Final = (
+    "text/plain; version=0.0.4"  # Source: Prometheus, exposition formats; Litestar adds the charset
+)
+
+
+@get("/health", public=True, sync_to_thread=True)
+def health(services: NamedDependency[Services]) -> dict[str, Any]:
+    """Answer the existing front end that the application is up, and operators what it lacks."""
+    found = _readiness(services)
+    return {"status": "ok", "app": "avatar-creator", "ready": found.accepts, "checks": found.checks}
+
+
+@get("/healthz", public=True, sync_to_thread=False)
+def alive() -> dict[str, str]:
+    """Answer as long as the process does."""
+    return {"status": "ok"}
+
+
+@get("/readyz", public=True, sync_to_thread=True)
+def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
+    """Answer 200 if generations are accepted, 503 with the reasons if not."""
+    found = _readiness(services)
+    body = {"status": found.status, "checks": found.checks}
+    return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
+
+
+@get("/metrics", public=True, sync_to_thread=True, media_type=TEXT_FORMAT)
+def metrics(services: NamedDependency[Services]) -> Response[bytes]:
+    """Answer a Prometheus how the server does."""
+    text = generate_latest(registry(services.uow, services.wakeups))
+    return Response(text, media_type=TEXT_FORMAT)
+
+
+def _readiness(services: Services) -> Readiness:
+    return readiness(services.uow, services.wakeups, services.settings)

@@ -1,0 +1,64 @@
+"""Which generation is drawn next: fair between users, and preferring the pipeline that is resident."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from server.accounts.repository import Users
+from server.clock import now
+from server.db.unit_of_work import Transaction
+from server.generations.claims import Claim
+from server.generations.queue import Head, PendingQueue
+from server.generations.repository import Generations
+from server.generations.tables import Generation
+
+PATIENCE: Final = timedelta(seconds=30)  # about one swap of pipelines: longer than this nobody is passed over
+HEADS: Final = 32  # users considered for one claim; those served longest ago come first
+CLAIM_TRIES: Final = 8  # lost races against other workers before a claim gives up until the next wake-up
+
+
+class FairQueue:
+    """The pending generations as a queue in which users take turns."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._pending = PendingQueue(tx)
+        self._generations = Generations(tx)
+        self._users = Users(tx)
+
+    def claim(
+        self, worker: str, lease_s: float, resident: Collection[str], *, failed_over: bool | None = None
+    ) -> tuple[Claim, Generation] | None:
+        """Give a worker the next pending generation and a lease on it; None if none waits.
+
+        failed_over: only such as failed over, or only such as did not; None: whichever is due.
+        """
+        for _ in range(CLAIM_TRIES):
+            moment = now()
+            head = next_of(self._pending.heads(failed_over, HEADS), resident, moment)
+            if head is None:
+                return None
+            generation = self._generations.start(head.generation_id, worker, lease_s, moment)
+            if generation is not None:
+                self._users.record_claim(head.user_id, moment)
+                return Claim(head.generation_id, generation.attempt, worker), generation
+        return None
+
+
+def next_of(heads: Sequence[Head], resident: Collection[str], moment: datetime) -> Head | None:
+    """Choose from the heads of all users' queues.
+
+    Users take turns: who was served longest ago is next. A head whose pipeline is resident may pass
+    one whose pipeline would first have to be loaded, but not one that has lost its patience.
+    """
+    if not heads:
+        return None
+    in_turn = sorted(heads, key=_turn)
+    first = in_turn[0]
+    if moment - first.created_at > PATIENCE:
+        return first
+    return next((head for head in in_turn if head.model_id in resident), first)
+
+
+def _turn(head: Head) -> tuple[bool, float, datetime, str]:
+    served = head.last_claimed_at
+    return served is not None, served.timestamp() if served else 0.0, head.created_at, head.generation_id

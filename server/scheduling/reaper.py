@@ -1,0 +1,103 @@
+"""The reaper: what was lost comes back, what cannot be drawn is given back, whichever process died.
+
+It runs in every API process and every worker's watchdog; leader locks let one at a time do each task.
+"""
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Final
+
+from server.avatars.repository import Avatars
+from server.clock import now
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DatabaseAway
+from server.generations import settlement
+from server.generations.queue import PendingQueue
+from server.generations.states import Reason
+from server.images.store import ImageStore
+from server.logs import get_log
+from server.scheduling.leader_lock import lead
+from server.scheduling.wakeups import WakeUps
+from server.settings import Settings
+
+log = get_log(__name__)
+
+SWEEP_PERIOD: Final = timedelta(hours=1)
+WAKEUPS_AT_ONCE: Final = 500
+
+
+class Reaper:
+    """Does the periodic tasks of the queue and the image store."""
+
+    def __init__(self, uow: UnitOfWork, wakeups: WakeUps, images: ImageStore, settings: Settings) -> None:
+        self._uow = uow
+        self._wakeups = wakeups
+        self._images = images
+        self._settings = settings
+        self._name = uuid.uuid4().hex
+
+    def run(self, stopped: threading.Event) -> None:
+        """Do what is due periodically until stopped; a fault is logged, the next round tries again."""
+        while not stopped.wait(self._settings.reaper_period_s):
+            try:
+                self.round()
+            except DatabaseAway:
+                log.warning("reaper.database_away")
+            except Exception:
+                log.exception("reaper.failed")
+
+    def round(self) -> None:
+        """Do what is due, if no other process does it."""
+        if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.reaper_period_s)):
+            self.return_lost()
+            self.fail_hopeless()
+            self.replace_wakeups()
+        if lead(self._uow, "images", self._name, SWEEP_PERIOD):
+            self.sweep_images()
+
+    def return_lost(self) -> int:
+        """Return to the queue what expired leases held."""
+        return settlement.return_lost(self._uow)
+
+    def fail_hopeless(self) -> int:
+        """Fail what waited too long or lost too many workers, and give it back."""
+        settings = self._settings
+        with self._uow.read() as tx:
+            poisonous = PendingQueue(tx).poisonous(settings.max_attempts)
+            late = PendingQueue(tx).waiting_since_before(now() - timedelta(seconds=settings.queue_max_wait_s))
+        failed = 0
+        if poisonous:
+            message = f"The worker was lost {settings.max_attempts} times while drawing it."
+            failed += settlement.fail_waiting(self._uow, poisonous, Reason.INTERNAL_ERROR, message)
+        if late:
+            message = f"No worker took it up within {settings.queue_max_wait_s:g} seconds."
+            failed += settlement.fail_waiting(self._uow, late, Reason.GENERATION_TIMEOUT, message)
+        return failed
+
+    def replace_wakeups(self) -> int:
+        """Notify once for every pending generation without a waiting wake-up: Redis may lose some."""
+        wakeups = self._wakeups.waiting()
+        if wakeups is None:
+            return 0
+        with self._uow.read() as tx:
+            missing = PendingQueue(tx).depth() - wakeups
+            oldest = PendingQueue(tx).oldest(min(missing, WAKEUPS_AT_ONCE)) if missing > 0 else []
+        if oldest:
+            self._wakeups.notify(*oldest)
+            log.info("wakeup.sent_again", wakeups=len(oldest))
+        return len(oldest)
+
+    def sweep_images(self) -> int:
+        """Delete images that no avatar owns, once they are older than any settlement takes."""
+        swept = 0
+        before = now() - timedelta(seconds=self._settings.orphan_image_age_s)
+        for keys in self._images.older_than(before):
+            with self._uow.read() as tx:
+                owned = Avatars(tx).owned_images(keys)
+            for key in set(keys) - owned:
+                self._images.delete(key)
+                swept += 1
+        if swept:
+            log.info("images.swept", images=swept)
+        return swept

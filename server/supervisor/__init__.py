@@ -1,0 +1,1 @@
+"""What runs and watches the processes of one machine. Imports no torch."""

@@ -1,0 +1,98 @@
+"""The API process of `up`, on a socket that outlives it."""
+
+import socket
+import subprocess
+import sys
+import threading
+from typing import Final
+
+from server.logs import get_log
+from server.settings import Settings
+
+log = get_log(__name__)
+
+STOP_TIMEOUT_S: Final = 15.0
+LOOK_S: Final = 0.1
+RESTART_PAUSE_S: Final = 1.0
+
+
+class PortTaken(RuntimeError):
+    """Another program listens on the port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"Port {port} on {host} is in use. Stop what uses it, or choose --port")
+        self.host = host
+        self.port = port
+
+
+class ApiProcess:
+    """Keeps one API process alive. Clients that come while it restarts wait in the socket's queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._socket = listen(settings.host, settings.port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine reach it."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared
+
+    def run(self, stopped: threading.Event) -> None:
+        """Keep the API running until told to stop; then let it finish what it answers."""
+        try:
+            while not stopped.is_set():
+                process = self._spawn()
+                while process.poll() is None and not stopped.wait(LOOK_S):
+                    pass
+                if stopped.is_set():
+                    break
+                log.warning("api.died", exit_code=process.returncode)
+                stopped.wait(RESTART_PAUSE_S)
+        finally:
+            self._stop()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        descriptor = self._socket.fileno()
+        command = [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "api",
+            "--exit-with-parent",
+            "--socket",
+            str(descriptor),
+        ]
+        self._process = subprocess.Popen(  # noqa: S603  # our own module
+            [*command, "--data-dir", str(self._settings.data_dir)],
+            stdin=subprocess.PIPE,  # its end tells the API that we are gone
+            pass_fds=[descriptor],
+            start_new_session=True,  # Ctrl-C is for `up` to pass on
+        )
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            if self._process.stdin:
+                self._process.stdin.close()
+        self._socket.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        PortTaken: another program has the port.
+
+    """
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise PortTaken(host, port) from error

@@ -1,0 +1,66 @@
+"""The heartbeat of a worker process: until when it must have made progress, or its watchdog kills it."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+READY: Final = "ready"
+IDLE: Final = "idle"
+BUSY: Final = "busy"
+SHORTEST_PERIOD_S: Final = 0.5  # far below any timeout
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One line of the heartbeat: what the worker does, and for how long it may without another beat."""
+
+    state: str
+    timeout_s: float | None = None
+
+    def encode(self) -> bytes:
+        """Return the beat as a line."""
+        return f"{self.state} {self.timeout_s or ''}".strip().encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> "Beat":
+        """Read a beat from a line."""
+        state, _, timeout = line.decode().strip().partition(" ")
+        return cls(state, float(timeout) if timeout else None)
+
+
+class Heartbeat:
+    """Writes beats to the watchdog's pipe; without a watchdog, to nobody."""
+
+    def __init__(self, descriptor: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._descriptor = descriptor
+        self._clock = clock
+        self._last = Beat(IDLE)
+        self._last_at = clock()
+
+    def ready(self) -> None:
+        """Report that the pipeline is resident and work may come."""
+        self._write(Beat(READY))
+
+    def idle(self) -> None:
+        """Report that nothing is being done, which may last."""
+        self._write(Beat(IDLE))
+
+    def busy(self, timeout_s: float) -> None:
+        """Report that the next beat will come within a time, or the worker hangs."""
+        self._write(Beat(BUSY, timeout_s))
+
+    def _write(self, beat: Beat) -> None:
+        # A beat wakes the watchdog, which on a CPU takes a core from the drawing: not at every quick step.
+        moment = self._clock()
+        if beat == self._last and moment - self._last_at < SHORTEST_PERIOD_S:
+            return
+        self._last, self._last_at = beat, moment
+        if self._descriptor is not None:
+            try:
+                os.write(self._descriptor, beat.encode())
+            except (
+                BrokenPipeError
+            ):  # the watchdog is gone; exit_with_parent ends this process in its own time
+                self._descriptor = None

@@ -1,0 +1,78 @@
+"""The whole product on one machine: Redis, the API and the workers, started and stopped together."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Final
+from urllib.request import urlopen
+
+from server.settings import Settings
+from server.supervisor.api_process import ApiProcess
+from server.supervisor.embedded_redis import EmbeddedRedis
+from server.supervisor.shutdown import in_thread
+from server.supervisor.watchdog import Watchdog
+
+LOOK_S: Final = 0.05
+
+
+class LocalStack:
+    """Starts the parts, keeps each alive in a thread of its own, and stops them in the right order."""
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        self._settings = settings
+        self.api = ApiProcess(settings)
+        return_work = partial(_return_work, settings)
+        self.watchdogs = [
+            Watchdog(settings, return_work, backend)
+            for backend in settings.backends
+            for _ in range(workers if backend == settings.backends[0] else 1)
+        ]
+        self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Run Redis and the workers while the body does. Redis stops last: the workers still listen to it.
+
+        A worker imports torch for some seconds before it looks at the database, so this may come first.
+        """
+        with ExitStack() as parts:
+            if self._redis is not None:
+                self._redis.start()
+                parts.callback(self._redis.stop)
+                parts.enter_context(in_thread("redis", self._redis.keep))
+            for number, watchdog in enumerate(self.watchdogs):
+                parts.enter_context(in_thread(f"watchdog-{number}", watchdog.run))
+            yield
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Run the API, on a migrated database, while the body does."""
+        with in_thread("api", self.api.run):
+            yield
+
+    def wait_until_ready(self, stopped: threading.Event) -> bool:
+        """Wait until the API answers and every worker is warm; return whether that came before a stop.
+
+        Where hosted providers step in for local workers, one worker that is warm suffices.
+        """
+        enough = any if len(self._settings.backends) > 1 else all
+        while not stopped.is_set():
+            if enough(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
+                return True
+            time.sleep(LOOK_S)
+        return False
+
+    def _api_answers(self) -> bool:
+        try:
+            with urlopen(f"{self.api.url}/readyz", timeout=1):  # noqa: S310  # our own address
+                return True
+        except OSError:
+            return False
+
+
+def _return_work(settings: Settings, worker: str) -> None:
+    from server.supervisor.preparation import return_work  # noqa: PLC0415  # a worker starts before this is needed
+
+    return_work(settings, worker)

@@ -1,0 +1,75 @@
+"""What `up` does with its database: migrate, seed, a demo account, and return what a dead worker held."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from catalog.entries import shipped_entries
+from catalog.tiers import Tier
+from server.accounts import service as accounts
+from server.accounts.errors import UserExists
+from server.credits.service import balance
+from server.db.engine import open_engine
+from server.db.migrate import migrate
+from server.db.unit_of_work import UnitOfWork
+from server.entries.service import seed
+from server.projects import service as projects
+from server.scheduling.registry import retire
+from server.settings import Settings
+
+DEMO_ID: Final = "demo"
+DEMO_EMAIL: Final = "demo@localhost"
+DEMO_CREDITS: Final = 1000
+KEY_LABEL: Final = "up"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the curl that `up` prints needs."""
+
+    api_key: str
+    project_id: str
+    tier: str
+    balance: int
+
+
+def prepare(settings: Settings) -> Demo:
+    """Migrate and seed the database; return the demo account with a new key, its last one revoked."""
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    uow = UnitOfWork(engine)
+    seed(uow, shipped_entries(settings.flux_model, settings.flux_lora_model))
+    account = _demo(uow)
+    uow.close()
+    return account
+
+
+def return_work(settings: Settings, worker: str) -> None:
+    """Return to the queue what a dead worker held.
+
+    Raises:
+        DatabaseAway: the end of the lease does it then.
+
+    """
+    uow = UnitOfWork(open_engine(settings.database_url))
+    retire(uow, worker)
+    uow.close()
+
+
+def _demo(uow: UnitOfWork) -> Demo:
+    """Find or make the demo account; its credits are granted once only."""
+    try:
+        key = accounts.register(
+            uow,
+            email=DEMO_EMAIL,
+            tier=Tier.FREE,
+            granted=DEMO_CREDITS,
+            reason="Demo credits",
+            key_label=KEY_LABEL,
+            user_id=DEMO_ID,
+        ).key
+    except UserExists:
+        key = accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key
+    caller = accounts.find(uow, DEMO_ID)
+    found = projects.list_all(uow, caller)
+    project = found[-1].project if found else projects.create(uow, caller, "My avatars")
+    return Demo(key.token, project.id, caller.tier.value, balance(uow, caller))

@@ -1,0 +1,52 @@
+"""How a process and its threads end: on a signal, with its parent, or with the body of a `with`."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+def exit_with_parent(grace_s: float) -> None:
+    """Stop this process once its standard input, a pipe that its parent holds open, ends.
+
+    grace_s: how long the process may take to stop by itself before it is ended.
+    """
+
+    def wait() -> None:
+        # Read past Python's buffer: a daemon thread must not hold its lock while the interpreter ends.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="exit-with-parent", daemon=True).start()
+
+
+def stopped_by_signals() -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set from now on."""
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopped
+
+
+@contextmanager
+def in_thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run a part of the process in a thread while the body runs; then ask it to stop, and wait."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=run, args=(stopped,), name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

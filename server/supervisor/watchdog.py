@@ -1,0 +1,126 @@
+"""The watchdog: starts a worker process, kills it when its progress stops, and starts the next one."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from server.errors import DatabaseAway
+from server.logs import get_log
+from server.settings import Settings
+from server.supervisor.heartbeat import BUSY, READY, Beat
+
+log = get_log(__name__)
+
+LOOK_S: Final = 0.2  # how often a stop is looked for between beats
+RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after each death without having been ready in between
+STOP_MARGIN_S: Final = 10.0
+
+
+def host() -> str:
+    """Return what the names of this host's workers begin with."""
+    return socket.gethostname()[:24]
+
+
+class Watchdog:
+    """Keeps one worker process alive on one device. Imports neither torch nor a database.
+
+    return_work: given the name of a dead worker, returns to the queue what it held.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        return_work: Callable[[str], object],
+        backend: str,
+        command: Sequence[str] = (sys.executable, "-m", "server.worker"),
+    ) -> None:
+        self._settings = settings
+        self._return_work_of = return_work
+        self._backend = backend
+        self._command = command
+        self.ready = threading.Event()
+        """Set while the worker is warm."""
+        self.pid: int | None = None
+
+    def run(self, stopped: threading.Event) -> None:
+        """Keep a worker running until told to stop; then let it finish or release what it draws."""
+        failures = 0
+        while not stopped.is_set():
+            began_ready = self._run_one(stopped)
+            if stopped.is_set():
+                return
+            failures = 0 if began_ready else failures + 1
+            stopped.wait(RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)])
+
+    def _run_one(self, stopped: threading.Event) -> bool:
+        """Run one worker to its end; return whether it ever was ready."""
+        name = f"{host()}-{uuid.uuid4().hex[:12]}"
+        reading, writing = os.pipe()
+        child = subprocess.Popen(  # noqa: S603  # our own module
+            [*self._command, name, str(writing), str(self._settings.data_dir), self._backend],
+            stdin=subprocess.PIPE,  # its end tells the worker that the watchdog is gone
+            pass_fds=[writing],
+            start_new_session=True,  # Ctrl-C is the watchdog's to pass on
+        )
+        os.close(writing)
+        self.pid = child.pid
+        try:
+            was_ready = self._watch(child, reading, stopped)
+            if stopped.is_set():
+                self._stop(child)
+        finally:
+            child.kill()
+            child.wait()
+            self.ready.clear()
+            self.pid = None
+            os.close(reading)
+            if child.stdin:
+                child.stdin.close()
+            self._return_work(name)
+        if not stopped.is_set():
+            log.warning("worker.died", worker=name, exit_code=child.returncode)
+        return was_ready
+
+    def _watch(self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event) -> bool:
+        """Follow the pulse until the worker ends, hangs or is to stop; return whether it was ready."""
+        deadline: float | None = time.monotonic() + self._settings.load_timeout_s
+        was_ready, rest = False, b""
+        while child.poll() is None and not stopped.is_set():
+            if select.select([reading], [], [], LOOK_S)[0]:
+                received = os.read(reading, 65_536)
+                if not received:
+                    child.wait()
+                    break
+                *lines, rest = (rest + received).split(b"\n")
+                for beat in map(Beat.decode, lines):
+                    if beat.state == READY:
+                        was_ready = True
+                        self.ready.set()
+                    limit_s = beat.timeout_s if beat.state == BUSY else None
+                    deadline = None if limit_s is None else time.monotonic() + limit_s
+            elif deadline is not None and time.monotonic() > deadline:
+                log.error("worker.hangs", pid=child.pid)
+                break
+        return was_ready
+
+    def _stop(self, child: subprocess.Popen[bytes]) -> None:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(self._settings.shutdown_grace_s + STOP_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
+
+    def _return_work(self, name: str) -> None:
+        """Return what a dead worker held at once: nobody else can hold it, so no lease need run out."""
+        try:
+            self._return_work_of(name)
+        except DatabaseAway:
+            log.warning("worker.work_not_returned", worker=name)  # the lease's end does it

@@ -1,0 +1,161 @@
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import delete, text, update
+
+from catalog.entries import shipped_entries
+from server.entries.repository import Entries
+from server.entries.tables import CatalogEntry
+
+BASE = "avatar-creator:flux-dev-base"
+REALISM = "avatar-creator:flux-dev-realism"
+SCHNELL = "avatar-creator:flux-schnell-fast"
+
+
+def seed(uow, shipped=None):
+    """Seed in a transaction of its own; return how many entries were written."""
+    with uow.begin() as tx:
+        return Entries(tx).seed(shipped or shipped_entries())
+
+
+def change(uow, key, **values):
+    """Change an entry's columns as an operator does."""
+    with uow.begin() as tx:
+        tx.session.execute(update(CatalogEntry).where(CatalogEntry.model_key == key).values(**values))
+
+
+def entries(uow):
+    """Return the catalogue by key."""
+    with uow.read() as tx:
+        return {entry.key: entry for entry in Entries(tx).all()}
+
+
+class TestSeed:
+    def test_seeding_writes_four_and_then_none(self, uow):
+        """An empty catalogue gets the four entries of the contract; seeding again writes nothing."""
+        with uow.begin() as tx:
+            tx.session.execute(delete(CatalogEntry))
+        assert seed(uow) == 4
+        assert seed(uow) == 0
+        assert entries(uow) == {entry.key: entry for entry in shipped_entries()}
+
+    def test_a_deleted_entry_comes_back(self, uow):
+        """Seeding writes what is missing, and only that."""
+        with uow.begin() as tx:
+            tx.session.execute(delete(CatalogEntry).where(CatalogEntry.model_key == SCHNELL))
+        assert seed(uow) == 1
+        assert set(entries(uow)) == {entry.key for entry in shipped_entries()}
+
+    def test_an_operators_change_survives(self, uow):
+        """A price, a switch or a capability that an operator set stays, however often one seeds."""
+        with uow.read() as tx:
+            capabilities = dict(tx.session.get(CatalogEntry, ("avatar-creator", BASE)).capabilities)
+        change(uow, BASE, credit_cost=3, enabled=False, capabilities=capabilities | {"numInferenceSteps": 20})
+        assert seed(uow) == 0
+        newer = [replace(entry, name=entry.name + " 2", steps=entry.steps + 1) for entry in shipped_entries()]
+        assert seed(uow, newer) == 4
+        base = entries(uow)[BASE]
+        assert (base.credit_cost, base.enabled, base.steps) == (3, False, 20)
+        assert base.name == "FLUX.1-dev Base 2"
+
+    def test_a_new_value_reaches_what_nobody_touched(self, uow):
+        """What is shipped anew replaces what still is as it was seeded."""
+        newer = [replace(entry, credit_cost=entry.credit_cost + 1) for entry in shipped_entries()]
+        assert seed(uow, newer) == 4
+        assert entries(uow)[BASE].credit_cost == 9
+        assert seed(uow, newer) == 0
+        assert seed(uow) == 4
+        assert entries(uow)[BASE].credit_cost == 8
+
+    def test_counts_are_not_seeded(self, uow):
+        """How often an entry was used outlives a new seeding."""
+        with uow.begin() as tx:
+            Entries(tx).count_use(BASE)
+        seed(uow, [replace(entry, name="New") for entry in shipped_entries()])
+        assert entries(uow)[BASE].total_usage == 1
+
+    def test_another_model_replaces_dev_and_never_schnell(self, uow):
+        """FLUX_MODEL and FLUX_LORA_MODEL reach the entries that draw with them, and can be taken back."""
+        assert seed(uow, shipped_entries("me/my-flux", "me/my-lora")) == 3
+        changed = entries(uow)
+        assert changed[BASE].model_id == "me/my-flux"
+        assert changed[REALISM].adapter.model_id == "me/my-lora"
+        assert changed[SCHNELL].model_id == "black-forest-labs/FLUX.1-schnell"
+        assert seed(uow) == 3
+        assert entries(uow) == {entry.key: entry for entry in shipped_entries()}
+
+    def test_operators_look_with_sql(self, uow):
+        """The query that operators know answers four rows."""
+        with uow.read() as tx:
+            rows = tx.session.execute(
+                text("SELECT name, tier, enabled FROM ai_models WHERE app_id = 'avatar-creator'")
+            ).all()
+        assert len(rows) == 4
+        assert {row.tier for row in rows} == {"free", "basic", "pro"}
+        assert all(row.enabled for row in rows)
+
+
+class TestMalformed:
+    def test_one_malformed_entry_does_not_hide_the_rest(self, uow):
+        """An entry that cannot be used is named with the reason; the others are read as ever."""
+        change(uow, BASE, capabilities={})
+        assert set(entries(uow)) == {entry.key for entry in shipped_entries()} - {BASE}
+        with uow.read() as tx:
+            _, (malformed,) = Entries(tx).examined()
+        assert malformed.key == BASE
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize(
+        "statement",
+        ["capabilities = 'no JSON'", "enabled = 'false'", "credit_cost = 'eight'", "total_usage = 'x'"],
+    )
+    def test_sqlite_keeps_anything_and_it_is_noticed(self, uow, statement):
+        """A value of the wrong type, which SQLite stores, spoils its own entry only."""
+        with uow.begin() as tx:
+            tx.session.execute(text(f"UPDATE ai_models SET {statement} WHERE model_key = '{BASE}'"))  # noqa: S608
+        assert len(entries(uow)) == 3
+        with uow.read() as tx:
+            assert [error.key for error in Entries(tx).examined()[1]] == [BASE]
+
+    def test_a_catalogue_that_is_well_has_none(self, uow):
+        """Nothing is wrong with what is shipped."""
+        with uow.read() as tx:
+            assert Entries(tx).examined()[1] == []
+
+
+class TestRoutes:
+    def test_the_popular_entries_are_public_and_sorted_by_use(self, api, uow):
+        """Without a token everybody sees the enabled entries, the most used first, with licence and price."""
+        with uow.begin() as tx:
+            Entries(tx).count_use(SCHNELL)
+        change(uow, REALISM, enabled=False)
+        answer = api.client.get("/api/models/popular").json()
+        assert answer["success"] is True
+        models = answer["data"]["models"]
+        assert [model["modelKey"] for model in models[:2]] == [SCHNELL, BASE]
+        assert REALISM not in {model["modelKey"] for model in models}
+        assert (models[0]["totalUsage"], models[0]["creditCost"], models[0]["quotaCost"]) == (1, 6, 1)
+        assert models[0]["capabilities"]["fastMode"] is True
+        assert models[1]["capabilities"]["numInferenceSteps"] == 28
+        assert models[1]["licence"]["commercial"] is False
+
+    def test_usage_counts_what_was_delivered_to_the_caller(self, api, uow, make_account):
+        """Only one's own completed generations count, and pending ones do not."""
+        account, other = make_account(), make_account()
+        for _ in range(2):
+            deliver(uow, api.generate(account))
+        deliver(uow, api.generate(other))
+        api.generate(account)
+        answer = api.client.get("/api/models/usage", headers=account.headers).json()
+        assert answer["success"] is True
+        assert [(usage["modelKey"], usage["usageCount"]) for usage in answer["data"]["usages"]] == [(BASE, 2)]
+
+
+def deliver(uow, answer):
+    """Complete a generation in the database, its image left out."""
+    generation_id = answer.json()["generation"]["id"]
+    with uow.begin() as tx:
+        tx.session.execute(
+            text("UPDATE generations SET status = 'completed', avatar_id = 'a' WHERE id = :id"),
+            {"id": generation_id},
+        )

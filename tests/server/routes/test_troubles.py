@@ -1,0 +1,144 @@
+import json
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import create_engine, delete, text, update
+
+from catalog.entries import shipped_entries
+from catalog.tiers import Tier
+from server.db.engine import open_engine
+from server.db.migrate import migrate, unmigrate
+from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
+from server.entries.tables import CatalogEntry
+
+PREFIX = "/api/avatar-creator"
+BASE = "avatar-creator:flux-dev-base"
+
+
+def change(uow, statement, **values):
+    """Change the database as an operator does, with SQL."""
+    with uow.begin() as tx:
+        tx.session.execute(text(statement), values)
+
+
+def unavailable(api, answer):
+    """Check that an answer asks to come again."""
+    error = api.refused(answer, 503, "SERVICE_UNAVAILABLE")
+    assert error["retryable"] is True
+    assert error["retryAfter"] > 0
+    return error
+
+
+class TestCatalogue:
+    def test_without_a_catalogue_nothing_is_on_offer(self, api, uow, make_account):
+        """An unseeded catalogue refuses generations in words, and readiness says what to do."""
+        account = make_account()
+        with uow.begin() as tx:
+            tx.session.execute(delete(CatalogEntry))
+        error = api.refused(api.generate(account), 404, "RESOURCE_NOT_FOUND")
+        assert error["message"] == "No AI models available for Avatar Creator"
+        api.nothing_happened(account)
+        ready = api.client.get("/readyz")
+        assert ready.status_code == 503
+        assert "avatar-creator seed" in ready.json()["checks"]["catalogue"]
+        assert api.client.get(f"{PREFIX}/health").json()["ready"] is False
+
+    def test_a_tier_that_reaches_no_entry_is_told_so(self, api, uow, make_account):
+        """With the base entry disabled a free user has none within reach, and others still have theirs."""
+        free, basic = make_account(Tier.FREE), make_account(Tier.BASIC)
+        with uow.begin() as tx:
+            base = update(CatalogEntry).where(CatalogEntry.model_key == BASE)
+            tx.session.execute(base.values(enabled=False))
+        error = api.refused(api.generate(free), 404, "RESOURCE_NOT_FOUND")
+        assert error["message"] == "No AI models available for Avatar Creator"
+        api.refused(api.generate(basic, modelKey=BASE), 400, "VALIDATION_ERROR", "modelKey")
+        assert api.generate(basic).status_code == 200
+        assert api.client.get("/readyz").status_code == 200
+
+    @pytest.mark.parametrize("broken", ["{}", "[]", '{"width": "large"}'])
+    def test_a_malformed_entry_is_left_out(self, api, uow, make_account, log_lines, broken):
+        """One entry that an operator has broken is not on offer; the others are, and readiness names it."""
+        realism = "avatar-creator:flux-dev-realism"
+        change(uow, "UPDATE ai_models SET capabilities = :it WHERE model_key = :key", it=broken, key=realism)
+        basic = make_account(Tier.BASIC)
+        accepted = api.generate(basic)
+        assert accepted.status_code == 200, accepted.text
+        assert json.loads(accepted.json()["generation"]["options"])["modelKey"] == BASE
+        api.refused(api.generate(basic, modelKey=realism), 400, "VALIDATION_ERROR", "modelKey")
+        ready = api.client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        assert realism in ready.json()["checks"]["catalogue"]
+        assert realism in {line.get("entry") for line in log_lines()}
+
+
+class TestQueueFull:
+    def test_a_full_queue_asks_to_come_again(self, open_api, make_account):
+        """Beyond the queue's depth a generation is refused with a time to wait, and nothing is held."""
+        account = make_account()
+        with open_api(queue_max_depth=2) as api:
+            assert [api.generate(account).status_code for _ in range(2)] == [200, 200]
+            answer = api.generate(account)
+            assert unavailable(api, answer)["retryAfter"] == 30
+            assert api.generations() == 2
+            assert api.account(account) == (84, 16)
+
+
+@contextmanager
+def closed(postgres, database):
+    """Let nobody into a PostgreSQL database for a while, and put out who is in it."""
+    url = postgres("postgres").replace("postgresql:", "postgresql+psycopg:")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": database},
+        )
+        yield
+        connection.execute(text(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true"))
+    admin.dispose()
+
+
+class TestDatabaseAway:
+    def check_away(self, api, account):
+        """Check what a client meets while the database is away."""
+        unavailable(api, api.generate(account))
+        unavailable(api, api.client.get(f"{PREFIX}/projects", headers=account.headers))
+        unavailable(api, api.client.get("/api/models/popular"))
+        ready = api.client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["checks"]["database"] != "ok"
+        assert api.client.get("/healthz").status_code == 200
+        assert api.client.get(f"{PREFIX}/health").json()["ready"] is False
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_a_postgresql_that_went_away_is_waited_for(self, api, uow, make_account, postgres, database_url):
+        """While PostgreSQL is away requests are 503 with Retry-After, and afterwards all is well again."""
+        account = make_account()
+        assert api.generate(account).status_code == 200
+        with closed(postgres, uow.engine.url.database):
+            self.check_away(api, account)
+        assert api.generate(account).status_code == 200
+        assert api.balance(account) == 84
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    def test_a_sqlite_file_without_tables_is_no_bug(self, api, uow, make_account, tmp_path, database_url):
+        """On a SQLite file that nobody migrated requests are 503 with Retry-After until somebody does."""
+        account = make_account()
+        unmigrate(uow.engine)
+        self.check_away(api, account)
+        migrate(uow.engine)
+        with UnitOfWork(open_engine(database_url)).begin() as tx:
+            Entries(tx).seed(shipped_entries())
+        assert api.client.get("/readyz").status_code == 200
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_a_postgresql_without_tables_is_no_bug(self, api, uow, make_account, database_url, log_lines):
+        """On a PostgreSQL that nobody migrated requests are 503 with Retry-After, and the log says why."""
+        account = make_account()
+        unmigrate(uow.engine)
+        self.check_away(api, account)
+        causes = [line["cause"] for line in log_lines() if line["event"] == "request.database_away"]
+        assert causes
+        assert all("does not exist" in cause for cause in causes)

@@ -1,0 +1,171 @@
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from redis import Redis
+from sqlalchemy import update
+
+from server.avatars.repository import Avatars
+from server.avatars.tables import Avatar
+from server.clock import now
+from server.generations.queue import PendingQueue
+from server.generations.repository import Generations
+from server.generations.tables import Generation
+from server.images.store import ImageStore, Variant
+from server.scheduling.reaper import Reaper
+from server.scheduling.tables import LeaderLock
+from server.scheduling.wakeups import WakeUps, open_queue
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+
+@pytest.fixture
+def images(settings):
+    """An empty image store."""
+    return ImageStore(settings.images_dir)
+
+
+@pytest.fixture
+def reaper(uow, settings, images):
+    """A reaper like that of any process."""
+    return Reaper(uow, WakeUps(settings), images, settings)
+
+
+def change(uow, generation_id, **values):
+    """Change a generation as time or a crash would."""
+    with uow.begin() as tx:
+        tx.session.execute(update(Generation).where(Generation.id == generation_id).values(**values))
+
+
+def rings(settings):
+    """Return how many rings wait in Redis."""
+    with Redis.from_url(settings.redis_url) as client:
+        return len(open_queue(client).get_job_ids())
+
+
+class TestReturnLost:
+    def test_an_expired_lease(self, make_account, submit_one, claim, reaper, generation_of):
+        """What a dead worker held waits again once its lease has run out."""
+        generation = submit_one(make_account())
+        claim(lease_s=-1)
+        assert reaper.return_lost() == 1
+        assert generation_of(generation.id).status == "pending"
+
+    def test_a_valid_lease(self, make_account, submit_one, claim, reaper):
+        """What a living worker holds is left alone."""
+        submit_one(make_account())
+        claim(lease_s=60)
+        assert reaper.return_lost() == 0
+
+
+class TestFailHopeless:
+    def test_poison(self, make_account, submit_one, claim, reaper, generation_of, balance_of):
+        """A generation that lost its worker three times fails and is given back."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        for attempt in (1, 2, 3):
+            assert reaper.fail_hopeless() == 0
+            assert claim(lease_s=-1).attempt == attempt
+            reaper.return_lost()
+        assert reaper.fail_hopeless() == 1
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.error_code) == ("failed", "INTERNAL_ERROR")
+        assert balance_of(account) == 20
+
+    def test_waited_too_long(
+        self, make_account, submit_one, reaper, uow, generation_of, balance_of, settings
+    ):
+        """A generation that no worker took up in time fails and is given back."""
+        account = make_account(credits=20)
+        late, fresh = submit_one(account), submit_one(account)
+        change(uow, late.id, created_at=now() - timedelta(seconds=settings.queue_max_wait_s + 1))
+        assert reaper.fail_hopeless() == 1
+        assert generation_of(late.id).error_code == "GENERATION_TIMEOUT"
+        assert generation_of(fresh.id).status == "pending"
+        assert balance_of(account) == 12
+
+
+class TestRingForForgotten:
+    def test_redis_was_wiped(self, make_account, submit_one, reaper, settings):
+        """After Redis was emptied every pending generation is rung for again, once."""
+        account = make_account(credits=1000)
+        for _ in range(5):
+            submit_one(account)
+        with Redis.from_url(settings.redis_url) as client:
+            client.flushall()
+        assert reaper.replace_wakeups() == 5
+        assert reaper.replace_wakeups() == 0
+        assert rings(settings) == 5
+
+    def test_a_ring_that_waits_is_enough(self, make_account, submit_one, reaper, settings):
+        """As long as a ring stands for each pending generation none is added."""
+        submit_one(make_account())
+        assert reaper.replace_wakeups() == 0
+        assert rings(settings) == 1
+
+    def test_redis_is_away(self, make_account, submit_one, uow, images, settings):
+        """Without Redis there is nothing to ring, and no error."""
+        submit_one(make_account())
+        away = replace(settings, redis_url="redis://127.0.0.1:1/0")
+        assert Reaper(uow, WakeUps(away), images, away).replace_wakeups() == 0
+
+
+class TestSweepImages:
+    def test_orphans_go_and_avatars_stay(self, uow, settings, images, make_account):
+        """Only an image that no avatar owns, and that is old enough, is deleted."""
+        owned, orphan = (images.put({Variant.FULL: b"png", Variant.THUMBNAIL: b"jpg"}) for _ in range(2))
+        account = make_account()
+        avatar = Avatar(
+            id="a",
+            user_id=account.user_id,
+            project_id=account.project_id,
+            name="Ada",
+            image_key=owned.key,
+            image_sha256=owned.sha256,
+            source_type="text_to_image",
+        )
+        with uow.begin() as tx:
+            Avatars(tx).add(avatar)
+        patient = Reaper(uow, WakeUps(settings), images, settings)
+        assert patient.sweep_images() == 0
+        hasty = Reaper(uow, WakeUps(settings), images, replace(settings, orphan_image_age_s=-60))
+        assert hasty.sweep_images() == 1
+        assert images.read(owned.key, Variant.FULL) == b"png"
+        with pytest.raises(FileNotFoundError):
+            images.read(orphan.key, Variant.THUMBNAIL)
+
+
+class TestTurns:
+    def test_one_process_at_a_time(self, uow, settings, images, make_account, submit_one, claim, at_once):
+        """Of six reapers at the same moment one does the round."""
+        submit_one(make_account())
+        claim(lease_s=-1)
+        patient = replace(settings, reaper_period_s=60)
+        reapers = iter([Reaper(uow, WakeUps(patient), images, patient) for _ in range(6)])
+        at_once(6, lambda: next(reapers).round())
+        with uow.read() as tx:
+            holder = tx.session.get(LeaderLock, "queue").holder
+            generation = PendingQueue(tx).oldest(1)
+        assert holder
+        assert len(generation) == 1
+
+    def test_it_runs_until_it_is_stopped(self, uow, settings, images, make_account, submit_one, claim):
+        """A running reaper returns lost work by itself and ends when it is told to."""
+        generation = submit_one(make_account())
+        claim(lease_s=-1)
+        quick = replace(settings, reaper_period_s=0.05)
+        stopped, returned = threading.Event(), threading.Event()
+        reaper = Reaper(uow, WakeUps(quick), images, quick)
+        thread = threading.Thread(target=reaper.run, args=(stopped,))
+        thread.start()
+        for _ in range(200):
+            with uow.read() as tx:
+                if Generations(tx).get(generation.id).losses:
+                    returned.set()
+                    break
+            stopped.wait(0.02)
+        stopped.set()
+        thread.join(timeout=10)
+        assert returned.is_set()
+        assert not thread.is_alive()

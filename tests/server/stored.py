@@ -1,0 +1,18 @@
+"""What a worker hands to the settlement."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+from catalog.orders import Provenance
+from server.images.store import StoredImage
+
+
+def stored_image():
+    """Return an image as the store names one."""
+    return StoredImage(uuid4().hex, "0" * 64)
+
+
+def provenance_of(generation, **changes):
+    """Return the provenance of an image that was drawn as it was ordered, without a revision."""
+    drawn = Provenance.of_order("scripted", generation.order)
+    return replace(drawn, **{"revision": None, **changes})

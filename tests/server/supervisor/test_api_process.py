@@ -1,0 +1,46 @@
+import socket
+from dataclasses import replace
+
+import pytest
+
+from server.settings import Settings
+from server.supervisor.api_process import ApiProcess, PortTaken, listen
+
+
+class TestListen:
+    def test_a_taken_port_is_told(self):
+        """A port that another program listens on is an error that names it and what to do."""
+        with listen("127.0.0.1", 0) as first:
+            port = first.getsockname()[1]
+            with pytest.raises(PortTaken, match=f"Port {port}.*--port") as taken:
+                listen("127.0.0.1", port)
+        assert (taken.value.host, taken.value.port) == ("127.0.0.1", port)
+
+    def test_a_port_just_left_can_be_taken(self):
+        """A restart does not wait for the old connections of the port to be forgotten."""
+        with listen("127.0.0.1", 0) as first:
+            port = first.getsockname()[1]
+            client = socket.create_connection(("127.0.0.1", port), timeout=5)
+            server, _ = first.accept()
+            server.close()
+            client.close()
+        listen("127.0.0.1", port).close()
+
+    def test_zero_takes_a_free_port(self):
+        """Two that ask for any port get two."""
+        with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as two:
+            assert one.getsockname()[1] != two.getsockname()[1]
+
+
+class TestUrl:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104  # what is tested
+    def test_it_is_one_that_this_machine_can_open(self, tmp_path, host):
+        """An API on all addresses is reached on loopback, at the port that it got."""
+        settings = replace(Settings.from_environment(tmp_path, {}), host=host, port=0)
+        api = ApiProcess(settings)
+        try:
+            assert api.url.startswith("http://127.0.0.1:")
+            port = int(api.url.rpartition(":")[2])
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        finally:
+            api._stop()

@@ -1,0 +1,85 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+CHILD = """
+import os, sys, time
+from server.supervisor.shutdown import exit_with_parent
+{extra}
+exit_with_parent(grace_s=0.3)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def is_gone(pid):
+    """Whether no process has this id, or only its body is left to be collected."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:  # noqa: PTH123  # a file of the kernel's
+            return stat.read().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until_gone(pid, seconds):
+    """Wait for the end of a process that is not one's own child; return whether it came."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if is_gone(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture
+def family():
+    """A parent and its child, both ended afterwards; the child's program can do more."""
+    parents, children = [], []
+
+    def start(extra=""):
+        command = [sys.executable, "-c", PARENT, CHILD.format(extra=extra)]
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        parents.append(parent)
+        child = int(parent.stdout.readline())
+        children.append(child)
+        return parent, child
+
+    yield start
+    for parent in parents:
+        parent.kill()
+        parent.wait(10)
+        parent.stdout.close()
+    for child in children:
+        if not is_gone(child):
+            os.kill(child, signal.SIGKILL)
+
+
+class TestExitWithParent:
+    def test_a_child_stops_when_its_parent_is_killed(self, family):
+        """A parent that dies of SIGKILL, with no time for a word, takes its child with it."""
+        parent, child = family()
+        parent.kill()
+        assert wait_until_gone(child, 10)
+
+    def test_a_child_that_does_not_stop_is_ended(self, family):
+        """A child that ignores SIGTERM is ended after its grace."""
+        parent, child = family("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+        parent.kill()
+        assert wait_until_gone(child, 10)
+
+    def test_a_child_lives_as_long_as_its_parent(self, family):
+        """Nothing happens to a child whose parent is there."""
+        _, child = family()
+        assert not wait_until_gone(child, 0.5)

@@ -1,0 +1,132 @@
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.images.store import ImageStore
+from server.scheduling.reaper import Reaper
+from server.scheduling.registry import retire
+from server.scheduling.wakeups import WakeUps
+from server.supervisor.embedded_redis import EmbeddedRedis
+from server.supervisor.watchdog import Watchdog
+
+pytestmark = pytest.mark.usefixtures("books_that_balance")
+
+WORKER = str(Path(__file__).parents[1] / "worker" / "scripted_worker.py")
+PATIENCE_S = 60
+
+
+def until(condition, what):
+    """Wait for a condition, with an end."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@pytest.fixture
+def watched(uow, settings, monkeypatch):
+    """Run a scripted worker under a watchdog, with a reaper beside it, as `avatar-creator worker` does."""
+
+    @contextmanager
+    def run(script, **environment):
+        monkeypatch.setenv("DATABASE_URL", settings.database_url)
+        monkeypatch.setenv("REDIS_URL", settings.redis_url)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        quick = replace(settings, reaper_period_s=0.1)
+        watchdog = Watchdog(quick, partial(retire, uow), "local", [sys.executable, WORKER, repr(script)])
+        reaper = Reaper(uow, WakeUps(quick), ImageStore(quick.images_dir), quick)
+        stopped = threading.Event()
+        threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]
+        for thread in threads:
+            thread.start()
+        try:
+            until(watchdog.ready.is_set, "the worker")
+            yield watchdog
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join()
+
+    return run
+
+
+class TestWatchdog:
+    def test_a_worker_draws_and_stops(self, watched, make_account, submit_one, generation_of):
+        """A watched worker takes a wake-up, and ends with its watchdog."""
+        with watched({}) as watchdog:
+            pid = watchdog.pid
+            generation = submit_one(make_account())
+            until(lambda: generation_of(generation.id).status == "completed", "the avatar")
+        assert not psutil.pid_exists(pid)
+
+    def test_a_killed_worker(self, watched, make_account, submit_one, generation_of, balance_of):
+        """What a worker drew when it was killed with -9 is drawn by the next one, and charged once."""
+        account = make_account(credits=20)
+        with watched({"step_s": 0.1}) as watchdog:
+            generation = submit_one(account)
+            until(lambda: generation_of(generation.id).status == "processing", "the drawing")
+            os.kill(watchdog.pid, signal.SIGKILL)
+            ended = until(
+                lambda: (found := generation_of(generation.id)).status == "completed" and found, "the avatar"
+            )
+        assert (ended.attempt, ended.losses) == (2, 1)
+        assert balance_of(account) == 12
+
+    def test_a_worker_that_hangs(self, watched, make_account, submit_one, generation_of, balance_of):
+        """A worker whose steps stop is killed; after three attempts its generation is given back."""
+        account = make_account(credits=20)
+        with watched({"stall_at": 2}, PHASE_TIMEOUT_S="1") as watchdog:
+            watchdog._settings = replace(watchdog._settings, phase_timeout_s=1)
+            generation = submit_one(account)
+            ended = until(
+                lambda: (found := generation_of(generation.id)).status == "failed" and found, "the failure"
+            )
+        assert (ended.error_code, ended.losses) == ("INTERNAL_ERROR", 3)
+        assert balance_of(account) == 20
+
+    def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of):
+        """A watchdog that is told to stop lets its worker finish the generation that it draws."""
+        with watched({"step_s": 0.05}):
+            generation = submit_one(make_account())
+            until(lambda: generation_of(generation.id).status == "processing", "the drawing")
+        assert generation_of(generation.id).status == "completed"
+
+    def test_a_stop_without_grace_releases(self, watched, make_account, submit_one, generation_of):
+        """A worker whose grace is over returns its generation to the queue before it ends."""
+        with watched({"step_s": 0.2}, SHUTDOWN_GRACE_S="0"):
+            generation = submit_one(make_account())
+            until(lambda: generation_of(generation.id).status == "processing", "the drawing")
+        returned = generation_of(generation.id)
+        assert (returned.status, returned.losses) == ("pending", 0)
+
+
+class TestRedisAway:
+    @pytest.fixture
+    def redis_server(self, tmp_path):
+        """A Redis that only this test uses, and ends."""
+        server = EmbeddedRedis(tmp_path / "redis.url")
+        server.start()
+        yield server
+        server.stop()
+
+    def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of, redis_server):
+        """Told to stop when Redis has just gone, as when both are restarted, it finishes what it draws."""
+        with watched({"step_s": 0.1}):
+            generation = submit_one(make_account())
+            until(lambda: generation_of(generation.id).status == "processing", "the drawing")
+            redis_server.stop()
+        ended = generation_of(generation.id)
+        assert (ended.status, ended.attempt, ended.error_message) == ("completed", 1, None)

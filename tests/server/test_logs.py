@@ -1,0 +1,98 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from server.logs import configure_logs, get_log
+
+
+@pytest.fixture
+def lines():
+    """Logs configured as in a process `test`; gives the lines written so far."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    configure_logs("test", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+class TestLines:
+    def test_an_event_is_one_line_of_json(self, lines):
+        """Each event is an object with its fields, its level, its time in UTC and its process."""
+        get_log("a").info("thing.happened", generation_id="1", words="two\nlines")
+        (line,) = lines()
+        assert line.pop("timestamp").endswith("Z")
+        assert line == {
+            "event": "thing.happened",
+            "level": "info",
+            "process": "test",
+            "generation_id": "1",
+            "words": "two\nlines",
+        }
+
+    def test_libraries_log_alike(self, lines):
+        """A line of the standard library's logging has the same shape."""
+        logging.getLogger("library").warning("it is %s", "late")
+        (line,) = lines()
+        assert (line["event"], line["level"], line["process"]) == ("it is late", "warning", "test")
+
+    def test_a_traceback_is_a_field_without_local_variables(self, lines):
+        """An exception is told with where it came from, and not with what was in the variables there."""
+
+        def fail(token):
+            raise RuntimeError(f"broken by {len(token)} characters")
+
+        private = "ac_token-in-a-variable"
+        try:
+            fail(private)
+        except RuntimeError:
+            get_log("a").exception("it.failed")
+        (line,) = lines()
+        assert "RuntimeError: broken by" in line["exception"]
+        assert "test_logs.py" in line["exception"]
+        assert private not in json.dumps(line)
+
+    def test_chatty_libraries_are_kept_down(self, lines):
+        """Requests, jobs and migrations are not told twice."""
+        for name in ("uvicorn.access", "rq.worker", "alembic", "httpx"):
+            logging.getLogger(name).info("noise")
+            logging.getLogger(name).warning("trouble")
+        assert {line["event"] for line in lines()} == {"trouble"}
+
+    def test_configuring_twice_does_not_double(self, lines):
+        """Each event is written once, however often the logs were set up."""
+        stream = io.StringIO()
+        configure_logs("again", stream=stream)
+        get_log("a").info("once")
+        assert len(stream.getvalue().splitlines()) == 1
+        assert lines() == []
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("field", ["prompt", "token", "authorization", "api_key", "password", "secret"])
+    def test_a_secret_field_is_dropped(self, lines, field):
+        """Whoever logs a secret by its name logs that it was not logged."""
+        get_log("a").info("oops", **{field: "hidden-value"})
+        (line,) = lines()
+        assert line[field] == "[not logged]"
+        assert "hidden-value" not in json.dumps(line)
+
+    def test_by_default_the_log_is_standard_error(self, capsys):
+        """Standard output stays free for what a command answers."""
+        root = logging.getLogger()
+        before = root.level, root.handlers[:]
+        configure_logs("test")
+        get_log("a").info("where.am_i")
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+        structlog.contextvars.clear_contextvars()
+        structlog.reset_defaults()
+        told = capsys.readouterr()
+        assert "where.am_i" in told.err
+        assert told.out == ""
