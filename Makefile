@@ -22,7 +22,7 @@ COMPILE = $(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal -
 
 .PHONY: help
 help:  ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: install
 install: $(STAMP)  ## make .venv with what cpu.lock pins, and this project editable
@@ -62,6 +62,10 @@ examine: install  ## judge what the miniature draws: half an hour on two cores
 .PHONY: containers
 containers: install  ## lint, build, start and break the containers, as root and without a GPU: two to four minutes
 	$(BIN)/python -m scripts.containers $(ARGS)
+
+.PHONY: env-example
+env-example: install  ## write .env.example anew from the declarations of the settings
+	$(BIN)/python -m scripts.env_example
 
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock

@@ -31,10 +31,10 @@ class BarePipeline:
     def __init__(self, kind: str, folder: Path) -> None:
         """Make the backend of this environment's settings; with random weights, the one that invents them."""
         settings = Settings.from_environment()
-        self._torch_device = devices.choose_device(settings.device)
+        self._torch_device = devices.choose_device(settings.worker.device)
         self._kind = kind
         self._backend: Backend = (
-            RandomBackend(folder, str(self._torch_device), Offload(settings.offload))
+            RandomBackend(folder, str(self._torch_device), Offload(settings.worker.offload))
             if kind == "random"
             else make_backend(settings, "local")
         )

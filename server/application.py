@@ -40,10 +40,10 @@ PREFIXES = ("/api/avatar-creator", "/api/apps/avatar-creator")
 
 def create_app(settings: Settings) -> Litestar:
     """Return the API on a migrated database."""
-    uow = UnitOfWork(open_engine(settings.database_url))
+    uow = UnitOfWork(open_engine(settings.database.url))
     wakeups = WakeUps(settings)
-    images = ImageStore(settings.images_dir)
-    links = Links(shared_secret(settings.data_dir))
+    images = ImageStore(settings.server.images_dir)
+    links = Links(shared_secret(settings.server.data_dir))
     reaper = Reaper(uow, wakeups, images, settings)
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers={Exception: answer_error},
         before_send=[add_request_id],
         cors_config=CORSConfig(
-            allow_origins=list(settings.cors_origins),
+            allow_origins=list(settings.server.cors_origins),
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["X-Request-Id", "Retry-After"],
         ),

@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -126,7 +126,7 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     """Settings of a data folder of one's own, on the prepared database and the empty Redis."""
     settings = Settings.from_environment(tmp_path / "data", {})
-    return replace(settings, database_url=database_url, redis_url=redis_url, port=0)
+    return settings.changed(database_url=database_url, redis_url=redis_url, port=0)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def create_user(
     as_json: bool,
 ) -> None:
     """Create a user with credits and a first API key."""
-    first_credits = settings.welcome_credits if granted is None else granted
+    first_credits = settings.credits.welcome_credits if granted is None else granted
     with opened(settings) as uow:
         registered = accounts.register(
             uow,

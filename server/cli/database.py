@@ -21,8 +21,8 @@ PIPED_COLUMNS: Final = 240  # nothing is cut where a program reads it
 @takes_settings
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.database_url)
+    settings.server.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.database.url)
     with answering():
         migrations.migrate(engine)
     engine.dispose()
@@ -33,7 +33,7 @@ def migrate(settings: Settings) -> None:
 @takes_settings
 def seed(settings: Settings) -> None:
     """Write the catalogue's missing or outdated entries; what you changed yourself stays."""
-    shipped = shipped_entries(settings.flux_model, settings.flux_lora_model)
+    shipped = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     with opened(settings) as uow:
         written = entries.seed(uow, shipped)
     click.echo(f"Wrote {written} of {len(shipped)} entries.")

@@ -57,19 +57,23 @@ def doctor(settings: Settings) -> None:
 
 
 def _data_folder(settings: Settings) -> Iterator[Finding]:
-    nearest = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    nearest = next(
+        path for path in (settings.server.data_dir, *settings.server.data_dir.parents) if path.exists()
+    )
     well = nearest.is_dir() and os.access(nearest, os.W_OK)
-    words = f"{settings.data_dir} can be written" if well else f"{nearest} cannot be written by this user"
+    words = (
+        f"{settings.server.data_dir} can be written" if well else f"{nearest} cannot be written by this user"
+    )
     yield Finding("data folder", well, words)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    kind = settings.database_url.partition(":")[0]
-    file = make_url(settings.database_url).database
+    kind = settings.database.url.partition(":")[0]
+    file = make_url(settings.database.url).database
     if kind == "sqlite" and not (file and Path(file).exists()):
         yield _missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
         return
-    engine = open_engine(settings.database_url)
+    engine = open_engine(settings.database.url)
     try:
         if not is_current(engine):
             yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
@@ -114,12 +118,12 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _drawing(settings: Settings) -> Iterator[Finding]:
-    for backend in settings.backends:
+    for backend in settings.worker.backends:
         yield from {"local": _local, "huggingface": _hosted}[backend](settings)
 
 
 def _hosted(settings: Settings) -> Iterator[Finding]:
-    key = settings.huggingface_api_key
+    key = settings.hosted.api_key
     if find_spec("huggingface_hub") is None:
         yield _missing("libraries", "huggingface_hub is not installed: install the extra 'hosted'")
     elif not key:
@@ -130,7 +134,7 @@ def _hosted(settings: Settings) -> Iterator[Finding]:
         yield _ok("hosted", words)
     else:
         yield _key(key)
-    yield _ok("providers", f"{', '.join(settings.hf_providers)}, asked in this order")
+    yield _ok("providers", f"{', '.join(settings.hosted.providers)}, asked in this order")
 
 
 def _key(key: str) -> Finding:
@@ -159,12 +163,12 @@ def _local(settings: Settings) -> Iterator[Finding]:
         yield _missing("libraries", words)
         return
     yield _ok("libraries", "torch, diffusers, transformers and peft are installed")
-    yield _ok("profile", f"{settings.model_profile} on the device '{settings.device}'")
-    if settings.model_profile == "full" and settings.models_dir is not None:
-        well = settings.models_dir.is_dir()
-        words = f"{settings.models_dir} {'is there' if well else 'does not exist: set MODELS_DIR'}"
+    yield _ok("profile", f"{settings.worker.model_profile} on the device '{settings.worker.device}'")
+    if settings.worker.model_profile == "full" and settings.worker.models_dir is not None:
+        well = settings.worker.models_dir.is_dir()
+        words = f"{settings.worker.models_dir} {'is there' if well else 'does not exist: set MODELS_DIR'}"
         yield Finding("weights", well, words)
-    elif settings.model_profile == "full" and not settings.huggingface_api_key:
+    elif settings.worker.model_profile == "full" and not settings.hosted.api_key:
         words = "FLUX.1 is gated: set HUGGINGFACE_API_KEY and accept its licence, or set MODELS_DIR"
         yield _missing("weights", words)
 

@@ -44,7 +44,7 @@ def generate(
     out: Path,
 ) -> None:
     """Draw PROMPT on this machine, without the server."""
-    entries = shipped_entries(settings.flux_model, settings.flux_lora_model)
+    entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     try:
         # The highest tier reaches every entry; by name it gets the one that it asks for.
         choice = choose(entries, Tier.ENTERPRISE, Wish(width, height, ENTRIES[short_key].key))
@@ -56,7 +56,7 @@ def generate(
         seed=secrets.randbelow(2**32) if seed is None else seed,
         size_px=(choice.width_px, choice.height_px),
     )
-    backend = make_backend(settings, settings.backends[0])
+    backend = make_backend(settings, settings.worker.backends[0])
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with bar:
         task = bar.add_task("starting", total=order.steps)

@@ -22,9 +22,9 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
             of the domain: its words.
 
     """
-    if settings.database_url.startswith("sqlite"):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.database_url)
+    if settings.database.url.startswith("sqlite"):
+        settings.server.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.database.url)
     try:
         with answering():
             if not is_current(engine):

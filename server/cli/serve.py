@@ -1,7 +1,6 @@
 """api, worker: the processes that operators run."""
 
 import socket
-from dataclasses import replace
 from functools import partial
 
 import click
@@ -38,14 +37,13 @@ def api(
     configure_logs("api")
     if has_parent:
         exit_with_parent(GRACE_S)
-    settings = replace(
-        settings,
-        host=settings.host if host is None else host,
-        port=settings.port if port is None else port,
-    )
+    named = {"HOST": host, "PORT": port}
+    settings = settings.changed(**{name: value for name, value in named.items() if value is not None})
     try:
         listening = (
-            listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
+            listen(settings.server.host, settings.server.port)
+            if descriptor is None
+            else socket.socket(fileno=descriptor)
         )
     except PortTaken as error:
         raise click.ClickException(str(error)) from error
@@ -71,15 +69,15 @@ def api(
 @takes_settings
 def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     """Run a worker for one device, with its watchdog and the reaper."""
-    if reserve and "huggingface" not in settings.backends:
+    if reserve and "huggingface" not in settings.worker.backends:
         raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto or huggingface")
-    backend = settings.backends[-1] if reserve else settings.backends[0]
+    backend = settings.worker.backends[-1] if reserve else settings.worker.backends[0]
     configure_logs("watchdog")
     if check:
         with opened(settings) as uow:
             raise SystemExit(0 if is_ready_on(uow, host()) else 1)
     stopped = stopped_by_signals()
     with opened(settings) as uow:
-        reaper = Reaper(uow, WakeUps(settings), ImageStore(settings.images_dir), settings)
+        reaper = Reaper(uow, WakeUps(settings), ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
             Watchdog(settings, partial(retire, uow), backend).run(stopped)

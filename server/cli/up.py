@@ -3,7 +3,6 @@
 import json
 import sys
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -43,9 +42,9 @@ curl -s "$AVATAR_URL/api/avatar-creator/projects/$AVATAR_PROJECT/avatars/generat
 def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> None:
     """Run everything: the API, an embedded Redis, a worker and a demo account."""
     configure_logs("up")
-    settings = settings if port is None else replace(settings, port=port)
+    settings = settings if port is None else settings.changed(PORT=port)
     try:
-        with hold(settings.data_dir):
+        with hold(settings.server.data_dir):
             _run(settings, workers, stopped_by_signals(), as_json=as_json)
     except (DataFolderHeld, PortTaken, RedisUnavailable) as error:
         raise click.ClickException(str(error)) from error
@@ -70,6 +69,8 @@ def _tell(settings: Settings, url: str, account: "Demo", *, as_json: bool) -> No
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         return
-    guide = GUIDE.format(url=url, tier=account.tier, balance=account.balance, data_dir=settings.data_dir)
+    guide = GUIDE.format(
+        url=url, tier=account.tier, balance=account.balance, data_dir=settings.server.data_dir
+    )
     sys.stdout.write(guide + CURL.format(url=url, api_key=account.api_key, project_id=account.project_id))
     sys.stdout.flush()

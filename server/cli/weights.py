@@ -59,10 +59,12 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
     from inference.weights.download import Store  # noqa: PLC0415
     from inference.weights.remote_files import survey, wanted  # noqa: PLC0415
 
-    entries = shipped_entries(settings.flux_model, settings.flux_lora_model)
+    entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     chosen = [entry for entry in entries if not names or entry.short_key in names]
-    store = Store((to or settings.models_dir or settings.data_dir / "models").expanduser().absolute())
-    hub = HfApi(token=settings.huggingface_api_key or get_token() or False)
+    store = Store(
+        (to or settings.worker.models_dir or settings.server.data_dir / "models").expanduser().absolute()
+    )
+    hub = HfApi(token=settings.hosted.api_key or get_token() or False)
     console = Console(stderr=True)
     try:
         files = survey(hub, store.recorded(wanted(chosen)))

@@ -52,18 +52,18 @@ def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readines
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     """Return a sentence on the hosted providers, where these draw, and on those that they stand in for."""
-    if settings.inference_backend == "local":
+    if settings.worker.inference_backend == "local":
         return {}
     registry = WorkerRegistry(tx)
     checks = {"hosted": "ok"}
     if last_errors := registry.last_errors(HOSTED):
         checks["hosted"] = " ".join(last_errors)
-    if settings.inference_backend == "auto":
+    if settings.worker.inference_backend == "auto":
         ready = registry.ready(LOCAL)
         checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"
         if not registry.ready(HOSTED):
             checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
-    if not settings.huggingface_api_key:
+    if not settings.hosted.api_key:
         return checks | {"hosted": "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"}
     try:
         Spending(tx).check(settings.hosted_budget_microusd)

@@ -188,5 +188,5 @@ def _options(generation: Generation) -> dict[str, object]:
 
 def _limits(settings: Settings) -> Limits:
     """Return what bounds acceptance. Local workers draw on when the day's budget is spent, so it does not."""
-    budget_microusd = None if "local" in settings.backends else settings.hosted_budget_microusd
-    return Limits(settings.queue_max_depth, budget_microusd)
+    budget_microusd = None if "local" in settings.worker.backends else settings.hosted_budget_microusd
+    return Limits(settings.server.queue_max_depth, budget_microusd)

@@ -39,7 +39,7 @@ class Reaper:
 
     def run(self, stopped: threading.Event) -> None:
         """Do what is due periodically until stopped; a fault is logged, the next round tries again."""
-        while not stopped.wait(self._settings.reaper_period_s):
+        while not stopped.wait(self._settings.server.reaper_period_s):
             try:
                 self.round()
             except DatabaseAway:
@@ -49,7 +49,7 @@ class Reaper:
 
     def round(self) -> None:
         """Do what is due, if no other process does it."""
-        if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.reaper_period_s)):
+        if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.server.reaper_period_s)):
             self.return_lost()
             self.fail_hopeless()
             self.replace_wakeups()
@@ -64,14 +64,16 @@ class Reaper:
         """Fail what waited too long or lost too many workers, and give it back."""
         settings = self._settings
         with self._uow.read() as tx:
-            poisonous = PendingQueue(tx).poisonous(settings.max_attempts)
-            late = PendingQueue(tx).waiting_since_before(now() - timedelta(seconds=settings.queue_max_wait_s))
+            poisonous = PendingQueue(tx).poisonous(settings.worker.max_attempts)
+            late = PendingQueue(tx).waiting_since_before(
+                now() - timedelta(seconds=settings.server.queue_max_wait_s)
+            )
         failed = 0
         if poisonous:
-            message = f"The worker was lost {settings.max_attempts} times while drawing it."
+            message = f"The worker was lost {settings.worker.max_attempts} times while drawing it."
             failed += settlement.fail_waiting(self._uow, poisonous, Reason.INTERNAL_ERROR, message)
         if late:
-            message = f"No worker took it up within {settings.queue_max_wait_s:g} seconds."
+            message = f"No worker took it up within {settings.server.queue_max_wait_s:g} seconds."
             failed += settlement.fail_waiting(self._uow, late, Reason.GENERATION_TIMEOUT, message)
         return failed
 
@@ -91,7 +93,7 @@ class Reaper:
     def sweep_images(self) -> int:
         """Delete images that no avatar owns, once they are older than any settlement takes."""
         swept = 0
-        before = now() - timedelta(seconds=self._settings.orphan_image_age_s)
+        before = now() - timedelta(seconds=self._settings.server.orphan_image_age_s)
         for keys in self._images.older_than(before):
             with self._uow.read() as tx:
                 owned = Avatars(tx).owned_images(keys)

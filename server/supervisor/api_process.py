@@ -30,7 +30,7 @@ class ApiProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._socket = listen(settings.host, settings.port)
+        self._socket = listen(settings.server.host, settings.server.port)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +65,7 @@ class ApiProcess:
             str(descriptor),
         ]
         self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [*command, "--data-dir", str(self._settings.data_dir)],
+            [*command, "--data-dir", str(self._settings.server.data_dir)],
             stdin=subprocess.PIPE,  # its end tells the API that we are gone
             pass_fds=[descriptor],
             start_new_session=True,  # Ctrl-C is for `up` to pass on

@@ -26,10 +26,10 @@ class LocalStack:
         return_work = partial(_return_work, settings)
         self.watchdogs = [
             Watchdog(settings, return_work, backend)
-            for backend in settings.backends
-            for _ in range(workers if backend == settings.backends[0] else 1)
+            for backend in settings.worker.backends
+            for _ in range(workers if backend == settings.worker.backends[0] else 1)
         ]
-        self._redis = EmbeddedRedis(settings.redis_url_file) if settings.redis_url is None else None
+        self._redis = EmbeddedRedis(settings.server.redis_url_file) if settings.redis.url is None else None
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
@@ -57,7 +57,7 @@ class LocalStack:
 
         Where hosted providers step in for local workers, one worker that is warm suffices.
         """
-        enough = any if len(self._settings.backends) > 1 else all
+        enough = any if len(self._settings.worker.backends) > 1 else all
         while not stopped.is_set():
             if enough(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
                 return True

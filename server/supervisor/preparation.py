@@ -34,10 +34,10 @@ class Demo:
 
 def prepare(settings: Settings) -> Demo:
     """Migrate and seed the database; return the demo account with a new key, its last one revoked."""
-    engine = open_engine(settings.database_url)
+    engine = open_engine(settings.database.url)
     migrate(engine)
     uow = UnitOfWork(engine)
-    seed(uow, shipped_entries(settings.flux_model, settings.flux_lora_model))
+    seed(uow, shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model))
     account = _demo(uow)
     uow.close()
     return account
@@ -50,7 +50,7 @@ def return_work(settings: Settings, worker: str) -> None:
         DatabaseAway: the end of the lease does it then.
 
     """
-    uow = UnitOfWork(open_engine(settings.database_url))
+    uow = UnitOfWork(open_engine(settings.database.url))
     retire(uow, worker)
     uow.close()
 

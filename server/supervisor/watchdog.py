@@ -65,7 +65,7 @@ class Watchdog:
         name = f"{host()}-{uuid.uuid4().hex[:12]}"
         reading, writing = os.pipe()
         child = subprocess.Popen(  # noqa: S603  # our own module
-            [*self._command, name, str(writing), str(self._settings.data_dir), self._backend],
+            [*self._command, name, str(writing), str(self._settings.server.data_dir), self._backend],
             stdin=subprocess.PIPE,  # its end tells the worker that the watchdog is gone
             pass_fds=[writing],
             start_new_session=True,  # Ctrl-C is the watchdog's to pass on
@@ -91,7 +91,7 @@ class Watchdog:
 
     def _watch(self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event) -> bool:
         """Follow the pulse until the worker ends, hangs or is to stop; return whether it was ready."""
-        deadline: float | None = time.monotonic() + self._settings.load_timeout_s
+        deadline: float | None = time.monotonic() + self._settings.worker.load_timeout_s
         was_ready, rest = False, b""
         while child.poll() is None and not stopped.is_set():
             if select.select([reading], [], [], LOOK_S)[0]:
@@ -114,7 +114,7 @@ class Watchdog:
     def _stop(self, child: subprocess.Popen[bytes]) -> None:
         child.send_signal(signal.SIGTERM)
         try:
-            child.wait(self._settings.shutdown_grace_s + STOP_MARGIN_S)
+            child.wait(self._settings.worker.shutdown_grace_s + STOP_MARGIN_S)
         except subprocess.TimeoutExpired:
             log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
 

@@ -18,7 +18,7 @@ def main(arguments: list[str], factory: BackendFactory = make_backend) -> None:
     name, descriptor, data_dir, backend = arguments
     settings = Settings.from_environment(Path(data_dir))
     configure_logs("worker")
-    exit_with_parent(settings.shutdown_grace_s + EXIT_MARGIN_S)
+    exit_with_parent(settings.worker.shutdown_grace_s + EXIT_MARGIN_S)
     run_worker(settings, name, Heartbeat(int(descriptor)), backend, factory)
 
 

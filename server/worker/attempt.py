@@ -119,7 +119,7 @@ class Attempt:
     def _deliver(self) -> None:
         started = time.monotonic()
         picture = self._context.backend.generate(self._generation.order, self._guard)
-        self._guard.enter(self._context.settings.phase_timeout_s)
+        self._guard.enter(self._context.settings.worker.phase_timeout_s)
         image = self._context.images.put(encode(picture.image))
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
         provenance = picture.provenance
@@ -175,7 +175,7 @@ class Attempt:
 
         """
         while True:
-            self._context.heartbeat.busy(self._context.settings.phase_timeout_s)
+            self._context.heartbeat.busy(self._context.settings.worker.phase_timeout_s)
             try:
                 settle()
             except DatabaseAway:

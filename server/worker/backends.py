@@ -12,9 +12,9 @@ def make_backend(settings: Settings, name: str) -> Backend:
 
 def make_policy(settings: Settings, name: str) -> ClaimPolicy:
     """Return what a worker with this backend claims, beside the other kind of worker or alone."""
-    if settings.inference_backend != "auto":
+    if settings.worker.inference_backend != "auto":
         return ClaimPolicy(name)
-    return ReservePolicy(settings.failover_wait_s) if name == HOSTED else LocalPolicy()
+    return ReservePolicy(settings.hosted.failover_wait_s) if name == HOSTED else LocalPolicy()
 
 
 def _hosted(settings: Settings) -> Backend:
@@ -22,11 +22,11 @@ def _hosted(settings: Settings) -> Backend:
 
     return HostedBackend(
         HostedConfig(
-            api_key=settings.huggingface_api_key,
-            providers=settings.hf_providers,
-            timeout_s=settings.hosted_timeout_s,
-            without_adapter=settings.hosted_without_lora == "base-price",
-            gateway=settings.hosted_gateway_url,
+            api_key=settings.hosted.api_key,
+            providers=settings.hosted.providers,
+            timeout_s=settings.hosted.timeout_s,
+            without_adapter=settings.hosted.without_lora == "base-price",
+            gateway=settings.hosted.gateway_url,
         )
     )
 
@@ -36,14 +36,14 @@ def _local(settings: Settings) -> Backend:
     from inference.local.devices import Offload  # noqa: PLC0415  # as below
 
     # Without a folder the full profile looks into the Hugging Face cache.
-    miniatures = settings.data_dir / "models" if settings.model_profile == "miniature" else None
+    miniatures = settings.server.data_dir / "models" if settings.worker.model_profile == "miniature" else None
     return LocalBackend(
         LocalConfig(
-            profile=settings.model_profile,
-            models_dir=settings.models_dir or miniatures,
-            device=settings.device,
-            offload=Offload(settings.offload),
-            resident_pipelines=settings.resident_pipelines,
-            hf_token=settings.huggingface_api_key,
+            profile=settings.worker.model_profile,
+            models_dir=settings.worker.models_dir or miniatures,
+            device=settings.worker.device,
+            offload=Offload(settings.worker.offload),
+            resident_pipelines=settings.worker.resident_pipelines,
+            hf_token=settings.hosted.api_key,
         )
     )

@@ -84,16 +84,16 @@ class LeaseGuard:
             LeaseLost: the generation was cancelled or is another attempt's.
 
         """
-        timeout_s = self._settings.phase_timeout_s
+        timeout_s = self._settings.worker.phase_timeout_s
         if progress.phase is Phase.LOAD:
-            timeout_s = self._settings.load_timeout_s
+            timeout_s = self._settings.worker.load_timeout_s
         self.enter(timeout_s)
 
     def enter(self, timeout_s: float) -> None:
         """Begin what must make progress within a time. Raises as a call does."""
         self._heartbeat.busy(timeout_s)
-        if self._clock() - self._started > self._settings.generation_timeout_s:
-            raise DeadlinePassed(self._settings.generation_timeout_s)
+        if self._clock() - self._started > self._settings.worker.generation_timeout_s:
+            raise DeadlinePassed(self._settings.worker.generation_timeout_s)
         if self._stop.overdue:
             raise GraceOver
         try:
@@ -106,9 +106,9 @@ class LeaseGuard:
 
     def _keep_lease(self, timeout_s: float) -> None:
         remaining_s = (self.lease_until - now()).total_seconds()
-        lease_s = timeout_s + self._settings.lease_margin_s
+        lease_s = timeout_s + self._settings.worker.lease_margin_s
         # Neither shorter than the phase may last, nor so long that a dead machine's work waits in vain.
-        if not timeout_s <= remaining_s <= lease_s + self._settings.lease_margin_s:
+        if not timeout_s <= remaining_s <= lease_s + self._settings.worker.lease_margin_s:
             with self._uow.begin() as tx:
                 Generations(tx).renew(self._claim, lease_s)
             self.lease_until = now() + timedelta(seconds=lease_s)
@@ -121,4 +121,4 @@ class LeaseGuard:
 
 def first_lease_s(settings: Settings) -> float:
     """Return how long a claim's first lease lasts, in seconds."""
-    return settings.phase_timeout_s + settings.lease_margin_s
+    return settings.worker.phase_timeout_s + settings.worker.lease_margin_s

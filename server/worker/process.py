@@ -62,6 +62,9 @@ class WakeUpWorker(SimpleWorker):
         self.stop.receive()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
 
+    def procline(self, message: str) -> None:
+        """Keep the title of the process: operators find a worker by its command line."""
+
     def set_shutdown_requested_date(self) -> None:
         """Write nothing to Redis: this runs within the signal, where an error would fail the generation."""
 
@@ -70,15 +73,15 @@ def run_worker(
     settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
     """Draw whenever woken, until SIGTERM; the running generation then finishes or is released."""
-    heartbeat.busy(settings.load_timeout_s)
+    heartbeat.busy(settings.worker.load_timeout_s)
     context = WorkerContext(
         worker=name,
-        uow=UnitOfWork(open_engine(settings.database_url)),
+        uow=UnitOfWork(open_engine(settings.database.url)),
         backend=make_backend(settings, backend_name),
-        images=ImageStore(settings.images_dir),
+        images=ImageStore(settings.server.images_dir),
         settings=settings,
         heartbeat=heartbeat,
-        stop=StopRequest(settings.shutdown_grace_s),
+        stop=StopRequest(settings.worker.shutdown_grace_s),
         policy=make_policy(settings, backend_name),
     )
     _warm_up(context.backend, context.uow)

@@ -23,7 +23,7 @@ class Runner:
         """
         if self.context.stop.received.is_set():
             return False
-        self.context.heartbeat.busy(self.context.settings.phase_timeout_s)
+        self.context.heartbeat.busy(self.context.settings.worker.phase_timeout_s)
         try:
             attempt = Attempt.claim(self.context)
             self._budget_logged = False

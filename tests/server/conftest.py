@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -107,7 +107,7 @@ def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
     @contextmanager
     def opened(**changes: Any) -> Iterator[Api]:
         # The reaper has its own tests; here it stays still, so that what is counted does not change.
-        own = replace(settings, **({"reaper_period_s": 3600.0} | changes))
+        own = settings.changed(**({"reaper_period_s": 3600.0} | changes))
         with TestClient(create_app(own), raise_server_exceptions=False) as client:
             yield Api(client, uow, WakeUps(own))
 

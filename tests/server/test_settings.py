@@ -1,9 +1,19 @@
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from server.settings import SettingInvalid, Settings
+from server.settings.example import render
+from server.settings.groups import groups
+
+SETTING = re.compile(r"#([A-Z][A-Z_]+)=(.*)")
+
+
+def uncommented(text):
+    """Return the variables of a file in which the # before every setting was removed."""
+    return dict(found.groups() for line in text.splitlines() if (found := SETTING.fullmatch(line)))
 
 
 def read(data_dir, **environ):
@@ -15,12 +25,12 @@ class TestFromEnvironment:
     def test_without_anything_set_all_is_local(self, tmp_path):
         """The defaults listen on this machine only and keep everything in the data folder."""
         settings = read(tmp_path)
-        assert settings.database_url == f"sqlite:///{tmp_path / 'avatar-creator.db'}"
-        assert (settings.host, settings.port) == ("127.0.0.1", 5000)
-        assert settings.cors_origins == ("http://localhost:5173",)
-        assert settings.model_profile == "miniature"
-        assert settings.redis_url is None
-        assert settings.welcome_credits == 0
+        assert settings.database.url == f"sqlite:///{tmp_path / 'avatar-creator.db'}"
+        assert (settings.server.host, settings.server.port) == ("127.0.0.1", 5000)
+        assert settings.server.cors_origins == ("http://localhost:5173",)
+        assert settings.worker.model_profile == "miniature"
+        assert settings.redis.url is None
+        assert settings.credits.welcome_credits == 0
 
     def test_what_operators_know_is_read(self, tmp_path):
         """The variables of the existing product mean what they meant."""
@@ -34,18 +44,18 @@ class TestFromEnvironment:
             FLUX_LORA_MODEL="me/lora",
             PORT="8080",
         )
-        assert settings.database_url == "postgresql://me@host/db"
-        assert settings.redis_url == "redis://host:6379/1"
-        assert settings.cors_origins == ("https://one.example", "https://two.example")
-        assert (settings.huggingface_api_key, settings.flux_model) == ("hf_x", "me/flux")
-        assert (settings.flux_lora_model, settings.port) == ("me/lora", 8080)
+        assert settings.database.url == "postgresql://me@host/db"
+        assert settings.redis.url == "redis://host:6379/1"
+        assert settings.server.cors_origins == ("https://one.example", "https://two.example")
+        assert (settings.hosted.api_key, settings.catalogue.flux_model) == ("hf_x", "me/flux")
+        assert (settings.catalogue.flux_lora_model, settings.server.port) == ("me/lora", 8080)
 
     def test_the_command_line_wins_over_the_environment(self, tmp_path):
         """A folder given as an argument is taken before DATA_DIR, and DATA_DIR before the default."""
         other = str(tmp_path / "other")
-        assert read(tmp_path, DATA_DIR=other).data_dir == tmp_path
-        assert read(None, DATA_DIR=other).data_dir == Path(other)
-        assert read(None, DATA_DIR="relative").data_dir.is_absolute()
+        assert read(tmp_path, DATA_DIR=other).server.data_dir == tmp_path
+        assert read(None, DATA_DIR=other).server.data_dir == Path(other)
+        assert read(None, DATA_DIR="relative").server.data_dir.is_absolute()
 
     @pytest.mark.parametrize("blank", ["", "  "])
     def test_a_blank_variable_counts_as_unset(self, tmp_path, blank):
@@ -114,9 +124,9 @@ class TestConnectedRedis:
         """The address that `up` wrote is read at every asking; without it there is none."""
         settings = read(tmp_path)
         assert settings.connected_redis_url() is None
-        settings.redis_url_file.write_text("")
+        settings.server.redis_url_file.write_text("")
         assert settings.connected_redis_url() is None
-        settings.redis_url_file.write_text("redis://embedded\n")
+        settings.server.redis_url_file.write_text("redis://embedded\n")
         assert settings.connected_redis_url() == "redis://embedded"
 
 
@@ -126,8 +136,8 @@ class TestSecretFiles:
         key, empty = tmp_path / "key", tmp_path / "empty"
         key.write_text("hf_x\n")
         empty.write_text("\n")
-        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(key)).huggingface_api_key == "hf_x"
-        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(empty)).huggingface_api_key is None
+        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(key)).hosted.api_key == "hf_x"
+        assert read(tmp_path, HUGGINGFACE_API_KEY_FILE=str(empty)).hosted.api_key is None
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -154,8 +164,8 @@ class TestSecretFiles:
             REDIS_URL="redis://host:6379/0",
             REDIS_PASSWORD="x",  # noqa: S106
         )
-        assert settings.database_url == "postgresql://me:a%2Fb%40c@host/db"
-        assert settings.redis_url == "redis://:x@host:6379/0"
+        assert settings.database.url == "postgresql://me:a%2Fb%40c@host/db"
+        assert settings.redis.url == "redis://:x@host:6379/0"
 
     @pytest.mark.parametrize("url", ["", "sqlite:////tmp/x.db", "postgresql://me:one@host/db"])
     def test_a_password_without_a_place_is_refused(self, tmp_path, url):
@@ -165,24 +175,53 @@ class TestSecretFiles:
         assert "hidden-word" not in str(caught.value)
 
 
-class TestExample:
-    ROOT = Path(__file__).parent.parent.parent
+class TestChanged:
+    def test_by_the_variables_names(self, tmp_path):
+        """Values are changed by the names of their variables, in any case, and the rest stays."""
+        before = read(tmp_path)
+        after = before.changed(PORT=1, hosted_timeout_s=2.5, database_url="sqlite:///x")
+        assert (after.server.port, after.hosted.timeout_s, after.database.url) == (1, 2.5, "sqlite:///x")
+        assert after.worker == before.worker
+        assert after.server.data_dir == before.server.data_dir
 
-    def test_it_names_every_setting_and_no_other(self):
+    def test_an_unknown_name(self, tmp_path):
+        """A name that no setting has is a mistake."""
+        with pytest.raises(KeyError):
+            read(tmp_path).changed(PROT=1)
+
+
+class TestBudget:
+    @pytest.mark.parametrize(("value", "microusd"), [("", None), ("0", 0), ("2.5", 2_500_000)])
+    def test_nothing_is_no_limit_and_zero_is_zero(self, tmp_path, value, microusd):
+        """An empty budget is no limit, and one of 0 allows nothing."""
+        settings = read(tmp_path, HOSTED_BUDGET_USD_PER_DAY=value, INFERENCE_BACKEND="huggingface")
+        assert settings.hosted_budget_microusd == microusd
+
+    def test_local_drawing_has_none(self, tmp_path):
+        """Where nothing is asked of providers, no budget bounds anything."""
+        assert read(tmp_path, HOSTED_BUDGET_USD_PER_DAY="0").hosted_budget_microusd is None
+
+
+class TestExample:
+    TEXT = (Path(__file__).parents[2] / ".env.example").read_text("utf-8")
+
+    def test_it_is_made_of_the_declarations(self):
+        """The file is what `make env-example` writes."""
+        assert render() == self.TEXT
+
+    def test_it_has_every_setting_and_no_other(self):
         """The names in .env.example are those that the settings read."""
-        source = (self.ROOT / "server" / "settings.py").read_text()
-        passwords = {f"{name}_PASSWORD" for name in re.findall(r'_with_password\(env, "([A-Z]+)"', source)}
-        read_names = set(re.findall(r'env(?:\.get\(|, )"([A-Z_]+)"', source)) - {"DATABASE", "REDIS"}
-        read_names |= passwords | {name.replace("PASSWORD", "URL") for name in passwords}
-        assert {name for name, _ in self.told()} == read_names
+        declared = {group.env_name(field) for group in groups() for field in group.model_fields}
+        assert set(uncommented(self.TEXT)) == declared
 
     def test_its_defaults_are_the_settings_own(self, tmp_path):
-        """Taken as they stand there, the values change nothing."""
-        told = {name: value for name, value in self.told() if value}
-        assert read(tmp_path, **told) == read(tmp_path)
-        assert len(told) >= 20
+        """Without their #, the lines change nothing."""
+        lines = uncommented(self.TEXT)
+        assert read(tmp_path, **lines) == read(tmp_path)
+        assert sum(bool(value) for value in lines.values()) >= 20
 
-    def told(self):
-        """Each name in .env.example with its value."""
-        text = (self.ROOT / ".env.example").read_text()
-        return re.findall(r"^# ([A-Z_]+)=(\S*)", text, re.MULTILINE)
+    def test_every_setting_is_explained(self):
+        """Each line of a setting stands below a sentence."""
+        lines = self.TEXT.splitlines()
+        bare = [line for before, line in pairwise(lines) if SETTING.match(line) and not before.endswith(".")]
+        assert not bare

@@ -50,7 +50,7 @@ def cli(bare: Invoke, settings: Settings) -> Invoke:
     """Run a command on a migrated and seeded database of either kind and a running Redis."""
 
     def invoke(*arguments: str, **environ: str) -> Result:
-        own = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url or ""}
+        own = {"DATABASE_URL": settings.database.url, "REDIS_URL": settings.redis.url or ""}
         return bare(*arguments, **(own | environ))
 
     return invoke

@@ -1,5 +1,4 @@
 import traceback
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -130,5 +129,5 @@ class TestTimes:
 
 def test_settings_hide_the_database_password(settings):
     """The settings' repr shows neither the database's nor Redis's address, where passwords stand."""
-    shown = repr(replace(settings, database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h"))
+    shown = repr(settings.changed(database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h"))
     assert "hunter2" not in shown

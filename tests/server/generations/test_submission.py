@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from redis import Redis
 from sqlalchemy import func, select
@@ -77,7 +75,7 @@ class TestSubmit:
     def test_a_worker_is_woken(self, submit_one, make_account, settings):
         """A submission puts the generation's id, and nothing else of it, into Redis."""
         generation = submit_one(make_account())
-        with Redis.from_url(settings.redis_url) as client:
+        with Redis.from_url(settings.redis.url) as client:
             jobs = open_queue(client).get_jobs()
             assert [list(job.args) for job in jobs] == [[generation.id]]
             everything = b"".join(b"".join(client.hvals(key)) for key in client.keys("rq:job:*"))
@@ -86,7 +84,7 @@ class TestSubmit:
     def test_redis_away_is_no_error(self, uow, make_account, settings, balance_of):
         """Without Redis a submission is accepted all the same; its row is the queue."""
         account = make_account()
-        wakeups = WakeUps(replace(settings, redis_url="redis://127.0.0.1:1/0"))
+        wakeups = WakeUps(settings.changed(redis_url="redis://127.0.0.1:1/0"))
         request = GenerationRequest(account.project_id, "Ada", "portrait of a person")
         submit(uow, wakeups.notify, account.caller, request, Limits(max_depth=10))
         assert balance_of(account) == 92

@@ -89,7 +89,7 @@ class TestCors:
 
     def test_an_operator_lists_the_origins(self, open_api):
         """Every origin of the setting is allowed, and the default one no longer."""
-        with open_api(cors_origins=("https://one.example", "https://two.example")) as api:
+        with open_api(cors_origin=("https://one.example", "https://two.example")) as api:
             for origin, allowed in (
                 ("https://one.example", True),
                 ("https://two.example", True),

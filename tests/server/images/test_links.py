@@ -84,8 +84,8 @@ class TestRoute:
     @pytest.fixture
     def paths(self, api, settings):
         """The paths of a stored image, the store and links being those of the application's data folder."""
-        key = ImageStore(settings.images_dir).put(FILES).key
-        links = Links(shared_secret(settings.data_dir))
+        key = ImageStore(settings.server.images_dir).put(FILES).key
+        links = Links(shared_secret(settings.server.data_dir))
         return {variant: links.path(key, variant) for variant in Variant}
 
     def test_an_img_tag_can_open_it(self, api, paths):
@@ -117,5 +117,5 @@ class TestRoute:
     def test_a_signed_path_without_a_file_is_not_found(self, api, settings, paths):
         """After its image was deleted a path is 404, not an error."""
         key = paths[Variant.FULL].removeprefix(ROUTE + "/").partition("-")[0]
-        ImageStore(settings.images_dir).delete(key)
+        ImageStore(settings.server.images_dir).delete(key)
         api.refused(api.client.get(paths[Variant.FULL]), 404, "RESOURCE_NOT_FOUND")

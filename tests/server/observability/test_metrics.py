@@ -161,11 +161,11 @@ class TestScrape:
         submit_one(account)
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
+            "DATABASE_URL": settings.database.url,
+            "REDIS_URL": settings.redis.url,
         }
         ran = subprocess.run(
-            [sys.executable, "-c", ANOTHER_PROCESS, str(settings.data_dir)],
+            [sys.executable, "-c", ANOTHER_PROCESS, str(settings.server.data_dir)],
             env=environment,
             check=False,
             capture_output=True,

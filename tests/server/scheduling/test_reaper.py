@@ -1,5 +1,4 @@
 import threading
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("books_that_balance")
 @pytest.fixture
 def images(settings):
     """An empty image store."""
-    return ImageStore(settings.images_dir)
+    return ImageStore(settings.server.images_dir)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def change(uow, generation_id, **values):
 
 def rings(settings):
     """Return how many rings wait in Redis."""
-    with Redis.from_url(settings.redis_url) as client:
+    with Redis.from_url(settings.redis.url) as client:
         return len(open_queue(client).get_job_ids())
 
 
@@ -79,7 +78,7 @@ class TestFailHopeless:
         """A generation that no worker took up in time fails and is given back."""
         account = make_account(credits=20)
         late, fresh = submit_one(account), submit_one(account)
-        change(uow, late.id, created_at=now() - timedelta(seconds=settings.queue_max_wait_s + 1))
+        change(uow, late.id, created_at=now() - timedelta(seconds=settings.server.queue_max_wait_s + 1))
         assert reaper.fail_hopeless() == 1
         assert generation_of(late.id).error_code == "GENERATION_TIMEOUT"
         assert generation_of(fresh.id).status == "pending"
@@ -92,7 +91,7 @@ class TestRingForForgotten:
         account = make_account(credits=1000)
         for _ in range(5):
             submit_one(account)
-        with Redis.from_url(settings.redis_url) as client:
+        with Redis.from_url(settings.redis.url) as client:
             client.flushall()
         assert reaper.replace_wakeups() == 5
         assert reaper.replace_wakeups() == 0
@@ -107,7 +106,7 @@ class TestRingForForgotten:
     def test_redis_is_away(self, make_account, submit_one, uow, images, settings):
         """Without Redis there is nothing to ring, and no error."""
         submit_one(make_account())
-        away = replace(settings, redis_url="redis://127.0.0.1:1/0")
+        away = settings.changed(redis_url="redis://127.0.0.1:1/0")
         assert Reaper(uow, WakeUps(away), images, away).replace_wakeups() == 0
 
 
@@ -129,7 +128,7 @@ class TestSweepImages:
             Avatars(tx).add(avatar)
         patient = Reaper(uow, WakeUps(settings), images, settings)
         assert patient.sweep_images() == 0
-        hasty = Reaper(uow, WakeUps(settings), images, replace(settings, orphan_image_age_s=-60))
+        hasty = Reaper(uow, WakeUps(settings), images, settings.changed(orphan_image_age_s=-60))
         assert hasty.sweep_images() == 1
         assert images.read(owned.key, Variant.FULL) == b"png"
         with pytest.raises(FileNotFoundError):
@@ -141,7 +140,7 @@ class TestTurns:
         """Of six reapers at the same moment one does the round."""
         submit_one(make_account())
         claim(lease_s=-1)
-        patient = replace(settings, reaper_period_s=60)
+        patient = settings.changed(reaper_period_s=60)
         reapers = iter([Reaper(uow, WakeUps(patient), images, patient) for _ in range(6)])
         at_once(6, lambda: next(reapers).round())
         with uow.read() as tx:
@@ -154,7 +153,7 @@ class TestTurns:
         """A running reaper returns lost work by itself and ends when it is told to."""
         generation = submit_one(make_account())
         claim(lease_s=-1)
-        quick = replace(settings, reaper_period_s=0.05)
+        quick = settings.changed(reaper_period_s=0.05)
         stopped, returned = threading.Event(), threading.Event()
         reaper = Reaper(uow, WakeUps(quick), images, quick)
         thread = threading.Thread(target=reaper.run, args=(stopped,))

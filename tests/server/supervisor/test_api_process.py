@@ -1,5 +1,4 @@
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -36,7 +35,7 @@ class TestUrl:
     @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104  # what is tested
     def test_it_is_one_that_this_machine_can_open(self, tmp_path, host):
         """An API on all addresses is reached on loopback, at the port that it got."""
-        settings = replace(Settings.from_environment(tmp_path, {}), host=host, port=0)
+        settings = Settings.from_environment(tmp_path, {}).changed(host=host, port=0)
         api = ApiProcess(settings)
         try:
             assert api.url.startswith("http://127.0.0.1:")

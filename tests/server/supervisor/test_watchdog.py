@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,14 +39,14 @@ def watched(uow, settings, monkeypatch):
 
     @contextmanager
     def run(script, **environment):
-        monkeypatch.setenv("DATABASE_URL", settings.database_url)
-        monkeypatch.setenv("REDIS_URL", settings.redis_url)
+        monkeypatch.setenv("DATABASE_URL", settings.database.url)
+        monkeypatch.setenv("REDIS_URL", settings.redis.url)
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        quick = replace(settings, reaper_period_s=0.1)
+        quick = settings.changed(reaper_period_s=0.1)
         watchdog = Watchdog(quick, partial(retire, uow), "local", [sys.executable, WORKER, repr(script)])
-        reaper = Reaper(uow, WakeUps(quick), ImageStore(quick.images_dir), quick)
+        reaper = Reaper(uow, WakeUps(quick), ImageStore(quick.server.images_dir), quick)
         stopped = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]
         for thread in threads:
@@ -89,7 +88,7 @@ class TestWatchdog:
         """A worker whose steps stop is killed; after three attempts its generation is given back."""
         account = make_account(credits=20)
         with watched({"stall_at": 2}, PHASE_TIMEOUT_S="1") as watchdog:
-            watchdog._settings = replace(watchdog._settings, phase_timeout_s=1)
+            watchdog._settings = watchdog._settings.changed(phase_timeout_s=1)
             generation = submit_one(account)
             ended = until(
                 lambda: (found := generation_of(generation.id)).status == "failed" and found, "the failure"

@@ -1,7 +1,6 @@
 """What the tests of the worker share: a runner on a scripted backend."""
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -19,7 +18,7 @@ RUNNER = "worker-1"
 @pytest.fixture
 def images(settings):
     """An empty image store."""
-    return ImageStore(settings.images_dir)
+    return ImageStore(settings.server.images_dir)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def make_runner(uow, images, settings, heartbeat):
     """Make a runner whose backend follows a script; settings can be changed by name."""
 
     def make(script=None, *, backend=None, stop=None, unit=None, policy=None, **changed):
-        changed_settings = replace(settings, **changed)
+        changed_settings = settings.changed(**changed)
         return Runner(
             WorkerContext(
                 worker=RUNNER,
@@ -54,8 +53,8 @@ def make_runner(uow, images, settings, heartbeat):
                 images=images,
                 settings=changed_settings,
                 heartbeat=heartbeat,
-                stop=stop or StopRequest(changed_settings.shutdown_grace_s),
-                policy=policy or ClaimPolicy(changed_settings.inference_backend),
+                stop=stop or StopRequest(changed_settings.worker.shutdown_grace_s),
+                policy=policy or ClaimPolicy(changed_settings.worker.inference_backend),
             )
         )
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -33,9 +32,9 @@ def clock():
 def guard(make_account, submit_one, claim, uow, heartbeat, settings, clock):
     """A guard on a claimed generation."""
     submit_one(make_account())
-    held = claim(lease_s=settings.phase_timeout_s + settings.lease_margin_s)
+    held = claim(lease_s=settings.worker.phase_timeout_s + settings.worker.lease_margin_s)
     return LeaseGuard(
-        held, uow, heartbeat, StopRequest(60), replace(settings, generation_timeout_s=900), clock
+        held, uow, heartbeat, StopRequest(60), settings.changed(generation_timeout_s=900), clock
     )
 
 
@@ -44,7 +43,10 @@ class TestHeartbeat:
         """Loading may take longer without a beat than a step may."""
         guard(Progress(Phase.LOAD))
         guard(STEP)
-        assert heartbeat.lines() == [f"busy {settings.load_timeout_s}", f"busy {settings.phase_timeout_s}"]
+        assert heartbeat.lines() == [
+            f"busy {settings.worker.load_timeout_s}",
+            f"busy {settings.worker.phase_timeout_s}",
+        ]
 
 
 class TestLease:
@@ -63,20 +65,20 @@ class TestLease:
     def test_loading_lengthens_it(self, guard, uow, settings):
         """A phase that may take longer than the lease lasts lengthens the lease before it begins."""
         guard(Progress(Phase.LOAD))
-        assert self.lease_of(uow, guard) > settings.load_timeout_s
+        assert self.lease_of(uow, guard) > settings.worker.load_timeout_s
 
     def test_what_follows_loading_shortens_it(self, guard, uow, settings):
         """After a long phase the lease is cut, so that a machine that dies does not keep its work."""
         guard(Progress(Phase.LOAD))
         guard(Progress(Phase.ENCODE))
-        assert self.lease_of(uow, guard) <= settings.phase_timeout_s + settings.lease_margin_s
+        assert self.lease_of(uow, guard) <= settings.worker.phase_timeout_s + settings.worker.lease_margin_s
 
     def test_it_is_renewed_before_it_ends(self, guard, uow, settings):
         """Progress renews a lease that no longer covers the phase."""
-        guard.lease_until -= timedelta(seconds=settings.lease_margin_s + 1)
+        guard.lease_until -= timedelta(seconds=settings.worker.lease_margin_s + 1)
         guard(STEP)
         remaining = (guard.lease_until - now()).total_seconds()
-        assert remaining > settings.phase_timeout_s
+        assert remaining > settings.worker.phase_timeout_s
 
     def test_a_lost_lease_stops_the_drawing(self, guard, uow, clock):
         """Progress after the generation was taken away raises."""

@@ -1,0 +1,235 @@
+"""The settings, each declared once: variable, type and limits, default, unit and reason.
+
+`.env.example` is generated from here by `make env-example`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, get_args
+
+import platformdirs
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from server.settings.kinds import (
+    WHOLE,
+    AddressGroup,
+    Count,
+    Group,
+    Listed,
+    LongSeconds,
+    Seconds,
+    check_scheme,
+)
+
+Profile = Literal["miniature", "full"]
+BackendName = Literal["local", "huggingface", "auto"]
+Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
+WithoutLora = Literal["fail", "base-price"]
+Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
+PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
+
+
+class ServerSettings(Group):
+    """Where things are kept, what the API listens on, and how long work may wait."""
+
+    title = "The API and the queue"
+
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("avatar-creator"),
+        description="Folder of the embedded database, images, their signing secret and the miniature's "
+        "weights. Empty: this user's data folder.",
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(5000, description="The port to listen on.")
+    cors_origins: Annotated[tuple[str, ...], *Listed] = Field(
+        ("http://localhost:5173",),
+        validation_alias="CORS_ORIGIN",
+        description="Origins of front ends, separated by commas.",
+    )
+    queue_max_depth: Count = Field(
+        10_000, description="Generations that may wait; beyond it, new ones are refused with 503."
+    )
+    queue_max_wait_s: LongSeconds = Field(
+        1800, description="Seconds after which a generation that still waits fails and is given back."
+    )
+    reaper_period_s: Annotated[float, Field(ge=0.05, allow_inf_nan=False)] = Field(
+        2, description="Seconds between two looks for what was lost."
+    )
+    orphan_image_age_s: Annotated[float, Field(ge=60, allow_inf_nan=False)] = Field(
+        3600,
+        description="Seconds after which an image that no avatar owns is removed: far more than a settlement "
+        "takes.",
+    )
+
+    @property
+    def images_dir(self) -> Path:
+        """The folder of the image store."""
+        return self.data_dir / "images"
+
+    @property
+    def redis_url_file(self) -> Path:
+        """The file into which `up` writes the address of the Redis that it runs."""
+        return self.data_dir / "redis.url"
+
+
+class DatabaseSettings(AddressGroup):
+    """The database."""
+
+    model_config = SettingsConfigDict(env_prefix="DATABASE_")
+    title = "The database"
+    secrets = ("url", "password")
+    schemes = ("postgresql://", "sqlite:///")
+
+    url: str = Field(
+        "", repr=False, description="postgresql://USER@HOST/NAME. Empty: an SQLite file in DATA_DIR."
+    )
+    password: str | None = Field(
+        None, repr=False, description="Put into DATABASE_URL, which then holds none."
+    )
+
+
+class RedisSettings(AddressGroup):
+    """Redis, which wakes the workers."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+    title = "Redis"
+    secrets = ("url", "password")
+    schemes = ("redis://", "rediss://", "unix://")
+
+    url: str | None = Field(
+        None,
+        repr=False,
+        description="redis://HOST:6379/0. Empty: the Redis that `avatar-creator up` runs.",
+    )
+    password: str | None = Field(None, repr=False, description="Put into REDIS_URL, which then holds none.")
+
+
+class WorkerSettings(Group):
+    """What draws, and for how long it may."""
+
+    title = "The worker"
+
+    inference_backend: BackendName = Field(
+        "local",
+        description="local draws on this machine's device, huggingface has hosted providers draw, auto has "
+        "these draw only while no local worker is ready or the wait for one is too long.",
+    )
+    model_profile: Profile = Field(
+        "miniature", description="miniature draws on any CPU; full draws with FLUX.1."
+    )
+    models_dir: Path | None = Field(
+        None,
+        description="Folder of the weights, ORG/NAME below it. Empty: the Hugging Face cache, or for the "
+        "miniature a folder in DATA_DIR.",
+    )
+    device: str = Field("auto", description="auto, or torch's name of a device: cuda, cuda:1, mps, cpu.")
+    offload: Offload = Field(
+        "none", description="What waits in the host's memory: less memory of the accelerator for more time."
+    )
+    resident_pipelines: Count = Field(2, description="How many base models stay in the accelerator's memory.")
+    load_timeout_s: LongSeconds = Field(
+        900, description="Seconds for one pipeline from a cold disk: FLUX.1-dev is 34 GB."
+    )
+    phase_timeout_s: LongSeconds = Field(
+        60, description="Seconds for encoding, one step, decoding or storing; past it the worker is killed."
+    )
+    generation_timeout_s: LongSeconds = Field(
+        900,
+        description="Seconds for a whole attempt, loading included; past it the generation fails and is "
+        "given back.",
+    )
+    lease_margin_s: LongSeconds = Field(
+        15, description="Seconds that a lease lasts beyond the deadline of its phase: time for a slow commit."
+    )
+    max_attempts: Count = Field(
+        3, description="How often a generation may lose its worker before it fails and is given back."
+    )
+    shutdown_grace_s: Seconds = Field(
+        60, description="Seconds that SIGTERM lets the running generation go on before it is released."
+    )
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """What workers draw with, the one that is asked first in front."""
+        return ("local", "huggingface") if self.inference_backend == "auto" else (self.inference_backend,)
+
+
+class HostedSettings(Group):
+    """Hosted providers, and the key to them and to gated weights."""
+
+    model_config = SettingsConfigDict(env_prefix="HOSTED_")
+    title = "Hugging Face: gated weights and hosted providers"
+    secrets = ("api_key",)
+
+    api_key: str | None = Field(
+        None,
+        repr=False,
+        validation_alias="HUGGINGFACE_API_KEY",
+        description="A token that may read gated repositories and call inference providers.",
+    )
+    providers: Annotated[tuple[Provider, ...], *Listed] = Field(
+        PROVIDERS,
+        validation_alias="HF_PROVIDERS",
+        description="Hosted providers in the order in which they are asked, separated by commas.",
+    )
+    without_lora: WithoutLora = Field(
+        "fail",
+        description="A realism generation whose LoRA no provider can apply: fail gives it back, base-price "
+        "delivers the base model's image at the base entry's price.",
+    )
+    budget_usd_per_day: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = Field(
+        None,
+        description="Dollars that hosted providers may cost from midnight to midnight in UTC; then nothing "
+        "is accepted or asked. Empty: no limit. 0: nothing is asked.",
+    )
+    timeout_s: LongSeconds = Field(
+        180, description="Seconds for one generation at hosted providers, retries and waits included."
+    )
+    gateway_url: str | None = Field(
+        None,
+        repr=False,
+        description="Where Hugging Face's router is reached, if through a gateway of your own.",
+    )
+    failover_wait_s: Seconds = Field(
+        120,
+        validation_alias="FAILOVER_WAIT_S",
+        description="With INFERENCE_BACKEND=auto: expected seconds of waiting beyond which hosted providers "
+        "step in.",
+    )
+
+    @field_validator("gateway_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        return url and check_scheme(cls.env_name("gateway_url"), url, ("http://", "https://"))
+
+
+class CatalogueSettings(Group):
+    """What is seeded in place of the shipped models."""
+
+    title = "The catalogue, at the next seeding"
+
+    flux_model: str | None = Field(None, description="A model in place of black-forest-labs/FLUX.1-dev.")
+    flux_lora_model: str | None = Field(None, description="An adapter in place of XLabs-AI/flux-RealismLora.")
+
+
+class CreditSettings(Group):
+    """Credits of new users."""
+
+    title = "Credits"
+
+    welcome_credits: Annotated[int, Field(ge=0, le=WHOLE)] = Field(
+        0, description="Credits of a user that an operator creates without naming any."
+    )
+
+
+def groups() -> tuple[type[Group], ...]:
+    """Return the groups in the order in which an operator reads them."""
+    return (
+        ServerSettings,
+        DatabaseSettings,
+        RedisSettings,
+        WorkerSettings,
+        HostedSettings,
+        CatalogueSettings,
+        CreditSettings,
+    )

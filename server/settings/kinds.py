@@ -1,0 +1,129 @@
+"""What a setting and a group of settings can be."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Final, get_args
+from urllib.parse import quote
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+WHOLE: Final = 2**31 - 1
+"""The largest whole number that a setting takes."""
+
+
+def _listed(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+Listed = (NoDecode, BeforeValidator(_listed))
+"""Marks a setting that is written as a list, separated by commas."""
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LongSeconds = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=WHOLE)]
+
+
+class SettingInvalid(ValueError):
+    """An environment variable holds a value that cannot be used."""
+
+    def __init__(self, name: str, value: str, rule: str) -> None:
+        super().__init__(f"{name} must be {rule}, not {value!r}")
+        self.name = name
+        self.rule = rule
+
+
+def check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> str:
+    """Return an address of one of these kinds.
+
+    Raises:
+        SettingInvalid: it is of another kind. Only its scheme is quoted: the rest may hold a password.
+
+    """
+    if not url.startswith(schemes):
+        scheme = url.partition(":")[0] if "://" in url else "something else"
+        raise SettingInvalid(name, scheme, "a URL that begins with " + " or ".join(schemes))
+    return url
+
+
+class Group(BaseSettings):
+    """Settings that belong together. Secrets stay out of its repr."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    title: ClassVar[str]
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """The settings that may be in a file instead, which NAME_FILE names."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `reading` hands over, and look nowhere else: it has read the environment."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @classmethod
+    def env_name(cls, field: str) -> str:
+        """Return the environment variable of a field."""
+        alias = cls.model_fields[field].validation_alias
+        return str(alias or cls.model_config.get("env_prefix", "") + field.upper())
+
+
+class AddressGroup(Group):
+    """An address whose password may be a setting of its own."""
+
+    schemes: ClassVar[tuple[str, ...]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_password(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Check the address and put the password into it.
+
+        Raises:
+            SettingInvalid: the address is of another kind, or has no place for a password. Neither is quoted.
+
+        """
+        url, password = values.get("url"), values.get("password")
+        if url is not None:
+            check_scheme(cls.env_name("url"), url, cls.schemes)
+        if password is None:
+            return values
+        scheme, _, rest = (url or "").partition("://")
+        user, _, host = rest.rpartition("@")
+        if not host or rest.startswith("/") or ":" in user:
+            rule = f"unset unless {cls.env_name('url')} names a host and no password"
+            raise SettingInvalid(cls.env_name("password"), "set", rule)
+        return {"url": f"{scheme}://{user}:{quote(password, safe='')}@{host}"}
+
+
+def rule_of(field: FieldInfo) -> str:
+    """Return in words what a setting must be, from its type and limits."""
+    if choices := choices_of(field):
+        return "one of " + ", ".join(choices)
+    least = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None)
+    most = next((limit.le for limit in field.metadata if hasattr(limit, "le")), None)
+    return (
+        f"a whole number from {least} to {most}"
+        if int in _leaves(field.annotation)
+        else f"a number of at least {least:g}"
+    )
+
+
+def choices_of(field: FieldInfo) -> list[str]:
+    """Return the words that a setting may be, or be a list of; none if it is no choice of words."""
+    return [leaf for leaf in _leaves(field.annotation) if isinstance(leaf, str)]
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the types, and the values of literals, that an annotation is made of."""
+    parts = get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _leaves(part)

@@ -1,0 +1,133 @@
+"""Reading the settings from the environment, and telling what is wrong with one in words."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from server.settings.groups import (
+    CatalogueSettings,
+    CreditSettings,
+    DatabaseSettings,
+    HostedSettings,
+    RedisSettings,
+    ServerSettings,
+    WorkerSettings,
+    groups,
+)
+from server.settings.kinds import Group, SettingInvalid, rule_of
+
+G = TypeVar("G", bound=Group)
+_MICROUSD: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process, in groups."""
+
+    server: ServerSettings
+    database: DatabaseSettings
+    redis: RedisSettings
+    worker: WorkerSettings
+    hosted: HostedSettings
+    catalogue: CatalogueSettings
+    credits: CreditSettings
+
+    @classmethod
+    def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings; a folder given on the command line wins over the environment.
+
+        Raises:
+            SettingInvalid: a variable cannot be used; the message names it.
+
+        """
+        env = _with_secret_files({name: text.strip() for name, text in environ.items() if text.strip()})
+        server = _read(ServerSettings, env)
+        home = (data_dir or server.data_dir).expanduser().absolute()
+        env.setdefault("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}")
+        return cls(
+            server=server.model_copy(update={"data_dir": home}),
+            database=_read(DatabaseSettings, env),
+            redis=_read(RedisSettings, env),
+            worker=_read(WorkerSettings, env),
+            hosted=_read(HostedSettings, env),
+            catalogue=_read(CatalogueSettings, env),
+            credits=_read(CreditSettings, env),
+        )
+
+    def changed(self, **values: Any) -> Self:
+        """Return the settings with some values changed, unchecked: each by its variable, in any case."""
+        changes: dict[str, Any] = {}
+        for variable, value in values.items():
+            name, field = _FIELDS[variable.upper()]
+            group = changes.get(name, getattr(self, name))
+            changes[name] = group.model_copy(update={field: value})
+        return replace(self, **changes)
+
+    def connected_redis_url(self) -> str | None:
+        """Return the Redis to use: the set one, or the one that `up` runs now; None if there is none."""
+        if self.redis.url:
+            return self.redis.url
+        try:
+            return self.server.redis_url_file.read_text("utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    @property
+    def hosted_budget_microusd(self) -> int | None:
+        """The day's budget in millionths of a dollar; None if there is no limit, or no hosted provider."""
+        budget_usd = self.hosted.budget_usd_per_day
+        if budget_usd is None or self.worker.inference_backend == "local":
+            return None
+        return round(_MICROUSD * budget_usd)
+
+
+_FIELDS: Final = {
+    group.env_name(field): (one.name, field)
+    for one, group in zip(fields(Settings), groups(), strict=True)
+    for field in group.model_fields
+}
+"""Each environment variable with its group's name and its field."""
+
+
+def _read(group: type[G], env: Mapping[str, str]) -> G:
+    source = EnvSettingsSource(group)
+    source.env_vars = {name.lower(): text for name, text in env.items() if name.isupper()}
+    try:
+        return group(**source())
+    except ValidationError as error:
+        raise _as_setting_invalid(group, error, env) from None  # its text would quote secrets
+
+
+def _with_secret_files(env: dict[str, str]) -> dict[str, str]:
+    """Read NAME from the file that NAME_FILE names, for each secret: so containers are handed theirs."""
+    for name in (group.env_name(field) for group in groups() for field in group.secrets):
+        file = env.get(f"{name}_FILE")
+        if file is None:
+            continue
+        if name in env:
+            raise SettingInvalid(f"{name}_FILE", file, f"unset where {name} is set")
+        try:
+            text = Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingInvalid(f"{name}_FILE", file, "a text file that can be read") from error
+        if text:
+            env[name] = text
+    return env
+
+
+def _as_setting_invalid(group: type[Group], error: ValidationError, env: Mapping[str, str]) -> SettingInvalid:
+    """Return the first problem in the words of an operator."""
+    problem = error.errors(include_url=False)[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, SettingInvalid):
+        return cause
+    fields_by_variable = {group.env_name(field): field for field in group.model_fields}
+    located = str(problem["loc"][0])  # an alias where there is one, else the field
+    field = fields_by_variable.get(located, located)
+    name = group.env_name(field)
+    return SettingInvalid(name, env[name], rule_of(group.model_fields[field]))
