@@ -7,7 +7,7 @@ from catalog.tiers import Tier
 
 @dataclass(frozen=True)
 class Caller:
-    """The user behind a request, however it came: by HTTP, or from the command line."""
+    """The user behind a request, whether it came by HTTP or from the command line."""
 
     user_id: str
     tier: Tier

@@ -1,14 +1,14 @@
-"""The base of all errors that a caller is told of, and those that belong to no noun.
+"""The base class of the errors of the domain, and those errors that belong to no noun.
 
-One class a cause, its data as attributes, its message made in `__str__`. What status and code each has over
-HTTP is the affair of `server/http/errors.py`.
+One class a cause, its data as attributes, its message made in `__str__`. `server/http/errors.py` maps each to
+a status and a code.
 """
 
 from dataclasses import dataclass
 
 
 class DomainError(Exception):
-    """Something that a caller did, or met, and can be told in words."""
+    """An error that a caller caused or met, and whose words the caller may read."""
 
 
 @dataclass

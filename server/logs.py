@@ -8,7 +8,7 @@ import structlog
 
 Log = structlog.stdlib.BoundLogger
 
-# What must never be written, whoever logs it.
+# Fields whose values are never written to a log.
 SECRET_FIELDS = frozenset({"prompt", "token", "authorization", "api_key", "password", "secret"})
 
 

@@ -17,7 +17,7 @@ from server.clock import now
 from server.db.unit_of_work import Repository
 
 KEY_PREFIX: Final = "ac_"
-SECRET_BYTES: Final = 32  # 256 random bits: a plain digest suffices, guessing is hopeless
+SECRET_BYTES: Final = 32  # 256 random bits cannot be guessed, so a plain digest suffices
 
 _USERS: Final = User.core()
 _KEYS: Final = ApiKey.core()
@@ -30,7 +30,7 @@ _BEARER: Final = (
 
 @dataclass(frozen=True)
 class MintedKey:
-    """A new API key. The token is shown once and kept nowhere."""
+    """A new API key. The token is shown once and stored nowhere."""
 
     id: str
     prefix: str
@@ -72,7 +72,7 @@ class Users(Repository):
         return user
 
     def record_claim(self, user_id: str, moment: datetime) -> None:
-        """Record when a worker last claimed work of a user's."""
+        """Record when a worker last claimed work of a user."""
         self._session.execute(update(User).where(User.id == user_id).values(last_claimed_at=moment))
 
     def mint_key(self, user_id: str, label: str) -> MintedKey:

@@ -32,7 +32,7 @@ def authenticate(uow: UnitOfWork, token: str) -> Caller:
 
 
 def find(uow: UnitOfWork, who: str) -> Caller:
-    """Return a user as the use cases take one.
+    """Return a user as the caller of use cases.
 
     Raises:
         UserUnknown: there is no such user.

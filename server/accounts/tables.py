@@ -20,11 +20,11 @@ class User(Table):
     tier: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_claimed_at: Mapped[datetime | None]
-    """When a worker last claimed work of this user's: the queue's round robin goes by it."""
+    """When a worker last claimed work of this user. The fair queue orders users by it."""
 
 
 class ApiKey(Table):
-    """A bearer token that this server issued; only its digest is kept."""
+    """A bearer token that this server issued. Only its digest is stored."""
 
     __tablename__ = "api_keys"
 

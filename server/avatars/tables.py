@@ -13,7 +13,7 @@ from server.db.base import Table
 
 
 class TraitColumns:
-    """The columns of catalog.traits.Traits, a column a trait. The personality's words are JSON text."""
+    """The columns of catalog.traits.Traits, one for each trait. The personality is JSON text."""
 
     persona_name: Mapped[str | None] = mapped_column(String(100))
     persona_age: Mapped[int | None]

@@ -14,7 +14,7 @@ from server.db.engine import open_engine
 from server.entries import service as entries
 from server.settings import Settings
 
-PIPED_COLUMNS: Final = 240  # nothing is cut where a program reads it
+PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program reads the output
 
 
 @click.command()
@@ -58,7 +58,7 @@ def models(settings: Settings) -> None:
             "yes" if entry.enabled else "no",
             f"{entry.licence.name}. {entry.licence.note}",
         )
-    console = Console(markup=False)  # a licence is called "FLUX.1 [dev]"
+    console = Console(markup=False)  # "FLUX.1 [dev]" is a licence, not markup
     if not console.is_terminal:
         console.width = PIPED_COLUMNS
     console.print(table)

@@ -26,7 +26,7 @@ from server.settings import Settings
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what it is, whether it is well, and what to do if not."""
+    """One result of a check: its subject, whether all is well, and what to do if not."""
 
     subject: str
     well: bool
@@ -149,7 +149,7 @@ def _key(key: str) -> Finding:
         return _missing(
             "hosted", f"Hugging Face refuses HUGGINGFACE_API_KEY (HTTP {status}): it is wrong or revoked"
         )
-    except Exception as error:  # noqa: BLE001  # whatever keeps the answer away: its name says it
+    except Exception as error:  # noqa: BLE001  # any cause: its name is in the answer
         return _missing(
             "hosted", f"Hugging Face does not answer ({type(error).__name__}): the key is unchecked"
         )

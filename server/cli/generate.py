@@ -29,7 +29,7 @@ ENTRIES = {entry.short_key: entry for entry in shipped_entries()}
 )
 @click.option("--width", type=int, help="In pixels; by default the entry's.")
 @click.option("--height", type=int, help="In pixels; by default the entry's.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="By default a random one, which is told.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="By default a random one, which is printed.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), default="avatar.png", show_default=True
 )
@@ -46,7 +46,7 @@ def generate(
     """Draw PROMPT on this machine, without the server."""
     entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     try:
-        # The highest tier reaches every entry; by name it gets the one that it asks for.
+        # The highest tier reaches every entry, so that the named one is chosen.
         choice = choose(entries, Tier.ENTERPRISE, Wish(width, height, ENTRIES[short_key].key))
     except SizeRejected as error:
         raise click.ClickException(str(error)) from error

@@ -25,10 +25,10 @@ COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is asked for."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names in the order in which they are told."""
+        """Return the commands' names in the order of the help text."""
         del ctx
         return list(COMMANDS)
 

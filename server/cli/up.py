@@ -65,8 +65,8 @@ def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json:
 
 def _tell(settings: Settings, url: str, account: "Demo", *, as_json: bool) -> None:
     if as_json:
-        told = {"url": url, "apiKey": account.api_key, "projectId": account.project_id}
-        sys.stdout.write(json.dumps(told) + "\n")
+        line = {"url": url, "apiKey": account.api_key, "projectId": account.project_id}
+        sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         return
     guide = GUIDE.format(

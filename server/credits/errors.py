@@ -17,7 +17,7 @@ class InsufficientCredits(DomainError):
 
 
 class CaptureBeyondHold(ValueError):
-    """More was to be captured than was held: a bug of the calling code."""
+    """The caller tried to capture more than was held. This is a bug."""
 
     def __init__(self, held: int, captured: int) -> None:
         super().__init__(f"{captured} credits cannot be captured from a hold of {held}")
@@ -26,7 +26,7 @@ class CaptureBeyondHold(ValueError):
 
 
 class HoldMissing(LookupError):
-    """A generation has no hold: a bug, since one is made with it."""
+    """A generation has no hold. This is a bug: every generation is made with one."""
 
     def __init__(self, generation_id: str) -> None:
         super().__init__(f"generation {generation_id} has no hold")

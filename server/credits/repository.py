@@ -1,4 +1,4 @@
-"""Two-phase credits: grant, hold, then capture or void. Each runs in the transaction of whoever calls it."""
+"""Two-phase credits: grant, hold, then capture or void, in the caller's transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _POST: Final = insert(Posting.core())
 
 @dataclass(frozen=True)
 class Books:
-    """The ledger against the accounts. The first two are zero, or credits were made or lost."""
+    """Sums over the ledger and the accounts. The first two are zero unless credits were made or lost."""
 
     postings_sum: int
     drifting_accounts: int
@@ -45,7 +45,7 @@ class Books:
 
 @dataclass(frozen=True)
 class Drift:
-    """A difference between the accounts and the ledger; there is never one."""
+    """A difference between an account and the ledger. There should never be one."""
 
     user_id: str
     account: str
@@ -56,7 +56,7 @@ class Drift:
 class Ledger(Repository):
     """The accounts and the append-only double-entry ledger behind them.
 
-    A second settlement of one hold violates a unique constraint and takes its transaction with it.
+    A second settlement of the same hold violates a unique constraint, which rolls its transaction back.
     """
 
     def open_account(self, user_id: str) -> None:
@@ -115,7 +115,7 @@ class Ledger(Repository):
         self._settle(hold, "void", hold.credits, rest=hold.credits)
 
     def sum_of_postings(self) -> int:
-        """Return the sum over the whole ledger: zero, or credits were made or lost."""
+        """Return the sum of all postings, which is zero unless credits were made or lost."""
         return int(self._session.scalar(select(func.coalesce(func.sum(Posting.amount), 0))) or 0)
 
     def drifts(self) -> list[Drift]:
@@ -235,6 +235,6 @@ class Ledger(Repository):
                 for account, amount in sides.items()
                 if amount
             ]
-            # An enterprise generation moves nothing and is recorded all the same.
+            # An enterprise generation moves nothing, but it is recorded.
             or [{"transfer_id": transfer_id, "user_id": user_id, "account": HELD, "amount": 0}],
         )

@@ -9,7 +9,7 @@ from server.db.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True)
 class Audit:
-    """The ledger against itself and against the accounts."""
+    """The result of adding up the ledger and comparing it with the accounts."""
 
     postings_sum: int
     drifts: list[Drift]

@@ -46,7 +46,7 @@ class Transfer(Table):
     credits: Mapped[int] = mapped_column(BigInteger)
     """What was granted, held, captured or given back."""
     balance: Mapped[int] = mapped_column(BigInteger)
-    """The user's available credits after it."""
+    """The user's available credits after this transfer."""
     settles_id: Mapped[int | None] = mapped_column(ForeignKey("ledger_transfers.id"), unique=True)
     """The hold that this ends. Unique, so a hold ends once."""
     reference_type: Mapped[str]
@@ -56,7 +56,7 @@ class Transfer(Table):
 
 
 class Posting(Table):
-    """One side of a transfer. All of them sum to zero, and so do each transfer's. Append-only."""
+    """One side of a transfer. The postings of each transfer sum to zero. Append-only."""
 
     __tablename__ = "ledger_postings"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What the tables of all nouns are made of. Knows no noun."""
+"""What the tables of all nouns have in common. Knows no noun."""
 
 from datetime import UTC, datetime
 from importlib import import_module
@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 _SERVER: Final = Path(__file__).parent.parent
 _INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
-# SQLite numbers rows by itself only where the key is INTEGER, which PostgreSQL's would outgrow.
+# SQLite numbers rows only if the key is INTEGER. PostgreSQL's INTEGER has 32 bits: too few.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Storable(Protocol):
-    """A record that knows itself as a JSON object."""
+    """A record that converts to a JSON object and back."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON object."""
@@ -95,9 +95,9 @@ class Table(DeclarativeBase):
 
     @classmethod
     def core(cls) -> sa.Table:
-        """Return the table itself, for statements that are built once and run without the ORM's bookkeeping.
+        """Return the table itself, for statements that are built once and bypass the ORM.
 
-        Submissions take this way: it halves the processor time that one costs.
+        Submissions use it: this halves the processor time of each.
         """
         return cast("sa.Table", cls.__table__)
 

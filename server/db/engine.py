@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
-BUSY_TIMEOUT_S: Final = 15  # other processes' commits, each a few milliseconds; past it something is wrong
+BUSY_TIMEOUT_S: Final = 15  # commits of other processes take a few milliseconds each
 CONNECT_TIMEOUT_S: Final = 5
 POOL_SIZE: Final = 20  # the API has at most 32 threads, of which few hold a connection at a time
 
@@ -29,7 +29,7 @@ def open_engine(database_url: str) -> Engine:
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
-        hide_parameters=True,  # they hold prompts, and an error's text goes to the log
+        hide_parameters=True,  # parameters include prompts, and the text of an error is logged
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "connect", _set_pragmas)
@@ -38,7 +38,7 @@ def open_engine(database_url: str) -> Engine:
 
 
 def _hide_detail(context: ExceptionContext) -> None:
-    """Cut PostgreSQL's DETAIL, which quotes the failing row, prompt and all, from an error's text."""
+    """Remove PostgreSQL's DETAIL from an error's text: it quotes the failing row with its prompt."""
     original = context.original_exception
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
     if primary is not None:

@@ -1,4 +1,4 @@
-"""Brings a database to the revision that this program was written for."""
+"""Migrates a database to the revision that this program expects."""
 
 from pathlib import Path
 from typing import Final
@@ -14,14 +14,14 @@ MIGRATION_LOCK: Final = 7_201_845_531
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
-    """Upgrade the database to a revision; two processes doing so at once take turns."""
+    """Upgrade the database to a revision. A lock makes concurrent processes do so one after the other."""
     with engine.begin() as connection:
         _take_turns(connection)
         command.upgrade(_config(connection), revision)
 
 
 def unmigrate(engine: Engine, revision: str = "base") -> None:
-    """Downgrade the database to a revision. Data of what it removes are lost."""
+    """Downgrade the database to a revision. What later revisions added is lost, with its data."""
     with engine.begin() as connection:
         _take_turns(connection)
         command.downgrade(_config(connection), revision)

@@ -36,7 +36,7 @@ class UnitOfWork:
         load_tables()
         self.engine = engine
         self._reading = engine.execution_options(read_only=True)
-        # SQLite has one writer. Its own waiting polls and is unfair; threads of one process queue up here.
+        # SQLite has one writer, and its own waiting polls and is unfair: threads of one process wait here.
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     @contextmanager

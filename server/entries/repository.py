@@ -16,7 +16,7 @@ log = get_log(__name__)
 
 SEEDED_COLUMNS = ("name", "tier", "credit_cost", "quota_cost", "provider", "enabled", "beta")
 
-# SQLite keeps what an operator writes, of whatever type. Taken as it is, one row cannot fail the query.
+# SQLite stores values of any type. Read uncast, one bad row of an operator's cannot fail the query.
 READ_COLUMNS = (
     CatalogEntry.model_key,
     CatalogEntry.name,
@@ -37,7 +37,7 @@ _NAMES: Final = tuple(str(column.key) for column in _ALL.selected_columns)
 
 @functools.lru_cache(maxsize=64, typed=True)
 def _parsed(*row: Any) -> Entry:
-    """Read an entry once for as long as its row stays as it is: every submission asks for all of them."""
+    """Parse an entry's row. Cached, since every submission reads all rows and they rarely change."""
     return _entry(dict(zip(_NAMES, row, strict=True)))
 
 
@@ -51,7 +51,7 @@ class Entries(Repository):
     def examined(self) -> tuple[list[Entry], list[EntryMalformed]]:
         """Return every entry that can be used, and what is wrong with each that cannot.
 
-        One that an operator's change has made useless is logged and left out: the rest is still on offer.
+        An entry that an operator's change has broken is logged and left out: the rest stays on offer.
         """
         entries: list[Entry] = []
         malformed: list[EntryMalformed] = []
@@ -64,7 +64,7 @@ class Entries(Repository):
         return entries, malformed
 
     def keys(self) -> list[str]:
-        """Return the keys of all entries, those included that cannot be used."""
+        """Return the keys of all entries, including those that cannot be used."""
         return sorted(self._session.scalars(select(CatalogEntry.model_key)))
 
     def seed(self, shipped: Iterable[Entry]) -> int:

@@ -31,6 +31,6 @@ class CatalogEntry(Table):
     capabilities: Mapped[dict[str, Any]]
     total_usage: Mapped[int] = mapped_column(BigInteger, default=0)
     seeded: Mapped[dict[str, Any]]
-    """What seeding last wrote, so that it can tell an operator's change from its own."""
+    """What seeding last wrote, by which it recognises an operator's changes."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)

@@ -12,7 +12,7 @@ from server.db.base import Serial, Table
 
 
 class Kind(StrEnum):
-    """What happened to a generation. See docs/architecture.md for its life."""
+    """What happened to a generation. docs/architecture.md draws the transitions."""
 
     QUEUED = "queued"
     CLAIMED = "claimed"

@@ -1,4 +1,4 @@
-"""What waits: the pending generations in the database, as a queue."""
+"""The pending generations in the database, as a queue."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ class Head:
 
 
 class PendingQueue(Repository):
-    """Reads what waits, and how long it does."""
+    """Reads which generations wait, and for how long."""
 
     def depth(self) -> int:
         """Return how many generations wait."""
@@ -47,7 +47,7 @@ class PendingQueue(Repository):
         return {Tier(tier): (depth, oldest) for tier, depth, oldest in self._session.execute(_WAITING)}
 
     def oldest(self, most: int) -> list[str]:
-        """Return the ids of those that wait longest."""
+        """Return the ids of the oldest pending generations."""
         found = self._session.scalars(
             select(Generation.id)
             .where(Generation.status == Status.PENDING)
@@ -57,14 +57,14 @@ class PendingQueue(Repository):
         return list(found)
 
     def failed_over(self) -> int:
-        """Return how many wait for another backend than the one that failed to draw them."""
+        """Return how many pending generations failed over to another backend."""
         waiting = Generation.status == Status.PENDING
         return self._session.scalar(select(func.count()).where(waiting, Generation.failed_over)) or 0
 
     def heads(self, failed_over: bool | None, most: int) -> list[Head]:
         """Return the oldest pending generation of each user, of those users first who waited longest.
 
-        failed_over: only such as failed over, or only such as did not; None: all.
+        failed_over: True or False selects by whether they failed over; None takes all.
         """
         due = [Generation.status == Status.PENDING]
         if failed_over is not None:
@@ -95,7 +95,7 @@ class PendingQueue(Repository):
         return [Head(*row) for row in rows]
 
     def poisonous(self, max_attempts: int) -> list[str]:
-        """Return the ids of those that wait and have lost too many workers."""
+        """Return the ids of pending generations that have lost too many workers."""
         found = self._session.scalars(
             select(Generation.id).where(
                 Generation.status == Status.PENDING, Generation.losses >= max_attempts
@@ -104,7 +104,7 @@ class PendingQueue(Repository):
         return list(found)
 
     def waiting_since_before(self, moment: datetime) -> list[str]:
-        """Return the ids of those that wait and were submitted before a moment."""
+        """Return the ids of pending generations that were submitted before a moment."""
         found = self._session.scalars(
             select(Generation.id).where(Generation.status == Status.PENDING, Generation.created_at < moment)
         )

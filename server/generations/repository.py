@@ -44,7 +44,7 @@ class Generations(Repository):
         self._session.connection().execute(_ADD, row)
 
     def get(self, generation_id: str) -> Generation | None:
-        """Return a generation, whoever owns it."""
+        """Return a generation of any user."""
         return self._session.get(Generation, generation_id)
 
     def owned_by(self, user_id: str, generation_id: str) -> Generation:
@@ -111,7 +111,7 @@ class Generations(Repository):
             raise LeaseLost(claim)
 
     def check_lease(self, claim: Claim) -> None:
-        """Let a claim pass that still holds its generation.
+        """Check that a claim still holds its generation.
 
         Raises:
             LeaseLost: it does not.
@@ -171,7 +171,7 @@ class Generations(Repository):
         return ended[0]
 
     def _change(self, source: Status, target: Status, *where: Any, **values: Any) -> list[Generation]:
-        """Change what is in one status into another; a lease ends with whatever ends `processing`."""
+        """Change generations from one status to another. Leaving `processing` ends the lease."""
         check(source, target)
         if target is not Status.PROCESSING:
             values["lease_until"] = None

@@ -1,11 +1,11 @@
-"""The life of a generation as a table that can be checked against docs/architecture.md."""
+"""The states of a generation as a table, to be checked against docs/architecture.md."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Status(StrEnum):
-    """Where a generation is in its life."""
+    """The state of a generation."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 
 class IllegalTransition(ValueError):
-    """A generation was to change in a way that its life does not know: a bug of the caller's."""
+    """A transition between two statuses that is not legal. This is a bug of the calling code."""
 
     def __init__(self, source: Status, target: Status) -> None:
         super().__init__(f"a generation cannot go from {source} to {target}")
@@ -43,7 +43,7 @@ class IllegalTransition(ValueError):
 
 
 def check(source: Status, target: Status) -> None:
-    """Let a legal transition pass.
+    """Check that a transition is legal.
 
     Raises:
         IllegalTransition: it is not legal.

@@ -20,7 +20,7 @@ _Kind = tuple[str, str | None, str, str | None, float | None]
 
 @dataclass(frozen=True)
 class Made:
-    """All that one backend and provider made of one model, at one scale of its LoRA if it has one."""
+    """The images of one backend and provider with one model, at one scale of its LoRA if any."""
 
     backend: str
     provider: str | None

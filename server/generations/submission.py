@@ -42,7 +42,7 @@ class QueueFull(DomainError):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What a user asks for, whichever API it came by.
+    """What a user asks for, independent of the API by which it came.
 
     prompt: the user's own words. seed: None draws one.
     """

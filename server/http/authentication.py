@@ -1,4 +1,4 @@
-"""Lets a request pass that bears a valid token."""
+"""Bearer authentication."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from server.db.unit_of_work import UnitOfWork
 
 SCHEME: Final = "bearer"
-MAX_TOKEN_CHARS: Final = 4096  # a session token of the existing platform has some hundred
+MAX_TOKEN_CHARS: Final = 4096  # session tokens of the existing platform have a few hundred
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):

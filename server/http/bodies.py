@@ -1,4 +1,4 @@
-"""What all request and answer bodies have in common."""
+"""What all bodies of requests and answers have in common."""
 
 import re
 from datetime import datetime

@@ -79,7 +79,7 @@ BUG_MESSAGE: Final = "An internal error occurred"
 
 @dataclass(frozen=True)
 class Described:
-    """An error as every API of this server tells it, each in its own shape.
+    """An error as every API of this server describes it, each in its own shape.
 
     details: the messages of each field at fault, in the order of the fields.
     """
@@ -97,7 +97,7 @@ class Described:
 
 
 def describe(error: Exception) -> Described:
-    """Return what a client is told of an error; of one that is not in MEANINGS no detail leaks."""
+    """Describe an error to a client. One that is not in MEANINGS is a bug: no detail of it leaks."""
     meaning = MEANINGS.get(type(error))
     if meaning is None:
         return Described(*BUG, BUG_MESSAGE)

@@ -17,7 +17,7 @@ MAX_BODY_BYTES: Final = 65_536  # the longest legal request has under 20,000 cha
 
 
 class ApiRequest(Request[Caller, None, State]):
-    """A request of a known caller. Whatever keeps its body from being decoded raises BodyUnreadable."""
+    """A request of a known caller. A body that cannot be decoded raises BodyUnreadable."""
 
     async def json(self) -> Any:
         """Return the decoded body.
@@ -33,7 +33,7 @@ class ApiRequest(Request[Caller, None, State]):
 
 
 def refuse_nul(app: ASGIApp) -> ASGIApp:
-    """Find nothing behind a path with a NUL in it: no id has one, and PostgreSQL takes none."""
+    """Answer 404 for a path that contains NUL: no id does, and PostgreSQL rejects it."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP and "\0" in scope["path"]:
@@ -50,7 +50,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 async def add_request_id(message: Message, scope: Scope) -> None:
-    """Give every answer the id of its request, whichever layer answers."""
+    """Add the id of its request to every answer."""
     if message["type"] == "http.response.start":
         header = (REQUEST_ID_HEADER.encode(), request_id_of(scope).encode())
         message["headers"] = [*message["headers"], header]

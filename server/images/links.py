@@ -42,11 +42,11 @@ class Links:
 
 
 def shared_secret(data_dir: Path) -> bytes:
-    """Return the secret of a data folder, made by whichever process asks first."""
+    """Return the secret of a data folder. The first process that needs it makes it."""
     path = data_dir / SECRET_FILE
     data_dir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        # Written aside and linked into place: nobody can read half a secret, and the first one wins.
+        # Written to another file first and then linked: nobody reads half a secret, and the first one wins.
         aside = path.with_suffix(f".{secrets.token_hex(8)}")
         aside.touch(mode=0o600)
         aside.write_bytes(secrets.token_bytes(SECRET_BYTES))

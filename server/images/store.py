@@ -1,6 +1,6 @@
-"""Where images are kept: random names, each owned by one avatar, below one folder.
+"""The image store: files with random names in one folder, each owned by one avatar.
 
-Through obstore, so that a bucket can take the folder's place without a change elsewhere.
+obstore is used so that a bucket can replace the folder without a change elsewhere.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Variant(StrEnum):
 
     @property
     def media_type(self) -> str:
-        """The Content-Type that a browser is told."""
+        """The Content-Type of the file."""
         return {Variant.FULL: "image/png", Variant.THUMBNAIL: "image/jpeg"}[self]
 
 
@@ -41,7 +41,7 @@ class ImageBroken(OSError):
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that was written, read back and found whole."""
+    """An image that was written, read back and found intact."""
 
     key: str
     sha256: str
@@ -80,7 +80,7 @@ class ImageStore:
         return bytes(obstore.get(self._store, _path(key, variant)).bytes())
 
     def delete(self, key: str) -> None:
-        """Delete an image's files, those that are there."""
+        """Delete an image's files, if they exist."""
         for variant in Variant:
             try:
                 obstore.delete(self._store, _path(key, variant))
@@ -99,8 +99,8 @@ class ImageStore:
             )
 
     def _flush(self, path: str) -> None:
-        # obstore renames into place but leaves flushing to the system; a commit that names the image
-        # must not outlive it in a power cut.
+        # obstore renames atomically but does not flush: a power cut must not lose an image whose avatar
+        # is already committed.
         for flushed in (self._folder / path, (self._folder / path).parent):
             descriptor = os.open(flushed, os.O_RDONLY)
             try:

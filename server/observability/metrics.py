@@ -21,7 +21,7 @@ FORMER_NAMES: Final = {"wakeups_waiting": "bell_rings_waiting", "wakeups_missing
 
 
 class ServerCollector(Collector):
-    """Reads the server's metrics anew at every scrape."""
+    """Reads the server's metrics at every scrape."""
 
     def __init__(self, uow: UnitOfWork, wakeups: WakeUps) -> None:
         self._uow = uow
@@ -29,7 +29,7 @@ class ServerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now, without those of a part that does not answer."""
-        # Redis first, as in the reaper: a wake-up waits a moment longer than its generation.
+        # Redis first, as in the reaper: a generation leaves the queue before its wake-up does.
         wakeups = self._wakeups.waiting()
         return families(self._reading(), wakeups)
 
@@ -108,7 +108,7 @@ def _ended(reading: Reading) -> Metric:
         "Generations that were completed, failed or cancelled, by entry and errorCode.",
         labels=["entry", "outcome", "error_code"],
     )
-    # What has not happened yet is exposed as 0, or its first time would be no increase.
+    # Exposed as 0 before it happens: otherwise its first time would be no increase.
     outcomes = (COMPLETED, *(reason.value for reason in Reason))
     never = {(entry, outcome): 0 for entry in reading.entries for outcome in outcomes}
     for (entry, outcome), count in (never | _of_kind(reading, ENDED)).items():

@@ -1,4 +1,4 @@
-"""Whether the process can serve, and what it lacks, in sentences."""
+"""Whether the process can serve, and if not, why."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from server.spending.repository import BudgetSpent, Spending
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether generations are accepted, and a sentence on each thing that this takes: `ok` if it is well."""
+    """Whether generations are accepted, and a sentence on each part: `ok` if it is well."""
 
     accepts: bool
     checks: dict[str, str]
@@ -28,7 +28,7 @@ class Readiness:
 
 
 def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readiness:
-    """Look at the parts that serving takes.
+    """Check the parts that serving needs.
 
     Generations are accepted without Redis: they wait for the reaper of a worker.
     """
@@ -51,7 +51,7 @@ def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readines
 
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
-    """Return a sentence on the hosted providers, where these draw, and on those that they stand in for."""
+    """Return a sentence on the hosted providers and on the local workers, if these are used."""
     if settings.worker.inference_backend == "local":
         return {}
     registry = WorkerRegistry(tx)

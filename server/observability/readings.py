@@ -1,4 +1,4 @@
-"""What the database says at a scrape. Nothing is kept in memory, so every API process says the same.
+"""What is read from the database at a scrape. Nothing is kept in memory, so all API processes agree.
 
 Counters are tallies, and sums over the append-only ledger: they outlive restarts and the deletion of
 projects, and never fall.
@@ -29,7 +29,7 @@ RECENT_EVENTS: Final = 500
 
 @dataclass(frozen=True)
 class Queue:
-    """What waits of one tier. oldest_age_s: since the submission of what waits longest; 0 if nothing does."""
+    """Pending generations of one tier. oldest_age_s: since the oldest was submitted; 0 if none waits."""
 
     depth: int = 0
     oldest_age_s: float = 0.0
@@ -37,7 +37,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Reading:
-    """All that one read transaction finds."""
+    """The result of one read transaction."""
 
     entries: list[str]
     queue: Mapping[Tier, Queue]
@@ -50,7 +50,7 @@ class Reading:
 
 
 def read(uow: UnitOfWork) -> Reading:
-    """Read all that the metrics are made of.
+    """Read everything that the metrics need, in one transaction.
 
     Raises:
         DatabaseAway: the database does not answer, or is not migrated.

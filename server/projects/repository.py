@@ -37,7 +37,7 @@ class Projects(Repository):
         return project
 
     def require(self, user_id: str, project_id: str) -> None:
-        """Let a user's own project pass, unread.
+        """Check that a project is the user's, without reading it.
 
         Raises:
             NotFound: there is none of this id, or it is another user's.

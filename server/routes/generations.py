@@ -133,7 +133,7 @@ class GenerationAccepted(GenerationAnswer):
 
 
 class GenerationController(Controller):
-    """Ask for an avatar and follow how it is made."""
+    """Submit generations and read them."""
 
     tags = ("generations",)
 

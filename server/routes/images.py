@@ -10,7 +10,7 @@ from server.errors import NotFound
 from server.http.services import Services
 from server.images.links import ROUTE
 
-# The bytes behind a path never change, so a browser may keep them for as long as it likes.
+# The bytes behind a path never change, so browsers may cache them without limit.
 HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",

@@ -18,7 +18,7 @@ TEXT_FORMAT: Final = (
 
 @get("/health", public=True, sync_to_thread=True)
 def health(services: NamedDependency[Services]) -> dict[str, Any]:
-    """Answer the existing front end that the application is up, and operators what it lacks."""
+    """Answer that the application is up, as the existing front end expects, and what it lacks."""
     found = _readiness(services)
     return {"status": "ok", "app": "avatar-creator", "ready": found.accepts, "checks": found.checks}
 
@@ -39,7 +39,7 @@ def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
 
 @get("/metrics", public=True, sync_to_thread=True, media_type=TEXT_FORMAT)
 def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    """Answer a Prometheus how the server does."""
+    """Return the metrics in Prometheus' text format."""
     text = generate_latest(registry(services.uow, services.wakeups))
     return Response(text, media_type=TEXT_FORMAT)
 

@@ -1,17 +1,17 @@
-"""The circuit breaker of a local worker: after failures in a row its device rests, then is tried once."""
+"""The circuit breaker of a local worker: after failures in a row it pauses, then tries once."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
 FAILURES: Final = 3
-"""In a row: one may be an entry's own, three are the device's."""
+"""In a row: one failure may be the entry's fault, three are the device's."""
 
 COOL_DOWN_S: Final = 30.0
 
 
 class Breaker:
-    """Closed while attempts succeed; open after failures in a row; half-open once it has cooled down."""
+    """Closed while attempts succeed, open after failures in a row, half-open after the cool-down."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

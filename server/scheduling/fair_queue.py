@@ -12,9 +12,9 @@ from server.generations.queue import Head, PendingQueue
 from server.generations.repository import Generations
 from server.generations.tables import Generation
 
-PATIENCE: Final = timedelta(seconds=30)  # about one swap of pipelines: longer than this nobody is passed over
-HEADS: Final = 32  # users considered for one claim; those served longest ago come first
-CLAIM_TRIES: Final = 8  # lost races against other workers before a claim gives up until the next wake-up
+PATIENCE: Final = timedelta(seconds=30)  # about one swap of pipelines; then nobody is overtaken any more
+HEADS: Final = 32  # users considered for one claim, those served longest ago first
+CLAIM_TRIES: Final = 8  # races lost to other workers before a claim gives up
 
 
 class FairQueue:
@@ -30,7 +30,7 @@ class FairQueue:
     ) -> tuple[Claim, Generation] | None:
         """Give a worker the next pending generation and a lease on it; None if none waits.
 
-        failed_over: only such as failed over, or only such as did not; None: whichever is due.
+        failed_over: True or False selects by whether they failed over; None takes all.
         """
         for _ in range(CLAIM_TRIES):
             moment = now()
@@ -47,8 +47,8 @@ class FairQueue:
 def next_of(heads: Sequence[Head], resident: Collection[str], moment: datetime) -> Head | None:
     """Choose from the heads of all users' queues.
 
-    Users take turns: who was served longest ago is next. A head whose pipeline is resident may pass
-    one whose pipeline would first have to be loaded, but not one that has lost its patience.
+    Users take turns: the user who was served longest ago is next. A generation whose pipeline is resident
+    may overtake one whose pipeline is not, unless that has waited longer than PATIENCE.
     """
     if not heads:
         return None

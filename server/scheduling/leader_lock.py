@@ -1,4 +1,4 @@
-"""Leader locks: a periodic task is done by one process at a time, whichever comes first."""
+"""Leader lock of a periodic task: one process at a time does it."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The reaper: what was lost comes back, what cannot be drawn is given back, whichever process died.
+"""The reaper: returns lost work to the queue, and gives back the credits of what cannot be drawn.
 
 It runs in every API process and every worker's watchdog; leader locks let one at a time do each task.
 """
@@ -38,7 +38,7 @@ class Reaper:
         self._name = uuid.uuid4().hex
 
     def run(self, stopped: threading.Event) -> None:
-        """Do what is due periodically until stopped; a fault is logged, the next round tries again."""
+        """Do what is due periodically until stopped. A fault is logged, and the next round tries again."""
         while not stopped.wait(self._settings.server.reaper_period_s):
             try:
                 self.round()

@@ -19,7 +19,7 @@ log = get_log(__name__)
 QUEUE: Final = "generations"
 WAKE_UP: Final = "wake_up"
 TIMEOUT_S: Final = 1.0  # a submission that is already committed does not wait for Redis
-FORGOTTEN_S: Final = 3600  # how long RQ remembers a wake-up whose worker was killed
+FORGOTTEN_S: Final = 3600  # RQ forgets the wake-up of a killed worker after this
 
 
 class CallableForbidden(PermissionError):
@@ -33,8 +33,8 @@ class CallableForbidden(PermissionError):
 class WakeUpJob(Job):
     """A job whose name is looked up in a list and never imported.
 
-    RQ imports whatever a payload names, however it is serialised; who can write to Redis could run
-    anything. Here a name means only what the worker has put behind it.
+    RQ imports the function that a payload names, with any serialiser: whoever can write to Redis could run
+    any code. Here a name is only a key to the handlers that the worker has set.
     """
 
     handlers: ClassVar[dict[str, Callable[[str], object]]] = {}
@@ -58,7 +58,7 @@ def open_queue(connection: Any) -> Queue:
 
 
 class WakeUps:
-    """Wakes workers. If Redis is away, that is never an error, only a delay."""
+    """Wakes workers. A Redis that is away is no error, only a delay."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -81,7 +81,7 @@ class WakeUps:
         return True
 
     def waiting(self) -> int | None:
-        """Return how many wake-ups no worker has taken, None if Redis is away."""
+        """Return how many wake-ups wait for a worker; None if Redis is away."""
         try:
             queue = self._connected()
             return None if queue is None else int(queue.connection.llen(queue.key))
@@ -89,7 +89,7 @@ class WakeUps:
             return None
 
     def _connected(self) -> Queue | None:
-        # `up` may have started a new Redis since; its address is read until one is set for good.
+        # `up` may have started a new Redis: without REDIS_URL its address is read at every call.
         url = self._settings.connected_redis_url()
         if url is None:
             return None

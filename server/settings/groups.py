@@ -150,7 +150,7 @@ class WorkerSettings(Group):
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """What workers draw with, the one that is asked first in front."""
+        """The backends of the workers, the preferred one first."""
         return ("local", "huggingface") if self.inference_backend == "auto" else (self.inference_backend,)
 
 
@@ -204,7 +204,7 @@ class HostedSettings(Group):
 
 
 class CatalogueSettings(Group):
-    """What is seeded in place of the shipped models."""
+    """Models to seed instead of the shipped ones."""
 
     title = "The catalogue, at the next seeding"
 

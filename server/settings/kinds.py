@@ -64,7 +64,7 @@ class Group(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `reading` hands over, and look nowhere else: it has read the environment."""
+        """Use only the values that `reading` passes: it has read the environment."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -76,7 +76,7 @@ class Group(BaseSettings):
 
 
 class AddressGroup(Group):
-    """An address whose password may be a setting of its own."""
+    """A URL whose password may be a separate setting."""
 
     schemes: ClassVar[tuple[str, ...]]
 
@@ -103,7 +103,7 @@ class AddressGroup(Group):
 
 
 def rule_of(field: FieldInfo) -> str:
-    """Return in words what a setting must be, from its type and limits."""
+    """Return what values a setting takes, in words."""
     if choices := choices_of(field):
         return "one of " + ", ".join(choices)
     least = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None)
@@ -116,12 +116,12 @@ def rule_of(field: FieldInfo) -> str:
 
 
 def choices_of(field: FieldInfo) -> list[str]:
-    """Return the words that a setting may be, or be a list of; none if it is no choice of words."""
+    """Return the words that a setting, or an item of its list, may be; an empty list if any text may."""
     return [leaf for leaf in _leaves(field.annotation) if isinstance(leaf, str)]
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
-    """Yield the types, and the values of literals, that an annotation is made of."""
+    """Yield the types and literal values inside an annotation."""
     parts = get_args(annotation)
     if not parts:
         yield annotation

@@ -1,4 +1,4 @@
-"""Reading the settings from the environment, and telling what is wrong with one in words."""
+"""Reading the settings from the environment."""
 
 import os
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings; a folder given on the command line wins over the environment.
+        """Read the settings. A folder from the command line takes precedence over the environment.
 
         Raises:
             SettingInvalid: a variable cannot be used; the message names it.
@@ -60,7 +60,7 @@ class Settings:
         )
 
     def changed(self, **values: Any) -> Self:
-        """Return the settings with some values changed, unchecked: each by its variable, in any case."""
+        """Return a copy with some values changed, unchecked. Names are the variables', in any case."""
         changes: dict[str, Any] = {}
         for variable, value in values.items():
             name, field = _FIELDS[variable.upper()]
@@ -69,7 +69,7 @@ class Settings:
         return replace(self, **changes)
 
     def connected_redis_url(self) -> str | None:
-        """Return the Redis to use: the set one, or the one that `up` runs now; None if there is none."""
+        """Return the URL of the Redis to use: the set one, else that of `up`; None if there is neither."""
         if self.redis.url:
             return self.redis.url
         try:
@@ -91,7 +91,7 @@ _FIELDS: Final = {
     for one, group in zip(fields(Settings), groups(), strict=True)
     for field in group.model_fields
 }
-"""Each environment variable with its group's name and its field."""
+"""The group and the field of each environment variable."""
 
 
 def _read(group: type[G], env: Mapping[str, str]) -> G:
@@ -100,11 +100,11 @@ def _read(group: type[G], env: Mapping[str, str]) -> G:
     try:
         return group(**source())
     except ValidationError as error:
-        raise _as_setting_invalid(group, error, env) from None  # its text would quote secrets
+        raise _as_setting_invalid(group, error, env) from None  # the text of its cause would quote secrets
 
 
 def _with_secret_files(env: dict[str, str]) -> dict[str, str]:
-    """Read NAME from the file that NAME_FILE names, for each secret: so containers are handed theirs."""
+    """Read NAME from the file that NAME_FILE names, for each secret. Containers get secrets as files."""
     for name in (group.env_name(field) for group in groups() for field in group.secrets):
         file = env.get(f"{name}_FILE")
         if file is None:
@@ -121,7 +121,7 @@ def _with_secret_files(env: dict[str, str]) -> dict[str, str]:
 
 
 def _as_setting_invalid(group: type[Group], error: ValidationError, env: Mapping[str, str]) -> SettingInvalid:
-    """Return the first problem in the words of an operator."""
+    """Return the first problem as an error that an operator understands."""
     problem = error.errors(include_url=False)[0]
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, SettingInvalid):

@@ -39,7 +39,7 @@ class Spending(Repository):
         return found or 0
 
     def check(self, limit_microusd: int | None) -> None:
-        """Let pass what the day's limit still allows; None is no limit.
+        """Check that the day's limit is not reached. None is no limit.
 
         Raises:
             BudgetSpent: the limit is reached; it says how long the day still lasts.

@@ -26,7 +26,7 @@ class PortTaken(RuntimeError):
 
 
 class ApiProcess:
-    """Keeps one API process alive. Clients that come while it restarts wait in the socket's queue."""
+    """Keeps one API process alive. While it restarts, clients wait in the socket's queue."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,12 +35,12 @@ class ApiProcess:
 
     @property
     def url(self) -> str:
-        """Where clients on this machine reach it."""
+        """The URL for clients on this machine."""
         host, port = self._socket.getsockname()[:2]
         return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared
 
     def run(self, stopped: threading.Event) -> None:
-        """Keep the API running until told to stop; then let it finish what it answers."""
+        """Keep the API running until stopped; then let it finish its open requests."""
         try:
             while not stopped.is_set():
                 process = self._spawn()
@@ -66,9 +66,9 @@ class ApiProcess:
         ]
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             [*command, "--data-dir", str(self._settings.server.data_dir)],
-            stdin=subprocess.PIPE,  # its end tells the API that we are gone
+            stdin=subprocess.PIPE,  # the API exits when this pipe closes
             pass_fds=[descriptor],
-            start_new_session=True,  # Ctrl-C is for `up` to pass on
+            start_new_session=True,  # Ctrl-C reaches `up` only, which stops this process
         )
         return self._process
 

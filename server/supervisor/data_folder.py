@@ -1,4 +1,4 @@
-"""One `up` a data folder."""
+"""A lock on the data folder: one `up` at a time."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ class DataFolderHeld(RuntimeError):
 
 @contextmanager
 def hold(data_dir: Path) -> Iterator[None]:
-    """Hold a data folder while the body runs. The system lets go of it, however the process ends.
+    """Lock a data folder while the body runs. The system releases the lock when the process ends.
 
     Raises:
         DataFolderHeld: another process has it; the message says which.

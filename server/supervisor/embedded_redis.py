@@ -1,4 +1,4 @@
-"""A Redis of one's own for a laptop: Valkey from the package index, on loopback, with a password."""
+"""An embedded Redis for a laptop: Valkey from the package index, on loopback, with a password."""
 
 import secrets
 import socket
@@ -24,7 +24,7 @@ class RedisUnavailable(RuntimeError):
 
 
 class EmbeddedRedis:
-    """Runs Valkey and starts it again when it dies. It holds nothing that the database does not."""
+    """Runs Valkey and restarts it when it dies. It holds nothing that the database does not hold."""
 
     def __init__(self, url_file: Path) -> None:
         self._url_file = url_file
@@ -34,11 +34,11 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """Where it listens, password included."""
+        """Its URL, including the password."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def start(self) -> None:
-        """Start it and tell the other processes of the data folder where it is.
+        """Start it and write its URL for the other processes of the data folder.
 
         Raises:
             RedisUnavailable: it is not installed, or does not answer.
@@ -46,7 +46,7 @@ class EmbeddedRedis:
         """
         self._end_orphan()
         self._spawn()
-        # Written aside and moved into place: whatever lay there, nobody else can read it, or half of it.
+        # Written to another file first and then renamed: nobody reads half of it, and only we may read it.
         aside = self._url_file.with_suffix(".new")
         aside.unlink(missing_ok=True)
         aside.touch(mode=0o600)
@@ -54,7 +54,7 @@ class EmbeddedRedis:
         aside.replace(self._url_file)
 
     def keep(self, stopped: threading.Event) -> None:
-        """Start it again whenever it dies, until told to stop."""
+        """Restart it whenever it dies, until stopped."""
         while not stopped.wait(LOOK_S):
             if self._process is not None and self._process.poll() is not None:
                 log.warning("redis.died", exit_code=self._process.returncode)
@@ -64,7 +64,7 @@ class EmbeddedRedis:
                     log.error("redis.not_restarted", cause=str(error))  # noqa: TRY400  # tried again
 
     def stop(self) -> None:
-        """Stop it and take its address back."""
+        """Stop it and remove the file with its URL."""
         self._url_file.unlink(missing_ok=True)
         if self._process is not None:
             self._process.terminate()
@@ -83,10 +83,10 @@ class EmbeddedRedis:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for `up` to pass on
+            start_new_session=True,  # Ctrl-C reaches `up` only, which stops this process
         )
         self._process = process
-        # Settings go in by standard input: a password on the command line is for all to see.
+        # Settings come by standard input: every user of the machine can read a command line.
         lines = (
             "bind 127.0.0.1",
             f"port {self._port}",
@@ -114,7 +114,7 @@ class EmbeddedRedis:
         raise RedisUnavailable(f"The embedded Redis does not answer on port {self._port}")
 
     def _end_orphan(self) -> None:
-        """End the Redis of an `up` that was killed before it could."""
+        """Stop the Redis that a killed `up` left behind."""
         try:
             url = self._url_file.read_text().strip()
         except FileNotFoundError:

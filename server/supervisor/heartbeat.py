@@ -1,4 +1,4 @@
-"""The heartbeat of a worker process: until when it must have made progress, or its watchdog kills it."""
+"""The heartbeat of a worker process: each beat names the time within which the next one must come."""
 
 import os
 import time
@@ -14,7 +14,7 @@ SHORTEST_PERIOD_S: Final = 0.5  # far below any timeout
 
 @dataclass(frozen=True)
 class Beat:
-    """One line of the heartbeat: what the worker does, and for how long it may without another beat."""
+    """One line of the heartbeat: the worker's state, and how long it may last without another beat."""
 
     state: str
     timeout_s: float | None = None
@@ -44,15 +44,15 @@ class Heartbeat:
         self._write(Beat(READY))
 
     def idle(self) -> None:
-        """Report that nothing is being done, which may last."""
+        """Report that the worker waits, for any length of time."""
         self._write(Beat(IDLE))
 
     def busy(self, timeout_s: float) -> None:
-        """Report that the next beat will come within a time, or the worker hangs."""
+        """Report that the next beat will come within a time. If it does not, the worker hangs."""
         self._write(Beat(BUSY, timeout_s))
 
     def _write(self, beat: Beat) -> None:
-        # A beat wakes the watchdog, which on a CPU takes a core from the drawing: not at every quick step.
+        # Each beat wakes the watchdog, which takes processor time from drawing on a CPU: skip some.
         moment = self._clock()
         if beat == self._last and moment - self._last_at < SHORTEST_PERIOD_S:
             return

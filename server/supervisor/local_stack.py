@@ -1,4 +1,4 @@
-"""The whole product on one machine: Redis, the API and the workers, started and stopped together."""
+"""What `up` runs on one machine: Redis, the API and the workers."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ LOOK_S: Final = 0.05
 
 
 class LocalStack:
-    """Starts the parts, keeps each alive in a thread of its own, and stops them in the right order."""
+    """Starts the parts, keeps each alive from its own thread, and stops them in the right order."""
 
     def __init__(self, settings: Settings, workers: int) -> None:
         self._settings = settings
@@ -33,9 +33,9 @@ class LocalStack:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Run Redis and the workers while the body does. Redis stops last: the workers still listen to it.
+        """Run Redis and the workers while the body runs. Redis stops last, since workers listen to it.
 
-        A worker imports torch for some seconds before it looks at the database, so this may come first.
+        This may come before the migration: a worker imports torch for seconds before it needs the database.
         """
         with ExitStack() as parts:
             if self._redis is not None:
@@ -48,14 +48,14 @@ class LocalStack:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Run the API, on a migrated database, while the body does."""
+        """Run the API, on a migrated database, while the body runs."""
         with in_thread("api", self.api.run):
             yield
 
     def wait_until_ready(self, stopped: threading.Event) -> bool:
-        """Wait until the API answers and every worker is warm; return whether that came before a stop.
+        """Wait until the API answers and every worker is warm; return False if stopped before that.
 
-        Where hosted providers step in for local workers, one worker that is warm suffices.
+        With a hosted fallback, one warm worker suffices.
         """
         enough = any if len(self._settings.worker.backends) > 1 else all
         while not stopped.is_set():
@@ -73,6 +73,6 @@ class LocalStack:
 
 
 def _return_work(settings: Settings, worker: str) -> None:
-    from server.supervisor.preparation import return_work  # noqa: PLC0415  # a worker starts before this is needed
+    from server.supervisor.preparation import return_work  # noqa: PLC0415  # imported late, so that workers start sooner
 
     return_work(settings, worker)

@@ -24,7 +24,7 @@ KEY_LABEL: Final = "up"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the curl that `up` prints needs."""
+    """What the curl command that `up` prints needs."""
 
     api_key: str
     project_id: str

@@ -11,7 +11,7 @@ from types import FrameType
 
 
 def exit_with_parent(grace_s: float) -> None:
-    """Stop this process once its standard input, a pipe that its parent holds open, ends.
+    """Stop this process when its standard input ends: a pipe that its parent holds open.
 
     grace_s: how long the process may take to stop by itself before it is ended.
     """

@@ -19,20 +19,20 @@ from server.supervisor.heartbeat import BUSY, READY, Beat
 
 log = get_log(__name__)
 
-LOOK_S: Final = 0.2  # how often a stop is looked for between beats
-RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after each death without having been ready in between
+LOOK_S: Final = 0.2  # how often a stop request is checked between beats
+RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after the first, second, … death without being ready
 STOP_MARGIN_S: Final = 10.0
 
 
 def host() -> str:
-    """Return what the names of this host's workers begin with."""
+    """Return the prefix of the names of this host's workers."""
     return socket.gethostname()[:24]
 
 
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
-    return_work: given the name of a dead worker, returns to the queue what it held.
+    return_work: takes the name of a dead worker and returns its work to the queue.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Watchdog:
         self.pid: int | None = None
 
     def run(self, stopped: threading.Event) -> None:
-        """Keep a worker running until told to stop; then let it finish or release what it draws."""
+        """Keep a worker running until stopped; then let it finish or release what it draws."""
         failures = 0
         while not stopped.is_set():
             began_ready = self._run_one(stopped)
@@ -61,14 +61,14 @@ class Watchdog:
             stopped.wait(RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)])
 
     def _run_one(self, stopped: threading.Event) -> bool:
-        """Run one worker to its end; return whether it ever was ready."""
+        """Run one worker process until it ends; return whether it was ready at any time."""
         name = f"{host()}-{uuid.uuid4().hex[:12]}"
         reading, writing = os.pipe()
         child = subprocess.Popen(  # noqa: S603  # our own module
             [*self._command, name, str(writing), str(self._settings.server.data_dir), self._backend],
-            stdin=subprocess.PIPE,  # its end tells the worker that the watchdog is gone
+            stdin=subprocess.PIPE,  # the worker exits when this pipe closes
             pass_fds=[writing],
-            start_new_session=True,  # Ctrl-C is the watchdog's to pass on
+            start_new_session=True,  # Ctrl-C reaches the watchdog only, which stops the worker
         )
         os.close(writing)
         self.pid = child.pid
@@ -90,7 +90,7 @@ class Watchdog:
         return was_ready
 
     def _watch(self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event) -> bool:
-        """Follow the pulse until the worker ends, hangs or is to stop; return whether it was ready."""
+        """Follow the heartbeat until the worker ends, hangs or has to stop; return whether it was ready."""
         deadline: float | None = time.monotonic() + self._settings.worker.load_timeout_s
         was_ready, rest = False, b""
         while child.poll() is None and not stopped.is_set():
@@ -119,8 +119,8 @@ class Watchdog:
             log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
 
     def _return_work(self, name: str) -> None:
-        """Return what a dead worker held at once: nobody else can hold it, so no lease need run out."""
+        """Return the work of a dead worker without waiting for its lease to run out."""
         try:
             self._return_work_of(name)
         except DatabaseAway:
-            log.warning("worker.work_not_returned", worker=name)  # the lease's end does it
+            log.warning("worker.work_not_returned", worker=name)  # it is returned when the lease runs out

@@ -21,8 +21,8 @@ Key = tuple[str, str, str]
 class Tallies(Repository):
     """Adds to the tallies and reads them.
 
-    Every settlement of an entry adds to the same rows. It does so last, and in the order of the keys: the
-    rows are locked for a moment only, and no two transactions wait for each other.
+    Settlements of an entry update the same rows. Each does so last and in the order of the keys: rows are
+    locked briefly, and no two transactions wait for each other.
     """
 
     def count_completed(self, entry_key: str, steps: int, seconds: Mapping[str, float]) -> None:

@@ -7,12 +7,12 @@ from server.db.base import Table
 
 
 class Tally(Table):
-    """A number that only grows, in the transaction that makes it grow."""
+    """A counter. It grows in the transaction of what it counts."""
 
     __tablename__ = "tallies"
 
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     entry: Mapped[str] = mapped_column(String(128), primary_key=True)
     part: Mapped[str] = mapped_column(primary_key=True)
-    """What of the entry: an outcome, a stage; empty if there is but one."""
+    """An outcome or a stage of the entry; empty if the kind has none."""
     value: Mapped[int] = mapped_column(BigInteger)

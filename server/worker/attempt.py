@@ -34,7 +34,7 @@ _FAILED_OVER: Final = {Claimable.FIRST_TRIES: False, Claimable.FAILED_OVER: True
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a worker process works with: the same for all of its attempts."""
+    """What a worker process works with, in all of its attempts."""
 
     worker: str
     uow: UnitOfWork
@@ -47,10 +47,10 @@ class WorkerContext:
 
 
 class Attempt:
-    """A worker's one try at a generation.
+    """A worker's attempt at one generation.
 
-    Whatever happens, the hold ends once: here, or after the lease's end. A stored image that no avatar
-    came to own is left to the reaper's sweep: a commit whose answer was lost may have made it somebody's.
+    The hold ends exactly once: here, or after the lease has run out. If settling fails, the stored image is
+    left to the reaper: a commit may have succeeded although its answer was lost.
     """
 
     def __init__(self, context: WorkerContext, claim: Claim, generation: Generation) -> None:
@@ -61,7 +61,7 @@ class Attempt:
 
     @classmethod
     def claim(cls, context: WorkerContext) -> Self | None:
-        """Claim the next generation that the worker's policy lets it have; None if there is none.
+        """Claim the next generation that the worker's policy allows; None if there is none.
 
         Raises:
             BudgetSpent: the worker is hosted, and the day's budget is spent.
@@ -109,7 +109,7 @@ class Attempt:
             message = f"{str(error).rstrip('.')}."
             last_error = message if error.operators else None
             self._fail(Reason(error.code), message, error.attempts, last_error)
-        except SystemExit:  # asked a second time to stop: at once
+        except SystemExit:  # a second signal: stop at once
             self._release()
             raise
         except Exception:
@@ -147,7 +147,7 @@ class Attempt:
         attempts: Sequence[Mapping[str, Any]] = (),
         last_error: str | None = None,
     ) -> None:
-        """Fail the generation, or leave it to another backend where there is one."""
+        """Fail the generation, or let it fail over if another backend is ready."""
         self._context.policy.record_failure(last_error)
         uow, claim = self._context.uow, self._claim
         if self._fails_over():
@@ -167,10 +167,10 @@ class Attempt:
         log.info("generation.released", generation_id=self._claim.generation_id, attempt=self._claim.attempt)
 
     def _settle(self, settle: Callable[[], object]) -> None:
-        """Settle, and try again while the database is away and the lease lasts.
+        """Settle. While the database is away and the lease lasts, try again.
 
         Raises:
-            LeaseLost: the generation is no longer this attempt's, or a lost answer was a success.
+            LeaseLost: the generation is no longer this attempt's, or an earlier try had succeeded.
             DatabaseAway: the lease ended first; the reaper does the rest.
 
         """

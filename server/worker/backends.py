@@ -18,7 +18,7 @@ def make_policy(settings: Settings, name: str) -> ClaimPolicy:
 
 
 def _hosted(settings: Settings) -> Backend:
-    from inference.hosted.backend import HostedBackend, HostedConfig  # noqa: PLC0415  # the hub's client, no torch
+    from inference.hosted.backend import HostedBackend, HostedConfig  # noqa: PLC0415  # imports the hub's client, not torch
 
     return HostedBackend(
         HostedConfig(
@@ -32,7 +32,7 @@ def _hosted(settings: Settings) -> Backend:
 
 
 def _local(settings: Settings) -> Backend:
-    from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # torch is loaded here, not before
+    from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
     from inference.local.devices import Offload  # noqa: PLC0415  # as below
 
     # Without a folder the full profile looks into the Hugging Face cache.

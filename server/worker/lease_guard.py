@@ -1,4 +1,4 @@
-"""The guard of a running attempt: deadlines, lease and cancellation, all checked on real progress."""
+"""The lease guard of a running attempt: checks deadlines, lease and cancellation at each step."""
 
 import threading
 import time
@@ -18,11 +18,11 @@ from server.supervisor.heartbeat import Heartbeat
 
 log = get_log(__name__)
 
-LEASE_CHECK_PERIOD_S: Final = 0.25  # a cancellation is noticed within this and one step
+LEASE_CHECK_PERIOD_S: Final = 0.25  # a cancellation is noticed within this time and one step
 
 
 class DeadlinePassed(TimeoutError):
-    """The attempt took longer than one may."""
+    """The attempt took longer than allowed."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(f"It took longer than {limit_s:g} seconds.")
@@ -34,7 +34,7 @@ class GraceOver(Exception):  # not an error: the process has to stop
 
 
 class StopRequest:
-    """Whether the worker has to stop, since when, and for how long a running generation may still go on."""
+    """A request to stop the worker, and how long a running generation may still go on."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -42,7 +42,7 @@ class StopRequest:
         self.received = threading.Event()
 
     def receive(self) -> None:
-        """Note that the worker has to stop; the first time counts."""
+        """Record that the worker has to stop. The grace begins with the first call."""
         if self._received_at is None:
             self._received_at = time.monotonic()
         self.received.set()
@@ -54,7 +54,7 @@ class StopRequest:
 
 
 class LeaseGuard:
-    """Follows one attempt through its phases. Called at each phase and step; raises to stop it."""
+    """Guards one attempt. The backend calls it at each phase and step; it raises to stop the attempt."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LeaseGuard:
         self.lease_until = now() + timedelta(seconds=first_lease_s(settings))
 
     def __call__(self, progress: Progress) -> None:
-        """Take note of progress.
+        """Record progress.
 
         Raises:
             DeadlinePassed: the attempt as a whole takes too long.
@@ -90,7 +90,7 @@ class LeaseGuard:
         self.enter(timeout_s)
 
     def enter(self, timeout_s: float) -> None:
-        """Begin what must make progress within a time. Raises as a call does."""
+        """Begin something that must make progress within a time. Raises what a call raises."""
         self._heartbeat.busy(timeout_s)
         if self._clock() - self._started > self._settings.worker.generation_timeout_s:
             raise DeadlinePassed(self._settings.worker.generation_timeout_s)
@@ -99,7 +99,7 @@ class LeaseGuard:
         try:
             self._keep_lease(timeout_s)
         except DatabaseAway:
-            # The lease is this attempt's until it ends by the clock; the database may be back by then.
+            # The lease is still this attempt's until it runs out; the database may be back by then.
             if now() > self.lease_until:
                 raise LeaseLost(self._claim) from None
             log.warning("lease.database_away", generation_id=self._claim.generation_id)
@@ -107,7 +107,7 @@ class LeaseGuard:
     def _keep_lease(self, timeout_s: float) -> None:
         remaining_s = (self.lease_until - now()).total_seconds()
         lease_s = timeout_s + self._settings.worker.lease_margin_s
-        # Neither shorter than the phase may last, nor so long that a dead machine's work waits in vain.
+        # At least as long as the phase may last, and not much longer: a dead machine's work waits for it.
         if not timeout_s <= remaining_s <= lease_s + self._settings.worker.lease_margin_s:
             with self._uow.begin() as tx:
                 Generations(tx).renew(self._claim, lease_s)

@@ -32,16 +32,16 @@ from server.worker.runner import Runner
 log = get_log(__name__)
 
 RECONNECT_S: Final = 1.0
-LONGEST_RECONNECT_S: Final = 4.0  # Redis may be wiped at any time, and nothing is lost but a moment
+LONGEST_RECONNECT_S: Final = 4.0  # an outage of Redis costs no more than this
 
 POLL_S: Final = 1.0
-"""How often a worker in reserve looks whether it is needed: wake-ups are for the workers before it."""
+"""How often a worker in reserve checks whether it is needed: wake-ups go to local workers."""
 
 BackendFactory = Callable[[Settings, str], Backend]
 
 
 class NoDeathPenalty(BaseDeathPenalty):
-    """No timeout of RQ's: its signal cannot interrupt a kernel. Lease guard and watchdog keep the time."""
+    """Turns RQ's timeout off: a signal cannot interrupt a kernel. Lease guard and watchdog keep the time."""
 
     def setup_death_penalty(self) -> None:
         """Do nothing."""
@@ -51,14 +51,14 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class WakeUpWorker(SimpleWorker):
-    """Takes wake-ups in this process, since CUDA does not survive a fork and weights stay resident."""
+    """Handles wake-ups in this process: CUDA does not survive a fork, and weights stay resident."""
 
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = LONGEST_RECONNECT_S
     stop: StopRequest
 
     def request_stop(self, signum: int, frame: Any) -> None:
-        """Note when the first signal came, then let the running generation finish."""
+        """Record the first signal, then let the running generation finish."""
         self.stop.receive()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
 
@@ -66,13 +66,13 @@ class WakeUpWorker(SimpleWorker):
         """Keep the title of the process: operators find a worker by its command line."""
 
     def set_shutdown_requested_date(self) -> None:
-        """Write nothing to Redis: this runs within the signal, where an error would fail the generation."""
+        """Write nothing to Redis: in the signal handler an error would fail the generation."""
 
 
 def run_worker(
     settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
-    """Draw whenever woken, until SIGTERM; the running generation then finishes or is released."""
+    """Draw at every wake-up until SIGTERM; then finish or release the running generation."""
     heartbeat.busy(settings.worker.load_timeout_s)
     context = WorkerContext(
         worker=name,
@@ -105,12 +105,12 @@ def run_worker(
 
 
 def _poll(runner: Runner) -> None:
-    """Look periodically whether there is work for a worker in reserve, until it has to stop."""
+    """Check periodically for work of a worker in reserve, until it has to stop."""
     stop = runner.context.stop
 
     def receive(_number: int, _frame: Any) -> None:
         if stop.received.is_set():
-            raise SystemExit  # asked a second time: at once
+            raise SystemExit  # a second signal: stop at once
         stop.receive()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,7 +121,7 @@ def _poll(runner: Runner) -> None:
 
 
 def _listen(context: WorkerContext) -> None:
-    """Take wake-ups until the worker has to stop, or until Redis is gone for good."""
+    """Handle wake-ups until the worker has to stop, or Redis stays away."""
     stop, url = context.stop, context.settings.connected_redis_url()
     if url is None:
         log.warning("worker.no_redis", hint="Set REDIS_URL, or run 'avatar-creator up'")
@@ -146,7 +146,7 @@ def _listen(context: WorkerContext) -> None:
 
 
 def _warm_up(backend: Backend, uow: UnitOfWork) -> None:
-    """Make the pipeline that most entries draw with resident. Missing weights are logged, not fatal."""
+    """Load the pipeline that most entries use. Missing weights are logged, not fatal."""
     try:
         with uow.read() as tx:
             entries = [entry for entry in Entries(tx).all() if entry.enabled]

@@ -1,4 +1,4 @@
-"""Keeps a worker in the registry, by heartbeats from a thread of its own: drawing takes long."""
+"""Keeps a worker in the registry: a thread sends heartbeats while the worker draws."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

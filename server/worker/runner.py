@@ -1,4 +1,4 @@
-"""Runs one attempt after another, and survives what keeps an attempt from being made or settled."""
+"""Runs one attempt after another, and survives their failures."""
 
 from server.errors import DatabaseAway
 from server.generations.claims import LeaseLost
@@ -34,12 +34,12 @@ class Runner:
             fenced = error.claim
             log.warning("generation.fenced_out", generation_id=fenced.generation_id, attempt=fenced.attempt)
         except BudgetSpent as error:
-            # What is pending waits for tomorrow, or for its longest wait, which gives it back.
+            # Pending generations wait for tomorrow, or until QUEUE_MAX_WAIT_S gives them back.
             if not self._budget_logged:
                 log.warning("worker.budget_spent", seconds_left=error.retry_after_s)
             self._budget_logged = True
         except DatabaseAway:
-            # The reaper sends wake-ups for what is pending; what is unsettled returns when its lease ends.
+            # The reaper sends new wake-ups; an unsettled generation returns when its lease runs out.
             log.warning("worker.database_away")
         finally:
             self.context.heartbeat.idle()
