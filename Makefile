@@ -67,6 +67,10 @@ containers: install  ## lint, build, start and break the containers, as root and
 env-example: install  ## write .env.example anew from the declarations of the settings
 	$(BIN)/python -m scripts.env_example
 
+.PHONY: openapi
+openapi: install  ## write docs/openapi.json anew from the API's code
+	$(BIN)/python -m scripts.openapi
+
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock

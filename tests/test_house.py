@@ -12,7 +12,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = ("benchmark", "catalog", "inference", "server", "scripts", "tests")
 MAX_LINES = 400
+MIN_LINES = 20
 MAX_README_LINES = 120
+# Files that are short for a reason: kinds of files that tools or conventions ask for, and single ones.
+SHORT_NAMES = {"__init__.py", "__main__.py", "conftest.py", "env.py"}
+SHORT_FOLDERS = (
+    "scripts/",
+    "server/db/migrations/versions/",
+)  # a script calls a command; a revision is what it is
+SHORT_FILES = {
+    "inference/silence.py": "local and the miniature share it, and neither may import the other",
+    "server/avatars/service.py": "each noun's use cases are in its service.py",
+    "server/caller.py": "on the lowest floor, since every use case takes it",
+    "server/spending/tables.py": "each noun's tables are in its tables.py",
+    "server/tallies/tables.py": "each noun's tables are in its tables.py",
+    "tests/scripts/test_openapi.py": "tests mirror the source",
+    "tests/server/stored.py": "tests of several folders share it",
+    "tests/server/test_clock.py": "tests mirror the source",
+    "tests/server/worker/scripted_worker.py": "a program that tests start",
+}
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 # A folder of one person or one machine, at the start of a path: a path inside a URL or a variable is none.
 MACHINE_PATH = re.compile(r"(?<![\w.}~-])/(?:home|Users|root|work)/\w")
@@ -53,6 +71,9 @@ def lines_with(pattern: re.Pattern[str], texts: dict[str, str]) -> list[str]:
     ]
 
 
+DOCUMENTED_PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|toml|md|json|yml))`")
+
+
 class TestFiles:
     def test_length(self) -> None:
         """No file of the program or its tests is longer than 400 lines, but for lists of words."""
@@ -60,6 +81,18 @@ class TestFiles:
         lengths = {path: len(text.splitlines()) for path, text in texts.items()}
         long = {path: n for path, n in lengths.items() if path.startswith(SOURCES) and n > MAX_LINES}
         assert not long
+
+    def test_short_files(self) -> None:
+        """No Python file has fewer than 20 lines without a reason, and every reason is still needed."""
+        lengths = {
+            path: len(text.splitlines()) for path, text in project_texts().items() if path.endswith(".py")
+        }
+        short = {
+            path
+            for path, lines in lengths.items()
+            if lines < MIN_LINES and Path(path).name not in SHORT_NAMES and not path.startswith(SHORT_FOLDERS)
+        }
+        assert short == set(SHORT_FILES)
 
     def test_names(self) -> None:
         """Every file and folder is named for what is inside."""
@@ -71,6 +104,28 @@ class TestFiles:
     def test_readme(self) -> None:
         """The README is read in one sitting: 120 lines at most."""
         assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
+
+    def test_workflows(self) -> None:
+        """The files for GitHub are what GitHub's schemas ask for."""
+        check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+        for schema, files in (
+            ("vendor.github-workflows", sorted((ROOT / ".github" / "workflows").glob("*.yml"))),
+            ("vendor.dependabot", [ROOT / ".github" / "dependabot.yml"]),
+        ):
+            checked = subprocess.run([*check, schema, *files], check=False, capture_output=True, text=True)
+            assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    def test_documents_name_files_that_exist(self) -> None:
+        """Every file that the documentation names in code style is there."""
+        documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        missing = {
+            f"{document.relative_to(ROOT)}: {path}"
+            for document in documents
+            if document.name != "CHANGELOG.md"
+            for path in DOCUMENTED_PATH.findall(document.read_text("utf-8"))
+            if not any((folder / path).exists() for folder in (ROOT, ROOT / "server", document.parent))
+        }
+        assert not missing
 
     def test_machine_paths(self) -> None:
         """No file names a folder of the machine that it was written on."""
@@ -127,5 +182,6 @@ def test_the_import_contract_knows_every_part_of_the_server() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (contract,) = (one for one in contracts if "inference" in one.get("forbidden_modules", []))
-    parts = {path.stem for path in (ROOT / "server").iterdir() if not path.name.startswith("_")}
+    entries = [path for path in (ROOT / "server").iterdir() if not path.name.startswith("_")]
+    parts = {path.stem for path in entries if path.is_dir() or path.suffix == ".py"}
     assert set(contract["source_modules"]) == {f"server.{part}" for part in parts - {"worker", "cli"}}
