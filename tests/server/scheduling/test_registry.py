@@ -1,0 +1,33 @@
+from server.scheduling.claim_policy import LOCAL
+from server.scheduling.registry import WorkerRegistry, is_ready_on, retire
+
+
+class TestRetire:
+    def test_work_and_registration_go(self, uow, make_account, submit_one, claim, generation_of):
+        """What a dead worker held waits again at once, and the worker is no longer in the registry."""
+        generation = submit_one(make_account())
+        claim("gpu-one")
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-one", LOCAL, accepts=True)
+            WorkerRegistry(tx).record_heartbeat("gpu-two", LOCAL, accepts=True)
+        retire(uow, "gpu-one")
+        returned = generation_of(generation.id)
+        assert (returned.status, returned.losses) == ("pending", 1)
+        with uow.read() as tx:
+            assert [worker.name for worker in WorkerRegistry(tx).ready(LOCAL)] == ["gpu-two"]
+
+    def test_the_work_of_others_stays(self, uow, make_account, submit_one, claim, generation_of):
+        """Only what the dead worker held returns to the queue."""
+        generation = submit_one(make_account())
+        claim("gpu-two")
+        retire(uow, "gpu-one")
+        assert generation_of(generation.id).status == "processing"
+
+
+class TestIsReadyOn:
+    def test_a_host_by_its_whole_name(self, uow):
+        """A host is ready by its own worker, not by that of a host whose name begins alike."""
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-2-abc", LOCAL, accepts=True)
+        assert is_ready_on(uow, "gpu-2")
+        assert not is_ready_on(uow, "gpu")
