@@ -1,1 +1,1 @@
-"""What is on offer: entries, tiers, selection, prices and prompts. Standard library only."""
+"""The catalogue: entries, tiers, selection, prices and prompts. Standard library only."""

@@ -1,4 +1,4 @@
-"""The entries of the catalogue as frozen records, and the data file that they are seeded from."""
+"""The entries of the catalogue as frozen records, and the data file with their initial values."""
 
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SIZE_STEP_PX: Final = 16  # Source: FLUX.1 packs 2x2 patches of latents at 1/8 o
 
 
 class Quality(Ranked):
-    """How good an entry's image is."""
+    """The image quality of an entry."""
 
     FAST = "fast"
     STANDARD = "standard"
@@ -24,7 +24,7 @@ class Quality(Ranked):
 
 
 class EntryMalformed(ValueError):
-    """An entry's data lack a field or hold a value that cannot be used."""
+    """A field of an entry is missing or invalid."""
 
     def __init__(self, key: str, cause: str) -> None:
         super().__init__(f"Catalogue entry {key!r} is malformed: {cause}")
@@ -34,7 +34,7 @@ class EntryMalformed(ValueError):
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA and how strongly it is applied."""
+    """A LoRA and the scale at which it is applied."""
 
     model_id: str
     scale: float
@@ -44,7 +44,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Licence:
-    """What the base model may be used for."""
+    """The licence of the base model."""
 
     name: str
     commercial: bool
@@ -53,7 +53,7 @@ class Licence:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the catalogue: what is drawn, for whom, and at what price in credits."""
+    """One row of the catalogue: the model and its parameters, the required tier and the price in credits."""
 
     key: str
     name: str
@@ -82,12 +82,12 @@ class Entry:
 
     @property
     def short_key(self) -> str:
-        """The key without the application's id, as the command line takes it."""
+        """The key without the application's id, as used on the command line."""
         return self.key.rpartition(":")[2]
 
     @property
     def realism(self) -> bool:
-        """Whether the entry draws with an adapter: in this catalogue, the Realism LoRA."""
+        """Whether the entry has an adapter; the only one in this catalogue is the Realism LoRA."""
         return self.adapter is not None
 
     def fits(self, width_px: int, height_px: int) -> bool:
@@ -95,8 +95,8 @@ class Entry:
         return width_px <= self.max_width_px and height_px <= self.max_height_px
 
     def capabilities(self) -> dict[str, Any]:
-        """The entry's parameters as the JSON object that clients know, with the fields that we added."""
-        known = {
+        """Return the entry's parameters as the JSON object that clients know, with newer fields added."""
+        capabilities = {
             "modelId": self.model_id,
             "loraModel": self.adapter.model_id if self.adapter else None,
             "loraScale": self.adapter.scale if self.adapter else None,
@@ -111,10 +111,10 @@ class Entry:
             "processingTime": self.processing_time,
         }
         if self.fast_mode:
-            known["fastMode"] = True
+            capabilities["fastMode"] = True
         if self.realism:
-            known["ultraRealistic"] = True
-        return known | {
+            capabilities["ultraRealistic"] = True
+        return capabilities | {
             "modelRevision": self.revision,
             "loraWeightName": self.adapter.weight_name if self.adapter else None,
             "loraRevision": self.adapter.revision if self.adapter else None,
@@ -129,10 +129,10 @@ class Entry:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read an entry from a catalogue row: the columns of `ai_models`, capabilities being a mapping.
+        """Read an entry from a row of `ai_models`, whose column `capabilities` is a mapping.
 
         Raises:
-            EntryMalformed: a field is missing or has a value that cannot be used.
+            EntryMalformed: a field is missing or invalid.
 
         """
         try:
@@ -142,29 +142,29 @@ class Entry:
             raise EntryMalformed(str(row.get("model_key", "?")), cause) from error
 
     @classmethod
-    def _read(cls, row: Mapping[str, Any], abilities: Mapping[str, Any]) -> Self:
-        licence = fields.mapping("licence", abilities["licence"])
+    def _read(cls, row: Mapping[str, Any], capabilities: Mapping[str, Any]) -> Self:
+        licence = fields.mapping("licence", capabilities["licence"])
         return cls(
             key=fields.text("model_key", row["model_key"]),
             name=fields.text("name", row["name"]),
             tier=Tier(row["tier"]),
-            credit_cost=fields.whole("credit_cost", row["credit_cost"], least=0),
-            quota_cost=fields.whole("quota_cost", row["quota_cost"], least=0),
+            credit_cost=fields.whole("credit_cost", row["credit_cost"], minimum=0),
+            quota_cost=fields.whole("quota_cost", row["quota_cost"], minimum=0),
             provider=fields.text("provider", row["provider"]),
-            model_id=fields.text("modelId", abilities["modelId"]),
-            revision=fields.text_or_none("modelRevision", abilities.get("modelRevision")),
-            adapter=_adapter(abilities),
-            width_px=_side("width", abilities["width"], "maxWidth", abilities["maxWidth"]),
-            height_px=_side("height", abilities["height"], "maxHeight", abilities["maxHeight"]),
-            max_width_px=abilities["maxWidth"],
-            max_height_px=abilities["maxHeight"],
-            steps=fields.whole("numInferenceSteps", abilities["numInferenceSteps"]),
-            guidance_scale=fields.number("guidanceScale", abilities["guidanceScale"]),
-            max_text_tokens=fields.whole("maxTextTokens", abilities["maxTextTokens"]),
-            quality=Quality(abilities["quality"]),
-            processing_time=fields.text("processingTime", abilities["processingTime"]),
-            fast_mode=fields.flag("fastMode", abilities.get("fastMode", False)),
-            quality_terms=fields.texts("qualityTerms", abilities["qualityTerms"]),
+            model_id=fields.text("modelId", capabilities["modelId"]),
+            revision=fields.text_or_none("modelRevision", capabilities.get("modelRevision")),
+            adapter=_adapter(capabilities),
+            width_px=_side("width", capabilities["width"], "maxWidth", capabilities["maxWidth"]),
+            height_px=_side("height", capabilities["height"], "maxHeight", capabilities["maxHeight"]),
+            max_width_px=capabilities["maxWidth"],
+            max_height_px=capabilities["maxHeight"],
+            steps=fields.whole("numInferenceSteps", capabilities["numInferenceSteps"]),
+            guidance_scale=fields.number("guidanceScale", capabilities["guidanceScale"]),
+            max_text_tokens=fields.whole("maxTextTokens", capabilities["maxTextTokens"]),
+            quality=Quality(capabilities["quality"]),
+            processing_time=fields.text("processingTime", capabilities["processingTime"]),
+            fast_mode=fields.flag("fastMode", capabilities.get("fastMode", False)),
+            quality_terms=fields.texts("qualityTerms", capabilities["qualityTerms"]),
             licence=Licence(
                 name=fields.text("licence.name", licence["name"]),
                 commercial=fields.flag("licence.commercial", licence["commercial"]),
@@ -172,22 +172,22 @@ class Entry:
             ),
             enabled=fields.flag("enabled", row["enabled"]),
             beta=fields.flag("beta", row["beta"]),
-            total_usage=fields.whole("total_usage", row.get("total_usage", 0), least=0),
+            total_usage=fields.whole("total_usage", row.get("total_usage", 0), minimum=0),
         )
 
 
-def _adapter(abilities: Mapping[str, Any]) -> Adapter | None:
-    wanted = bool(abilities.get("loraModel"))
-    # An operator who edits one of the two and not the other must not sell a LoRA that is never applied.
-    if fields.flag("useLoRA", abilities.get("useLoRA", wanted)) != wanted:
+def _adapter(capabilities: Mapping[str, Any]) -> Adapter | None:
+    has_adapter = bool(capabilities.get("loraModel"))
+    # If an operator edits only one of the two fields, no LoRA may be sold that is never applied.
+    if fields.flag("useLoRA", capabilities.get("useLoRA", has_adapter)) != has_adapter:
         raise ValueError("useLoRA and loraModel contradict each other")
-    if not wanted:
+    if not has_adapter:
         return None
     return Adapter(
-        model_id=fields.text("loraModel", abilities["loraModel"]),
-        scale=fields.number("loraScale", abilities["loraScale"]),
-        weight_name=fields.text("loraWeightName", abilities["loraWeightName"]),
-        revision=fields.text_or_none("loraRevision", abilities.get("loraRevision")),
+        model_id=fields.text("loraModel", capabilities["loraModel"]),
+        scale=fields.number("loraScale", capabilities["loraScale"]),
+        weight_name=fields.text("loraWeightName", capabilities["loraWeightName"]),
+        revision=fields.text_or_none("loraRevision", capabilities.get("loraRevision")),
     )
 
 
@@ -201,10 +201,10 @@ def _side(field: str, value: object, limit_field: str, limit: object) -> int:
 
 
 def shipped_entries(flux_model: str | None = None, flux_lora_model: str | None = None) -> tuple[Entry, ...]:
-    """Return the entries of `entries.toml`, as they are seeded.
+    """Return the entries of `entries.toml`, with which the database is seeded.
 
-    flux_model: replaces the dev model's id, never schnell's; its pinned revision goes with it.
-    flux_lora_model: the same for the adapter.
+    flux_model: replaces the dev model's id, never schnell's, and removes its pinned revision.
+    flux_lora_model: replaces the adapter's id and removes its pinned revision.
     """
     document = tomllib.loads(files("catalog").joinpath("entries.toml").read_text("utf-8"))
     rows = (_with_licence(row, document["licences"]) for row in document["entries"])
@@ -213,8 +213,8 @@ def shipped_entries(flux_model: str | None = None, flux_lora_model: str | None =
 
 
 def _with_licence(row: dict[str, Any], licences: Mapping[str, Any]) -> dict[str, Any]:
-    abilities = row["capabilities"]
-    return row | {"capabilities": abilities | {"licence": licences[abilities["licence"]]}}
+    capabilities = row["capabilities"]
+    return row | {"capabilities": capabilities | {"licence": licences[capabilities["licence"]]}}
 
 
 def _overridden(entry: Entry, flux_model: str | None, flux_lora_model: str | None) -> Entry:

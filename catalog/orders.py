@@ -1,4 +1,4 @@
-"""What is to be drawn, and what was: the two records that catalogue, server and inference share."""
+"""The order of an image and its provenance: two records that catalogue, server and inference share."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from catalog.entries import Adapter, Entry
 
 @dataclass(frozen=True)
 class Order:
-    """All that determines an image: the same order on the same weights is the same image, bit for bit."""
+    """All parameters of an image: the same order and the same weights give the same image, bit for bit."""
 
     model_id: str
     revision: str | None
@@ -26,9 +26,10 @@ class Order:
     def of_entry(
         cls, entry: Entry, prompt: str, *, seed: int, size_px: tuple[int, int] | None = None
     ) -> Self:
-        """Return the order for an entry, as the entry is now: later changes of it change no order.
+        """Return the order for an entry; later changes of the entry do not change the order.
 
-        prompt: composed, as the model reads it. size_px: width and height; by default the entry's own.
+        prompt: the composed prompt for the model.
+        size_px: width and height; by default the entry's own.
         """
         width_px, height_px = size_px or (entry.width_px, entry.height_px)
         return cls(
@@ -45,21 +46,22 @@ class Order:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the order as a JSON object, the adapter an object or null."""
+        """Return the order as a JSON object, in which the adapter is an object or null."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
+        """Read the result of `to_json`."""
         return cls(**{**stored, "adapter": _adapter(stored["adapter"])})
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an image was really made with.
+    """The backend, weights and seed that an image was really made with, and its cost.
 
-    adapter: the one that was applied, at the scale at which it was. cost_microusd: millionths of a dollar,
-    including attempts that may have been charged. attempts: what providers were asked before.
+    adapter: the adapter that was applied, with its scale.
+    cost_microusd: in millionths of a dollar, including failed attempts that may have been charged.
+    attempts: the failed attempts at hosted providers before the image.
     """
 
     backend: str
@@ -77,12 +79,12 @@ class Provenance:
         return cls(backend, order.model_id, order.revision, order.adapter, order.seed)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the provenance as a JSON object, the adapter an object or null."""
+        """Return the provenance as a JSON object, in which the adapter is an object or null."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
+        """Read the result of `to_json`."""
         attempts = tuple(stored["attempts"])
         return cls(**{**stored, "adapter": _adapter(stored["adapter"]), "attempts": attempts})
 

@@ -1,4 +1,4 @@
-"""How a request's traits and prompt become the text that the model reads."""
+"""Composes the model's prompt from a request's traits and prompt."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -14,7 +14,7 @@ AGE_WORDS: Final = {
 
 
 def compose(prompt: str, traits: Traits, quality_terms: Iterable[str]) -> str:
-    """Compose the model's prompt: attributes, persona, the user's words, the entry's quality terms."""
+    """Compose the model's prompt: attributes, persona, the user's prompt, the entry's quality terms."""
     parts = [*_attributes(traits), *_persona(traits), prompt, *quality_terms]
     return ", ".join(part for part in parts if part)
 

@@ -1,4 +1,4 @@
-"""Which entry serves a request, at what size and price. Pure functions, total over all inputs."""
+"""Selects the entry, the image size and the price for a request. Pure functions, total over all inputs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Final
 from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX, Entry
 from catalog.tiers import Tier
 
-HD_PX: Final = 1024  # both sides from here on make a request HD; Source: the contract, section 2
+HD_PX: Final = 1024  # a request is HD if neither side is smaller; Source: the contract, section 2
 
 
 class NoEntryAvailable(LookupError):
-    """No entry is enabled within the user's reach."""
+    """No enabled entry is within the reach of the user's tier."""
 
     def __init__(self) -> None:
         super().__init__("No AI models available for Avatar Creator")  # Source: the contract, section 2
@@ -36,7 +36,7 @@ class EntryBeyondTier(PermissionError):
 
 
 class SizeRejected(ValueError):
-    """A width or height is too small, too large for the entry, or off the grid."""
+    """A width or height is too small, too large for the entry, or no multiple of the step."""
 
     def __init__(self, field: str, size_px: int, rule: str) -> None:
         super().__init__(f"{field} must be {rule}, not {size_px}")
@@ -47,7 +47,7 @@ class SizeRejected(ValueError):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a request asks for. Sizes in pixels; a side left out follows the other or the entry."""
+    """A request's wishes. Without one side the image is a square, without both it has the entry's size."""
 
     width_px: int | None = None
     height_px: int | None = None
@@ -57,7 +57,7 @@ class Wish:
 
     @property
     def size_px(self) -> tuple[int, int] | None:
-        """The wished width and height, a square if only one was named, None if neither was."""
+        """The wished width and height: a square if only one side is set, None if neither is."""
         width_px = self.width_px if self.width_px is not None else self.height_px
         height_px = self.height_px if self.height_px is not None else self.width_px
         return None if width_px is None or height_px is None else (width_px, height_px)
@@ -83,17 +83,18 @@ class Choice:
 
 
 def choose(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Choice:
-    """Choose the entry that serves the wish of a user of this tier.
+    """Choose the entry, size and price for the wish of a user of this tier.
 
     Raises:
-        UnknownEntry, EntryBeyondTier: the wish names an entry that cannot be had.
-        NoEntryAvailable: nothing is enabled within reach.
+        UnknownEntry: the wish names an entry that does not exist or is disabled.
+        EntryBeyondTier: the wish names an entry that the tier does not reach.
+        NoEntryAvailable: no enabled entry is within reach of the tier.
         SizeRejected: the chosen entry cannot draw the wished size.
 
     """
     entry = select_entry(entries, tier, wish)
     width_px, height_px = wish.size_px or (entry.width_px, entry.height_px)
-    # The side that the request named is the one that its error names.
+    # Only the sides that the request has set are checked here, so that an error names such a side.
     sides = {"width": wish.width_px, "height": wish.height_px}
     for field, limit_px in (("width", entry.max_width_px), ("height", entry.max_height_px)):
         size_px = sides[field]
@@ -105,7 +106,7 @@ def choose(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Choice:
             raise SizeRejected(field, size_px, f"at most {limit_px} for {entry.name}")
         if size_px % SIZE_STEP_PX:
             raise SizeRejected(field, size_px, f"a multiple of {SIZE_STEP_PX}")
-    if not entry.fits(width_px, height_px):  # a square from one side, on an entry with unequal limits
+    if not entry.fits(width_px, height_px):  # the request set one side, and the entry's limits are unequal
         field = "width" if wish.width_px is not None else "height"
         limit_px = min(entry.max_width_px, entry.max_height_px)
         raise SizeRejected(field, width_px, f"at most {limit_px} for a square of {entry.name}")
@@ -113,7 +114,7 @@ def choose(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Choice:
 
 
 def select_entry(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Entry:
-    """Select the entry for a wish, its size not yet judged against the entry's maximum.
+    """Select the entry for a wish, without checking the wished size against the entry's maximum.
 
     Raises:
         UnknownEntry, EntryBeyondTier, NoEntryAvailable: see `choose`.
@@ -135,7 +136,7 @@ def select_entry(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Entry:
 
 
 def price(entry: Entry, tier: Tier) -> int:
-    """Return the credits that a generation costs: the entry's price, nothing for enterprise."""
+    """Return the cost of a generation in credits: the entry's price, or 0 for enterprise."""
     return 0 if tier is Tier.ENTERPRISE else entry.credit_cost
 
 
@@ -150,7 +151,7 @@ def _named(enabled: list[Entry], tier: Tier, model_key: str) -> Entry:
 
 def _realism(realism: list[Entry], wish: Wish) -> Entry:
     fitting = [entry for entry in realism if wish.fits(entry)]
-    if wish.hd or not fitting:  # if none fits, the largest one's limit is what the error should name
+    if wish.hd or not fitting:  # if none fits, the error should name the limit of the largest entry
         return min(realism, key=_largest_first)
     return min(fitting, key=_cheapest_first)
 

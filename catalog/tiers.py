@@ -1,14 +1,14 @@
-"""Names in rising order, and the user tiers."""
+"""Ranked names, and the user tiers."""
 
 from enum import StrEnum
 
 
 class Ranked(StrEnum):
-    """A name among names in rising order. Compared by rank, never by the alphabet."""
+    """An enumeration of names in rising order, compared by rank and not alphabetically."""
 
     @property
     def rank(self) -> int:
-        """The position in rising order, the lowest being 0."""
+        """The position in rising order, from 0."""
         return list(type(self)).index(self)
 
     def __lt__(self, other: str) -> bool:
@@ -25,7 +25,7 @@ class Ranked(StrEnum):
 
 
 class Tier(Ranked):
-    """What a user subscribed to."""
+    """The subscription of a user."""
 
     FREE = "free"
     BASIC = "basic"
@@ -33,5 +33,5 @@ class Tier(Ranked):
     ENTERPRISE = "enterprise"
 
     def reaches(self, required: "Tier") -> bool:
-        """Whether a user of this tier may use what asks for the required tier."""
+        """Whether a user of this tier may use an entry that requires the given tier."""
         return self >= required

@@ -1,4 +1,4 @@
-"""What an avatar's persona is like and how it looks: one record, from the request to the avatar."""
+"""The persona and the looks of an avatar: one record, from the request to the avatar."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -7,10 +7,10 @@ from typing import Any, Final, Self
 
 @dataclass(frozen=True)
 class Traits:
-    """The persona and the looks that a user asked for. None: not asked for.
+    """The persona and the looks that a user requested. None: not requested.
 
-    The names are those of the avatar's columns, and in camelCase those of the wire.
-    persona_background is kept with the avatar and not drawn.
+    The names are the avatar's columns in the database, and in camelCase the fields of the API.
+    persona_background is stored with the avatar, but not drawn.
     """
 
     persona_name: str | None = None
@@ -33,7 +33,7 @@ class Traits:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
+        """Read the result of `to_json`."""
         personality = stored.get("persona_personality")
         return cls(**{**stored, "persona_personality": None if personality is None else tuple(personality)})
 

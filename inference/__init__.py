@@ -1,17 +1,18 @@
-"""How an image is made: backends, pipelines, adapters, devices. Knows no HTTP, no SQL and no Redis.
+"""Image generation: backends, pipelines, adapters, devices. Independent of HTTP, SQL and Redis.
 
-Importing this package loads nothing heavy. It only sets what torch and the Hugging Face libraries read from
-the environment when they are first imported, where the operator has not set it already.
+Importing this package loads no heavy library. It only sets environment variables that torch and the Hugging
+Face libraries read at their first import. Variables that the operator has set already are left unchanged.
 """
 
 import os
 from typing import Final
 
 LIBRARY_SETTINGS: Final = {
-    # OpenMP's threads spin while they wait. Where another process wants the cores (the API, Redis, a test),
-    # that made a step of the miniature 20 times slower on 2 cores; sleeping costs nothing measurable.
+    # By default OpenMP's threads spin while they wait. When another process needed the cores (the API, Redis,
+    # a test), spinning made a step of the miniature 20 times slower on 2 cores. Sleeping costs nothing
+    # measurable.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Both libraries' warnings may quote the prompt, which must not reach a log.
+    # Warnings of both libraries may quote the prompt, and no prompt may reach a log.
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -1,4 +1,4 @@
-"""What every backend takes and gives, and how it reports its progress."""
+"""The interface of every backend: its input, its result and its progress reports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """What a backend is doing; each phase has a deadline of its own in the worker."""
+    """The current activity of a backend; the worker sets a separate deadline for each phase."""
 
     LOAD = "load"
     ENCODE = "encode"
     STEP = "step"
     DECODE = "decode"
     HOSTED = "hosted"
-    """A provider is asked, or waited for."""
+    """Calling hosted providers, including the waits between retries."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A phase that begins, or the denoising step that has just ended (1 to steps)."""
+    """The start of a phase, or the end of a denoising step (1 to steps)."""
 
     phase: Phase
     step: int = 0
@@ -33,12 +33,12 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-"""Called at every phase and step. It may raise to stop the generation; the backend stays usable."""
+"""Called at every phase and step. It may raise to stop the generation; the backend remains usable."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished image, checked finite and not flat, and how it came about."""
+    """A finished image, checked to be finite and not flat, with its provenance and the seconds per phase."""
 
     image: "Image"
     provenance: Provenance
@@ -47,15 +47,15 @@ class Picture:
 
 
 class Backend(Protocol):
-    """What turns an order into a picture. Used by one thread at a time."""
+    """Generates pictures from orders. Used by one thread at a time."""
 
     @property
     def resident(self) -> frozenset[str]:
-        """The model ids whose pipelines are in the accelerator's memory, ready."""
+        """The ids of the models whose pipelines are ready in the accelerator's memory."""
         ...
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
-        """Make a pipeline resident before the first order asks for it.
+        """Make a pipeline resident before the first order needs it.
 
         Raises:
             InferenceError: see `generate`.
@@ -64,10 +64,10 @@ class Backend(Protocol):
         ...
 
     def generate(self, order: Order, report: Report) -> Picture:
-        """Draw the order, reporting each phase as it begins and each step as it ends.
+        """Draw the order; report each phase when it begins and each step when it ends.
 
         Raises:
-            InferenceError: one subclass per cause, each with the code that a client reads.
+            InferenceError: one subclass per cause, each with the error code for the client.
 
         """
         ...

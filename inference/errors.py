@@ -1,25 +1,28 @@
-"""What can go wrong while an image is made: one class a cause."""
+"""Errors of image generation: one class per cause."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 FLAT_LEVELS: Final = 1.0
-"""Of 255: a portrait's pixels deviate by tens; NaN decoded to black or a censored image by none."""
+"""The smallest standard deviation of a valid image's pixels, in levels of 255.
+
+A portrait has tens of levels; a censored image, or NaN decoded to black, has none.
+"""
 
 
 class InferenceError(Exception):
-    """A generation cannot be drawn. `code` is the generation's errorCode; the text names no prompt."""
+    """A generation failed. `code` is the generation's errorCode; the message never quotes the prompt."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     operators: ClassVar[bool] = False
-    """Whether nothing of the kind will succeed until an operator acts."""
+    """Whether an operator must act before such a generation can succeed."""
 
     attempts: tuple[Mapping[str, Any], ...] = ()
-    """What hosted providers were asked before it came to this, as JSON values."""
+    """The failed attempts at hosted providers before this error, as JSON objects."""
 
 
 class WeightsMissing(InferenceError):
-    """A model or adapter is not on this machine and cannot be fetched."""
+    """A model or adapter is not on this machine and cannot be downloaded."""
 
     code = "MODEL_LOADING"
     operators = True
@@ -31,7 +34,7 @@ class WeightsMissing(InferenceError):
 
 
 class AdapterMismatch(InferenceError):
-    """A LoRA's keys or shapes do not fit the transformer, wholly or in part: it must not be applied."""
+    """Some or all keys or shapes of a LoRA do not fit the transformer, so it must not be applied."""
 
     code = "MODEL_LOADING"
     operators = True
@@ -43,7 +46,7 @@ class AdapterMismatch(InferenceError):
 
 
 class ImageNotFinite(InferenceError):
-    """The latents or the decoded image hold NaN or infinity."""
+    """The latents or the decoded image contain NaN or infinity."""
 
     def __init__(self, where: str) -> None:
         super().__init__(f"The {where} are not finite")
@@ -51,7 +54,7 @@ class ImageNotFinite(InferenceError):
 
 
 class ImageFlat(InferenceError):
-    """The decoded image is one even colour."""
+    """The decoded image has a single uniform colour."""
 
     def __init__(self, deviation: float) -> None:
         super().__init__(f"The image is flat: its pixels deviate by {deviation:.2g} levels")
@@ -59,10 +62,10 @@ class ImageFlat(InferenceError):
 
 
 class OutOfMemory(InferenceError):
-    """The accelerator's memory does not suffice."""
+    """The device's memory is too small for this generation."""
 
     code = "OUT_OF_MEMORY"
 
     def __init__(self, device: str) -> None:
-        super().__init__(f"The memory of {device} does not suffice for this generation")
+        super().__init__(f"The memory of {device} is too small for this generation")
         self.device = device

@@ -1,7 +1,7 @@
-"""How many floating-point operations a forward of FLUX.1's transformer is, counted from its config.
+"""Counts the floating-point operations of a forward pass of FLUX.1's transformer from its config.
 
-Pure functions. A multiplication and the addition after it are two operations. Counted are the matrix
-products, as torch's own counter does: norms, activations and rotary embeddings are not, nor is a LoRA.
+Pure functions. A multiplication and the following addition count as two operations. Like torch's own
+counter, they count matrix products only: no norms, activations, rotary embeddings or LoRA.
 """
 
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 _MLP_RATIO: Final = 4  # Source: diffusers 0.42, of the double blocks and the single ones alike
-_TIME_WIDTH: Final = 256  # Source: diffusers 0.42, the sinusoids of a time and of a guidance
+_TIME_WIDTH: Final = 256  # Source: diffusers 0.42, the sinusoidal embedding of timestep and guidance
 _PER_MULTIPLICATION: Final = 2
 
 
 @dataclass(frozen=True)
 class Flop:
-    """Floating-point operations, those of the linear layers and those of attention apart."""
+    """Floating-point operations, counted separately for linear layers and attention."""
 
     linear: int
     attention: int
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.linear + self.attention
 
     def __add__(self, other: Self) -> "Flop":
@@ -34,7 +34,7 @@ class Flop:
 
 @dataclass(frozen=True)
 class TransformerShape:
-    """What of a FLUX.1 transformer decides how much it computes."""
+    """The dimensions of a FLUX.1 transformer that determine its computation."""
 
     width: int
     double_blocks: int
@@ -59,14 +59,17 @@ class TransformerShape:
 
 
 def forward(shape: TransformerShape, text_tokens: int, image_tokens: int) -> Flop:
-    """Count one forward for one image: one step, since FLUX.1 needs no second forward for its guidance."""
+    """Count one forward pass for one image.
+
+    One pass is one step, because FLUX.1's distilled guidance needs no second pass.
+    """
     width, tokens = shape.width, text_tokens + image_tokens
     embeddings = (
         image_tokens * shape.in_channels * width  # x_embedder
         + text_tokens * shape.text_width * width  # context_embedder
-        + (1 + shape.guidance) * (_TIME_WIDTH + width) * width  # the time's and the guidance's two layers
-        + (shape.pooled_width + width) * width  # the pooled text's
-        + 2 * width * width  # norm_out: a shift and a scale
+        + (1 + shape.guidance) * (_TIME_WIDTH + width) * width  # two layers each for timestep and guidance
+        + (shape.pooled_width + width) * width  # two layers for the pooled text
+        + 2 * width * width  # norm_out: shift and scale
         + image_tokens * width * shape.in_channels  # proj_out
     )
     return (
@@ -77,25 +80,25 @@ def forward(shape: TransformerShape, text_tokens: int, image_tokens: int) -> Flo
 
 
 def double_block(width: int, tokens: int) -> Flop:
-    """Count a double block: text and image have weights of their own and attend to each other.
+    """Count a double block: text and image have separate weights and attend to each other.
 
-    tokens: of text and image together; as both streams are alike, only their sum counts.
+    tokens: text and image tokens together. Both streams have equal layers, so only the sum matters.
     """
-    projections = 4 * width * width  # query, key, value and out
-    modulations = 2 * 6 * width * width  # six vectors for each stream, once an image
+    projections = 4 * width * width  # query, key, value and output
+    modulations = 2 * 6 * width * width  # six vectors per stream, computed once per image
     linear = tokens * (projections + 2 * _MLP_RATIO * width * width) + modulations
     return Flop(_PER_MULTIPLICATION * linear, _attention(width, tokens))
 
 
 def single_block(width: int, tokens: int) -> Flop:
-    """Count a single block: text and image are one sequence, attention and MLP leave by one projection."""
-    inwards = (3 + _MLP_RATIO) * width * width  # query, key, value and the MLP's first layer
-    outwards = (1 + _MLP_RATIO) * width * width
+    """Count a single block: text and image are one sequence; attention and MLP share an output projection."""
+    input_projection = (3 + _MLP_RATIO) * width * width  # query, key, value and the MLP's first layer
+    output_projection = (1 + _MLP_RATIO) * width * width
     modulations = 3 * width * width
-    linear = tokens * (inwards + outwards) + modulations
+    linear = tokens * (input_projection + output_projection) + modulations
     return Flop(_PER_MULTIPLICATION * linear, _attention(width, tokens))
 
 
 def _attention(width: int, tokens: int) -> int:
-    """Count the products of queries with keys and of weights with values, of all heads."""
+    """Count the products of queries with keys and of attention weights with values, over all heads."""
     return _PER_MULTIPLICATION * 2 * tokens * tokens * width

@@ -1,7 +1,7 @@
-"""What FLUX.1's own models are: the classes of the miniature, at the size of the real thing, without weights.
+"""FLUX.1's models at their real size with random weights, of the same classes as the miniature's.
 
-Built from these configs on the `meta` device they have shapes and no memory; built on a GPU they are filled
-with chance, and compute as long as the real ones do, since no timing depends on the values.
+On the `meta` device these models have shapes and use no memory. On a GPU they have random values and take as
+long as the real ones, because no timing depends on the values.
 """
 
 import copy
@@ -55,7 +55,7 @@ CLIP: Final[dict[str, Any]] = {  # Source: text_encoder/config.json of FLUX.1-de
     "max_position_embeddings": 77,
     "bos_token_id": 0,
     "pad_token_id": 1,
-    "eos_token_id": 2,  # so in the real config: transformers then pools at the highest id, the closing token
+    "eos_token_id": 2,  # as in the real config: transformers then pools at the highest id, the end token
 }
 
 T5: Final[dict[str, Any]] = {  # Source: text_encoder_2/config.json of FLUX.1-dev, T5 v1.1 XXL
@@ -72,37 +72,37 @@ T5: Final[dict[str, Any]] = {  # Source: text_encoder_2/config.json of FLUX.1-de
 
 MAX_TEXT_TOKENS: Final = 512  # Source: FLUX.1-dev's model card; schnell was trained with 256
 TOKEN_PX: Final = 16
-"""The side of an image token: the VAE's factor of 8, and 2x2 latents packed."""
+"""The side of an image token in pixels: the VAE's factor of 8 times 2, as 2x2 latents are packed."""
 
 
 def transformer(device: torch.device, *, guidance_embeds: bool) -> FluxTransformer2DModel:
-    """Make the transformer in bfloat16 with fresh weights, 11.9 B parameters and 23.8 GB."""
+    """Make the transformer in bfloat16 with random weights: 11.9 B parameters, 23.8 GB."""
     with fresh(device):
         return FluxTransformer2DModel(**TRANSFORMER, guidance_embeds=guidance_embeds).eval()
 
 
 def autoencoder(device: torch.device) -> AutoencoderKL:
-    """Make the VAE in bfloat16 with fresh weights: (B, 3, H, W) to (B, 16, H/8, W/8) and back."""
+    """Make the VAE in bfloat16 with random weights: (B, 3, H, W) to (B, 16, H/8, W/8) and back."""
     with fresh(device):
         return AutoencoderKL(**AUTOENCODER).eval()
 
 
 def clip(device: torch.device) -> CLIPTextModel:
-    """Make the CLIP text model in bfloat16 with fresh weights: at most 77 tokens to one vector (B, 768)."""
+    """Make the CLIP text model in bfloat16 with random weights: at most 77 tokens to one vector (B, 768)."""
     with fresh(device):
         return CLIPTextModel(CLIPTextConfig(**CLIP)).eval()
 
 
 def t5(device: torch.device) -> T5EncoderModel:
-    """Make the T5 encoder in bfloat16 with fresh weights, 9.5 GB: T tokens to (B, T, 4096)."""
+    """Make the T5 encoder in bfloat16 with random weights, 9.5 GB: T tokens to (B, T, 4096)."""
     with fresh(device):
         return T5EncoderModel(T5Config(**T5)).eval()
 
 
 def pipeline(device: torch.device, *, dev: bool) -> FluxPipeline:
-    """Make the whole of FLUX.1-dev, or of schnell, with fresh weights on a device. Asks no hub for anything.
+    """Make the whole pipeline of FLUX.1-dev, or of schnell, with random weights. Sends no request to the hub.
 
-    Its tokenizers are the miniature's, which read any prompt, here up to FLUX.1's 512 tokens.
+    It uses the miniature's tokenizers, which read any prompt, here with FLUX.1's limit of 512 tokens.
     """
     return FluxPipeline(
         scheduler=scheduler(dynamic_shifting=dev),
@@ -116,7 +116,7 @@ def pipeline(device: torch.device, *, dev: bool) -> FluxPipeline:
 
 
 def lora_shapes() -> dict[str, tuple[int, int]]:
-    """Name the tensors of an adapter like the Realism LoRA, and their shapes: the double blocks, rank 16."""
+    """Return the tensor names and shapes of an adapter like the Realism LoRA: double blocks, rank 16."""
     shapes = {}
     for block in range(TRANSFORMER["num_layers"]):
         for part, (inputs, outputs) in DOUBLE_PARTS.items():
@@ -127,23 +127,23 @@ def lora_shapes() -> dict[str, tuple[int, int]]:
 
 
 def parameters(model: torch.nn.Module) -> int:
-    """Return how many numbers a model's weights are."""
+    """Return a model's number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager
 def fresh(device: torch.device) -> Iterator[None]:
-    """Within it, modules are made in bfloat16 on a device, by their own initialisation."""
-    before = torch.get_default_dtype()
+    """Make modules in the body on a device, in bfloat16, with their default random initialisation."""
+    previous = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
         with device:
             yield
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(previous)
 
 
 def _long_tokenizer() -> T5TokenizerFast:
-    tokenizer = copy.deepcopy(t5_tokenizer())  # the miniature's own stays as short as it is
+    tokenizer = copy.deepcopy(t5_tokenizer())  # a copy: the miniature's own must keep its limit
     tokenizer.model_max_length = MAX_TEXT_TOKENS
     return tokenizer

@@ -1,4 +1,4 @@
-"""A backend without weights that draws a gradient and fails on cue, for tests of what surrounds it."""
+"""A test backend without weights: it draws a gradient, and fails, stalls or dies as a script says."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ from inference.errors import InferenceError
 
 @dataclass(frozen=True)
 class Script:
-    """What goes wrong, and at which step: 1 to steps, 0 before the first. Seconds are waited for real.
+    """Which fault occurs at which step: 1 to steps, 0 before the first. All durations are really waited.
 
-    step_s: how long every step takes.
-    stall_at, stall_s: from that step on nothing is reported for so long.
-    fail_at, failure: the error that is raised at that step.
-    kill_at: the process kills itself there with SIGKILL, as the kernel does when memory runs out.
-    load_s: how long a model that is not resident takes to load.
+    step_s: the duration of each step.
+    stall_at, stall_s: at this step the backend reports nothing for this long.
+    fail_at, failure: the error that is raised at this step.
+    kill_at: at this step the process kills itself with SIGKILL, as the kernel does when memory runs out.
+    load_s: the time to load a model that is not resident.
     """
 
     step_s: float = 0.0
@@ -34,26 +34,29 @@ class Script:
 
 
 class ScriptedBackend:
-    """Draws at once and by script. The same seed is the same image. See `inference.backend.Backend`."""
+    """Draws by script, by default without delay. The same seed gives the same image.
+
+    See `inference.backend.Backend`.
+    """
 
     def __init__(self, script: Script | None = None) -> None:
-        """Take the script, which may be exchanged between two orders."""
+        """Take the script; a test may replace it between two orders."""
         self.script = script or Script()
         self.orders: list[Order] = []
         self._resident: set[str] = set()
 
     @property
     def resident(self) -> frozenset[str]:
-        """The model ids that were warmed up or drawn with."""
+        """The ids of the models that were warmed up or used by an order."""
         return frozenset(self._resident)
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:  # noqa: ARG002 - the protocol's
-        """Make a model id resident."""
+        """Mark a model id as resident."""
         time.sleep(self.script.load_s)
         self._resident.add(model_id)
 
     def generate(self, order: Order, report: Report) -> Picture:
-        """Draw a gradient in the seed's colours, following the script.
+        """Draw a gradient whose colours come from the seed, following the script.
 
         Raises:
             InferenceError: the script's failure.
@@ -74,7 +77,7 @@ class ScriptedBackend:
         return Picture(_gradient(order), Provenance.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
 
     def close(self) -> None:
-        """Forget what is resident."""
+        """Forget the resident models."""
         self._resident.clear()
 
     def _play(self, step: int) -> None:

@@ -7,7 +7,7 @@ import diffusers.utils.logging
 import transformers.utils.logging
 
 _QUOTES_PROMPTS: Final = "diffusers.pipelines.flux.pipeline_flux"
-"""A logger whose two warnings quote the part of a prompt that was cut. Source: diffusers 0.42."""
+"""A logger whose two warnings quote the truncated part of a prompt. Source: diffusers 0.42."""
 
 
 def silence_libraries() -> None:

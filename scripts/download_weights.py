@@ -1,4 +1,4 @@
-"""Fetches the weights that the catalogue draws with: the same as `avatar-creator weights download`."""
+"""Downloads the catalogue's models: the same as `avatar-creator weights download`."""
 
 from server.cli.weights import download
 

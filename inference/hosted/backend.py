@@ -1,4 +1,4 @@
-"""The backend without an accelerator: each order goes to the first provider that can draw it as it is."""
+"""The hosted backend, which needs no accelerator: each order goes to the first provider that supports it."""
 
 import random
 import time
@@ -12,7 +12,7 @@ from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
 from inference.backend import Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
-from inference.hosted.client import LOOK_S, ProviderClient
+from inference.hosted.client import POLL_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
 
 NAME: Final = "huggingface"
@@ -22,11 +22,13 @@ LONGEST_WAIT_S: Final = 20.0
 
 @dataclass(frozen=True)
 class HostedConfig:
-    """What the hosted backend needs to know.
+    """Configuration of the hosted backend.
 
-    api_key: without one every order fails. providers: in the order in which they are asked. timeout_s: for
-    one order, all providers, retries and waits together. gateway: where the router is reached, if not at
-    Hugging Face. without_adapter: whether an order whose adapter nobody can apply is drawn without it.
+    api_key: without a key every order fails.
+    providers: in the order in which they are called.
+    timeout_s: for one order, including all providers, retries and waits.
+    gateway: the base URL that replaces Hugging Face's router, if any.
+    without_adapter: whether to draw an order without its adapter if no provider can apply it.
     """
 
     api_key: str | None
@@ -37,87 +39,88 @@ class HostedConfig:
 
 
 class HostedBackend:
-    """Has providers draw. See `inference.backend.Backend`."""
+    """Draws with hosted providers. See `inference.backend.Backend`."""
 
-    def __init__(self, config: HostedConfig, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, config: HostedConfig, sleep: Callable[[float], None] = time.sleep) -> None:
         self._config = config
         self._client = ProviderClient(config.api_key or "", config.gateway)
-        self._wait = wait
+        self._sleep = sleep
 
     @property
     def resident(self) -> frozenset[str]:
-        """Nothing: a provider's memory is its own."""
+        """Always empty: the providers manage their own memory."""
         return frozenset()
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:  # noqa: ARG002 - the protocol's
-        """Check that there is a key; what a provider keeps ready is its own affair.
+        """Check that a key is set; the providers load models themselves.
 
         Raises:
-            KeyMissing: there is none.
+            KeyMissing: no key is set.
 
         """
         if not self._config.api_key:
             raise KeyMissing
 
     def generate(self, order: Order, report: Report) -> Picture:
-        """Ask the providers by turns until one delivers or the time is over.
+        """Call the providers in turn, with retries, until one returns an image or the deadline passes.
 
         Raises:
-            ProviderError: the last cause; its `attempts` tell all that was asked. NoProvider: none can.
+            ProviderError: the last failure; its `attempts` hold all failed attempts.
+            NoProvider: no provider supports the order.
 
         """
         self.warm_up(order.model_id, order.revision, order.adapter)
 
-        def look() -> None:
+        def on_poll() -> None:
             report(Progress(Phase.HOSTED))
 
         started = time.monotonic()
-        until = started + self._config.timeout_s
+        deadline = started + self._config.timeout_s
         calls, warnings = self._calls(order)
         attempts: list[dict[str, Any]] = []
-        last: ProviderError | None = None
+        last_error: ProviderError | None = None
         wait_s = FIRST_WAIT_S
-        waiting = [(call, started) for call in calls]  # each with the moment from which it may be asked
-        while waiting:
-            due, waiting = _due(waiting)
+        pending = [(call, started) for call in calls]  # each with the earliest time of its next attempt
+        while pending:
+            due, pending = _split_due(pending)
             for call in due:
                 try:
-                    image = self._client.draw(call, order.prompt, until, look)
+                    image = self._client.draw(call, order.prompt, deadline, on_poll)
                 except ProviderError as error:
-                    last = error
-                    attempts.append(_told(call, error))
-                    if error.passing:
-                        waiting.append((call, time.monotonic() + (error.retry_after_s or 0.0)))
-                    if time.monotonic() >= until:
+                    last_error = error
+                    attempts.append(_failed_attempt(call, error))
+                    if error.transient:
+                        pending.append((call, time.monotonic() + (error.retry_after_s or 0.0)))
+                    if time.monotonic() >= deadline:
                         break
                 else:
                     seconds = {Phase.HOSTED: time.monotonic() - started}
                     return Picture(
-                        _as_ordered(image, order), _provenance(order, call, attempts), seconds, warnings
+                        _resized(image, order), _provenance(order, call, attempts), seconds, warnings
                     )
-            asked_s = min((since for _, since in waiting), default=until) - time.monotonic()
-            pause_s = max(asked_s, random.uniform(0.5, 1.0) * wait_s)  # noqa: S311 - jitter is no secret
-            if time.monotonic() + pause_s >= until:
+            until_next_s = min((earliest for _, earliest in pending), default=deadline) - time.monotonic()
+            pause_s = max(until_next_s, random.uniform(0.5, 1.0) * wait_s)  # noqa: S311 - jitter is no secret
+            if time.monotonic() + pause_s >= deadline:
                 break
-            self._pause(pause_s, look)
+            self._pause(pause_s, on_poll)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-        assert last is not None  # noqa: S101 - there was at least one call, and none delivered
-        last.attempts = tuple(attempts)
-        raise last
+        assert last_error is not None  # noqa: S101 - there was at least one call, and all failed
+        last_error.attempts = tuple(attempts)
+        raise last_error
 
     def _calls(self, order: Order) -> tuple[list[Call], tuple[str, ...]]:
-        """Return what can be asked, in order, and what the user should know of it.
+        """Return the possible calls in the order of the providers, and the warnings for the user.
 
         Raises:
-            NoProvider: nothing can.
+            NoProvider: no provider supports the order.
 
         """
         calls, causes = [], []
         for provider in self._config.providers:
             try:
                 calls.append(call_for(provider, order))
-            except OrderUnsupported as reason:
-                causes.append(str(reason))
+            except OrderUnsupported as error:
+                causes.append(str(error))
         if calls:
             return calls, ()
         if order.adapter is None or not self._config.without_adapter:
@@ -125,38 +128,38 @@ class HostedBackend:
         calls, _ = self._calls(replace(order, adapter=None))
         return calls, (f"No hosted provider can apply {order.adapter.model_id}: drawn without it.",)
 
-    def _pause(self, pause_s: float, look: Callable[[], None]) -> None:
-        """Wait, and notice a cancellation meanwhile."""
+    def _pause(self, pause_s: float, on_poll: Callable[[], None]) -> None:
+        """Wait, polling for a cancellation."""
         end = time.monotonic() + pause_s
         while (left_s := end - time.monotonic()) > 0:
-            look()
-            self._wait(min(LOOK_S, left_s))
+            on_poll()
+            self._sleep(min(POLL_S, left_s))
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
 
-def _due(waiting: list[tuple[Call, float]]) -> tuple[list[Call], list[tuple[Call, float]]]:
-    """Part the calls that may be made now from those that are asked to wait still."""
-    moment = time.monotonic()
-    due = [call for call, since in waiting if since <= moment]
-    return due, [(call, since) for call, since in waiting if since > moment]
+def _split_due(pending: list[tuple[Call, float]]) -> tuple[list[Call], list[tuple[Call, float]]]:
+    """Separate the calls that may be made now from those that must still wait."""
+    now = time.monotonic()
+    due = [call for call, earliest in pending if earliest <= now]
+    return due, [(call, earliest) for call, earliest in pending if earliest > now]
 
 
-def _as_ordered(image: Image.Image, order: Order) -> Image.Image:
-    """Reduce an image to the size that was ordered, where a provider draws others only."""
+def _resized(image: Image.Image, order: Order) -> Image.Image:
+    """Reduce an image to the ordered size, if the provider has drawn a larger one."""
     size_px = (order.width_px, order.height_px)
     return image if image.size == size_px else image.resize(size_px, Image.Resampling.LANCZOS)
 
 
-def _told(call: Call, error: ProviderError) -> dict[str, Any]:
+def _failed_attempt(call: Call, error: ProviderError) -> dict[str, Any]:
     return {
         "provider": call.provider,
         "code": error.code,
         "cause": error.cause,
-        "outcome": "unknown" if error.unknown else "not drawn",
-        "cost_microusd": call.cost_microusd if error.unknown else 0,
+        "outcome": "unknown" if error.outcome_unknown else "not drawn",
+        "cost_microusd": call.cost_microusd if error.outcome_unknown else 0,
     }
 
 
@@ -165,7 +168,7 @@ def _provenance(order: Order, call: Call, attempts: Sequence[Mapping[str, Any]])
         backend=NAME,
         provider=call.provider,
         model_id=order.model_id,
-        revision=None,  # which one a provider has loaded, it does not say
+        revision=None,  # providers do not report which revision they have loaded
         adapter=call.adapter,
         seed=order.seed,
         cost_microusd=call.cost_microusd + sum(attempt["cost_microusd"] for attempt in attempts),

@@ -1,4 +1,4 @@
-"""What each provider is asked for an order, in its own fields, and what that costs."""
+"""Translates an order into each provider's own fields, and computes its cost."""
 
 import math
 import tomllib
@@ -11,17 +11,17 @@ from catalog.entries import Adapter
 from catalog.orders import Order
 
 MICROUSD: Final = 1_000_000
-"""Money is counted in millionths of a dollar, so that sums are exact."""
+"""Micro-dollars in a dollar; costs are whole micro-dollars, so that sums are exact."""
 
 _MEGAPIXEL: Final = 1_000_000
 _REPLICATE_SIDES_PX: Final = {"0.25": 512, "1": 1024}
-"""What its `megapixels` makes of a square. Source: its flux-dev and flux-schnell models."""
+"""The side of a square image for each value of `megapixels`. Source: its flux-dev and flux-schnell models."""
 
 _TABLE: Final = tomllib.loads(files("inference.hosted").joinpath("providers.toml").read_text("utf-8"))
 
 
-class OrderUnsupported(Exception):  # not an error: the next provider may be able
-    """A provider cannot draw this order as it is."""
+class OrderUnsupported(Exception):  # not an InferenceError: another provider may support the order
+    """A provider cannot draw this order unchanged."""
 
     def __init__(self, provider: str, cause: str) -> None:
         super().__init__(f"{provider} {cause}")
@@ -31,9 +31,9 @@ class OrderUnsupported(Exception):  # not an error: the next provider may be abl
 
 @dataclass(frozen=True)
 class Call:
-    """One call of `InferenceClient.text_to_image`, and what comes of it.
+    """One call of `InferenceClient.text_to_image`, with the expected image size and the cost.
 
-    drawn_px: width and height of the answer. Larger than the order's, it is reduced; never enlarged.
+    drawn_px: width and height of the provider's image. It may exceed the order's size, and is then reduced.
     """
 
     provider: str
@@ -49,7 +49,7 @@ def call_for(provider: str, order: Order) -> Call:
     """Return the call that draws an order at a provider.
 
     Raises:
-        OrderUnsupported: it does not have the model, cannot apply the adapter or draw the size.
+        OrderUnsupported: the provider lacks the model, or cannot apply the adapter or draw the size.
 
     """
     model = _TABLE[provider].get(order.model_id)
@@ -88,7 +88,7 @@ def _fal(order: Order) -> Arguments:
         "height": order.height_px,
         "extra_body": {"num_images": 1, "output_format": "png"},
     }
-    if order.guidance_scale:  # it takes 1 to 20; schnell, at 0, has no guidance
+    if order.guidance_scale:  # fal-ai accepts 1 to 20; schnell has no guidance and a scale of 0
         arguments["guidance_scale"] = order.guidance_scale
     if order.adapter is not None:
         revision = order.adapter.revision or "main"
@@ -100,9 +100,9 @@ def _fal(order: Order) -> Arguments:
 
 
 def _replicate(order: Order) -> Arguments:
-    """Its models know no width and height, but a format and a quarter of a megapixel or a whole one."""
+    """Replicate's models have no width and height, but an aspect ratio and 0.25 or 1 megapixel."""
     if order.width_px != order.height_px:
-        raise OrderUnsupported("replicate", "is asked for squares only")
+        raise OrderUnsupported("replicate", "draws square images only")
     fitting = [(name, side) for name, side in _REPLICATE_SIDES_PX.items() if side >= order.width_px]
     if not fitting:
         raise OrderUnsupported("replicate", f"does not draw {order.width_px} px")
@@ -112,7 +112,7 @@ def _replicate(order: Order) -> Arguments:
         "megapixels": megapixels,
         "num_outputs": 1,
         "output_format": "png",
-        "go_fast": False,  # its fast mode draws in 8 bits
+        "go_fast": False,  # the fast mode computes in 8 bits
     }
     if order.guidance_scale:
         fields["guidance"] = order.guidance_scale
@@ -137,4 +137,4 @@ _ARGUMENTS: Final[Mapping[str, Callable[[Order], Arguments]]] = {
 }
 
 PROVIDERS: Final = tuple(_ARGUMENTS)
-"""The providers that can be ordered from, as the setting names them."""
+"""The supported providers, by their names in the setting."""

@@ -1,4 +1,4 @@
-"""One call of a provider through huggingface_hub's own client, within a deadline, its failures told apart."""
+"""Calls a provider through huggingface_hub's own client, within a deadline, and classifies its failures."""
 
 import threading
 import time
@@ -19,23 +19,24 @@ from inference.errors import FLAT_LEVELS
 from inference.hosted import errors
 from inference.hosted.calls import Call
 from inference.hosted.errors import ProviderError
-from inference.hosted.failures import told_apart
-from inference.hosted.transport import ROUTER_HOST, BoundedTransport, Exchange, current
+from inference.hosted.failures import classify
+from inference.hosted.transport import ROUTER_HOST, BoundedTransport, Exchange, current_exchange
 
-LOOK_S: Final = 0.25
+POLL_S: Final = 0.25
 _FORMATS: Final = frozenset({"PNG", "JPEG", "WEBP"})
 
 
 class ProviderClient:
     """Calls the providers with one key. Used by one thread at a time.
 
-    huggingface_hub has one session in a process: this replaces it until it is closed.
+    huggingface_hub has one session per process. This client replaces that session until it is closed.
     """
 
     def __init__(self, api_key: str, gateway: str | None = None) -> None:
-        """Take the key, and where the router is reached if not at Hugging Face."""
+        """Take the key, and the base URL that replaces Hugging Face's router, if any."""
         self._api_key = api_key
-        proxy = None if gateway else getproxies().get("https")  # given a transport, the client reads none
+        # A client with a transport of its own does not read the environment's proxy.
+        proxy = None if gateway else getproxies().get("https")
         self._transport = BoundedTransport(httpx2.HTTPTransport(proxy=proxy), gateway)
         set_client_factory(
             lambda: httpx2.Client(
@@ -45,37 +46,38 @@ class ProviderClient:
             )
         )
 
-    def draw(self, call: Call, prompt: str, until: float, look: Callable[[], None]) -> Image.Image:
-        """Have a provider draw. until: the moment of `time.monotonic()` past which nobody waits.
+    def draw(self, call: Call, prompt: str, deadline: float, on_poll: Callable[[], None]) -> Image.Image:
+        """Call a provider and return its image, checked.
 
-        `look` is called several times a second meanwhile, and may raise to stop waiting.
+        deadline: in seconds of `time.monotonic()`.
+        on_poll: called several times a second while waiting; it may raise to stop waiting.
 
         Raises:
-            ProviderError: one subclass a cause; its `sent` says whether the provider may have drawn.
+            ProviderError: one subclass per cause; `sent` is set if the provider has received the order.
 
         """
-        exchange = Exchange(until)
+        exchange = Exchange(deadline)
         done: SimpleQueue[Image.Image | Exception] = SimpleQueue()
 
         def work() -> None:
-            current.set(exchange)
+            current_exchange.set(exchange)
             try:
-                done.put(self._ask(call, prompt))
-            except Exception as error:  # noqa: BLE001 - it is told to the thread that waits
+                done.put(self._request_image(call, prompt))
+            except Exception as error:  # noqa: BLE001 - the waiting thread raises it
                 done.put(error)
 
-        # A thread of its own: no timeout of a socket bounds a server that sends a byte now and then.
+        # A separate thread, because no socket timeout limits a server that sends a byte now and then.
         threading.Thread(target=copy_context().run, args=(work,), name="provider", daemon=True).start()
         try:
-            answer = _wait(done, until, look)
-            if isinstance(answer, Image.Image):
-                return _checked(call, exchange, answer)
-            raise told_apart(call.provider, exchange, answer) from answer
+            result = _wait(done, deadline, on_poll)
+            if isinstance(result, Image.Image):
+                return _checked(call, exchange, result)
+            raise classify(call.provider, exchange, result) from result
         except ProviderError as error:
             error.sent = exchange.sent
             raise
 
-    def _ask(self, call: Call, prompt: str) -> Image.Image:
+    def _request_image(self, call: Call, prompt: str) -> Image.Image:
         client = InferenceClient(provider=call.provider, api_key=self._api_key)  # type: ignore[arg-type]
         image = client.text_to_image(prompt, model=_model(call), **call.arguments)
         if image.size == call.drawn_px and image.format in _FORMATS:
@@ -83,16 +85,17 @@ class ProviderClient:
         return image
 
     def close(self) -> None:
-        """Close all connections, and leave huggingface_hub its own session again."""
+        """Close all connections and restore huggingface_hub's own session."""
         set_client_factory(default_client_factory)
         self._transport.close()
 
 
 def _model(call: Call) -> str:
-    """Tell the client which endpoint serves the call, and return what it calls the model.
+    """Register the call's endpoint with huggingface_hub, and return the model's name or URL for the client.
 
-    By itself it would ask the Hub. For a LoRA the Hub's answer has it send fal-ai a scale of 1, and the
-    endpoint of the base model there ignores `loras`: neither draws what was ordered.
+    Without this, the client would ask the Hub for the endpoint. With the Hub's endpoint for a LoRA, the
+    client sends fal-ai a scale of 1. fal-ai's endpoint for the base model ignores `loras`. So with either
+    endpoint fal-ai would draw another image than ordered.
     """
     if call.provider == "hf-inference":
         return f"https://{ROUTER_HOST}/hf-inference/models/{call.endpoint}"
@@ -108,19 +111,25 @@ def _model(call: Call) -> str:
     return call.repository
 
 
-def _wait(done: "SimpleQueue[Any]", until: float, look: Callable[[], None]) -> Any:
+def _wait(done: "SimpleQueue[Any]", deadline: float, on_poll: Callable[[], None]) -> Any:
     while True:
-        look()
-        remaining_s = until - time.monotonic()
+        on_poll()
+        remaining_s = deadline - time.monotonic()
         try:
-            return done.get(timeout=max(0.0, min(LOOK_S, remaining_s)))
+            return done.get(timeout=max(0.0, min(POLL_S, remaining_s)))
         except Empty:
             if remaining_s <= 0:
-                return TimeoutError("the call's time is over")
+                return TimeoutError("the call's deadline has passed")
 
 
 def _checked(call: Call, exchange: Exchange, image: Image.Image) -> Image.Image:
-    """Let an image of the right kind and size that shows something pass."""
+    """Return the image in RGB if its format and size are right and it is not flat.
+
+    Raises:
+        ContentRefused: a flag in the response, or a uniform colour, shows that the filter refused it.
+        ImageBroken: the format or the size is wrong.
+
+    """
     if any(exchange.last_json().get("has_nsfw_concepts") or ()):
         raise errors.ContentRefused(call.provider, "refused the content")
     if image.format not in _FORMATS:
@@ -129,11 +138,11 @@ def _checked(call: Call, exchange: Exchange, image: Image.Image) -> Image.Image:
         width_px, height_px = image.size
         raise errors.ImageBroken(
             call.provider,
-            f"sent {width_px}x{height_px} px where {call.drawn_px[0]}x{call.drawn_px[1]} px were ordered",
+            f"sent {width_px}x{height_px} px instead of {call.drawn_px[0]}x{call.drawn_px[1]} px",
         )
     image = image.convert("RGB")
     if max(ImageStat.Stat(image).stddev) < FLAT_LEVELS:
         raise errors.ContentRefused(
-            call.provider, "sent one even colour, as where its filter refuses the content"
+            call.provider, "sent an image of one uniform colour, as when its filter refuses the content"
         )
     return image

@@ -1,4 +1,4 @@
-"""What can go wrong at a provider: one class a cause, each with the code that a client reads."""
+"""Errors of hosted providers: one class per cause, each with the error code for the client."""
 
 from typing import ClassVar
 
@@ -6,115 +6,115 @@ from inference.errors import InferenceError
 
 
 class ProviderError(InferenceError):
-    """A provider did not deliver. The text holds nothing of its answer, which may quote the prompt."""
+    """A provider returned no image. The message never quotes its response, which may contain the prompt."""
 
     code = "AI_PROVIDER_ERROR"
-    passing: ClassVar[bool] = False
-    """Whether the same order may succeed there a moment later."""
-    drawn: ClassVar[bool] = False
-    """Whether a provider that has the order may have drawn it all the same."""
+    transient: ClassVar[bool] = False
+    """Whether a retry of the same order at this provider may succeed."""
+    may_have_drawn: ClassVar[bool] = False
+    """Whether a provider that received the order may have drawn it despite this error."""
 
     def __init__(self, provider: str, cause: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{provider} {cause}")
         self.provider = provider
         self.cause = cause
         self.retry_after_s = retry_after_s
-        """How long it asks to be left alone."""
+        """The wait that the provider demands before the next request."""
         self.sent = False
-        """Whether the provider has the order."""
+        """Whether the provider has received the order."""
 
     @property
-    def unknown(self) -> bool:
-        """Whether the provider may have drawn, and may charge."""
-        return self.sent and self.drawn
+    def outcome_unknown(self) -> bool:
+        """Whether the provider may have drawn the image and may charge for it."""
+        return self.sent and self.may_have_drawn
 
 
 class ProviderLoading(ProviderError):
     """The provider is still loading the model."""
 
     code = "MODEL_LOADING"
-    passing = True
+    transient = True
 
 
-class ProviderBusy(ProviderError):
-    """The provider has had too many requests of this key."""
+class ProviderRateLimited(ProviderError):
+    """The provider received too many requests with this key."""
 
     code = "RATE_LIMIT_EXCEEDED"
-    passing = True
+    transient = True
 
 
-class ProviderSlow(ProviderError):
+class ProviderTimeout(ProviderError):
     """The provider did not answer in time."""
 
     code = "GENERATION_TIMEOUT"
-    drawn = True
+    may_have_drawn = True
 
 
 class KeyRejected(ProviderError):
-    """The provider does not know the key, or it may not be used for this."""
+    """The provider does not know the key, or the key lacks the permission."""
 
     operators = True
 
 
 class KeyMissing(ProviderError):
-    """There is no key to call any provider with."""
+    """No key is set, so no provider can be called."""
 
     operators = True
 
     def __init__(self) -> None:
-        super().__init__("No hosted provider", "can be asked: HUGGINGFACE_API_KEY is not set")
+        super().__init__("No hosted provider", "can be called: HUGGINGFACE_API_KEY is not set")
 
 
 class ModelGated(ProviderError):
-    """The model's licence was not accepted by the key's owner."""
+    """The owner of the key has not accepted the model's licence."""
 
     operators = True
 
 
 class CreditSpent(ProviderError):
-    """The account behind the key cannot pay."""
+    """The account of the key cannot pay."""
 
     operators = True
 
 
 class OrderRefused(ProviderError):
-    """The provider finds the request at fault: another time it would too."""
+    """The provider rejects the request as invalid, so a retry would fail too."""
 
 
 class ContentRefused(ProviderError):
     """The provider's filter refused the prompt or the image."""
 
-    drawn = True
+    may_have_drawn = True
 
 
 class ImageBroken(ProviderError):
-    """What came is no image, or not the one that was ordered."""
+    """The provider sent no valid image, or one of another size than expected."""
 
-    passing = True
-    drawn = True
+    transient = True
+    may_have_drawn = True
 
 
-class AnswerBroken(ProviderError):
-    """The answer ended in the middle, or says nothing that can be read."""
+class ResponseBroken(ProviderError):
+    """The response ended early or cannot be parsed."""
 
-    passing = True
-    drawn = True
+    transient = True
+    may_have_drawn = True
 
 
 class ProviderFailed(ProviderError):
-    """The provider had an error of its own."""
+    """The provider had an internal error."""
 
-    passing = True
+    transient = True
 
 
-class ProviderAway(ProviderError):
+class ProviderUnreachable(ProviderError):
     """The provider cannot be reached."""
 
-    passing = True
+    transient = True
 
 
 class NoProvider(ProviderError):
-    """None of the providers in the settings can draw this order as it is."""
+    """No provider in the settings supports this order."""
 
     def __init__(self, causes: tuple[str, ...]) -> None:
         super().__init__("No hosted provider", f"can draw this: {'; '.join(causes)}")

@@ -1,7 +1,7 @@
-"""A LoRA in the format of XLabs: checked key by key against its transformer, attached, switched.
+"""A LoRA in the format of XLabs: checked key by key against its transformer, attached and switched.
 
-diffusers loads a malformed LoRA without an error, and the image then lacks it wholly or in part. So nothing
-is handed to it that does not fit, and what it attached is counted.
+diffusers loads a malformed LoRA without an error, and then applies it in part or not at all. So this module
+passes only fitting LoRAs to diffusers, and counts the modules that diffusers attached.
 """
 
 import re
@@ -29,7 +29,8 @@ _KEY: Final = re.compile(
     r"(?P<part>\w+)\.(?P<half>down|up)\.weight"
 )
 
-# Which modules of a block a part adapts. A part with three has one `down` for all and an `up` split in three.
+# The modules of a block that a part adapts. A part with three modules has one `down` for all three, and one
+# `up` that is split in three.
 # Source: diffusers 0.42, loaders/lora_conversion_utils.py, _convert_xlabs_flux_lora_to_diffusers.
 _TARGETS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("double", "qkv_lora1"): ("attn.to_q", "attn.to_k", "attn.to_v"),
@@ -44,7 +45,7 @@ _BLOCKS: Final = {"double": "transformer_blocks", "single": "single_transformer_
 
 @dataclass(frozen=True)
 class Part:
-    """One `down` and `up` of the file; hashable, so that the two halves find each other."""
+    """A pair of `down` and `up` tensors in the file; hashable, to pair the two by it."""
 
     kind: str
     block: int
@@ -52,17 +53,17 @@ class Part:
 
     @property
     def key(self) -> str:
-        """What the file's keys of this part begin with."""
+        """The prefix of this part's keys in the file."""
         return f"{self.kind}_blocks.{self.block}.processor.{self.name}"
 
     def modules(self) -> tuple[str, ...]:
-        """Name the transformer's modules that this part adapts, none if there is no such part."""
+        """Return the names of the transformer's modules that this part adapts; none for an unknown part."""
         block = f"{_BLOCKS[self.kind]}.{self.block}"
         return tuple(f"{block}.{module}" for module in _TARGETS.get((self.kind, self.name), ()))
 
 
 def parts_of(transformer: FluxTransformer2DModel) -> list[Part]:
-    """Name all that an adapter of this transformer may adapt."""
+    """Return all parts that an adapter of this transformer may have."""
     return [
         Part(kind, block, name)
         for kind, name in _TARGETS
@@ -72,7 +73,7 @@ def parts_of(transformer: FluxTransformer2DModel) -> list[Part]:
 
 @dataclass(frozen=True)
 class CheckedAdapter:
-    """A LoRA that fits: its tensors by the file's keys, and how many modules it adapts."""
+    """A LoRA that fits: its tensors by the file's keys, and the number of modules that it adapts."""
 
     model_id: str
     tensors: Mapping[str, torch.Tensor]
@@ -83,7 +84,7 @@ def read_adapter(path: Path, model_id: str, transformer: FluxTransformer2DModel)
     """Read a LoRA and check that all of it fits the transformer.
 
     Raises:
-        AdapterMismatch: a key, a shape, a type or a value does not fit, or the file is no safetensors file.
+        AdapterMismatch: a key, shape, type or value does not fit, or the file is not a safetensors file.
 
     """
     try:
@@ -101,30 +102,30 @@ def read_adapter(path: Path, model_id: str, transformer: FluxTransformer2DModel)
 
 
 def _check_header(header: Mapping[str, TensorHeader], transformer: FluxTransformer2DModel) -> int:
-    """Check keys, shapes and types; return how many modules are adapted."""
-    strangers = [key for key in header if _part(key, transformer) is None]
-    if strangers or not header:
-        first = f", the first that does not is {_short(strangers[0])}" if strangers else ""
+    """Check keys, shapes and types; return the number of adapted modules."""
+    unknown = [key for key in header if _part(key, transformer) is None]
+    if unknown or not header:
+        first = f", the first that does not is {_short(unknown[0])}" if unknown else ""
         raise HeaderRejected(
-            f"{len(header) - len(strangers)} of its {len(header)} keys name a part of the transformer{first}"
+            f"{len(header) - len(unknown)} of its {len(header)} keys name a part of the transformer{first}"
         )
-    halves: dict[Part, dict[str, str]] = {}
+    pairs: dict[Part, dict[str, str]] = {}
     for key in header:
         part = _part(key, transformer)
         if part is not None:
-            halves.setdefault(part, {})[key.split(".")[-2]] = key
-    lonely = [key for pair in halves.values() if len(pair) == 1 for key in pair.values()]
-    if lonely:
-        raise HeaderRejected(f"{len(lonely)} keys lack their partner, the first is {_short(lonely[0])}")
-    _check_even(halves)
-    misfits = [key for part, pair in halves.items() for key in _misfits(part, pair, header, transformer)]
-    if misfits:
-        key = misfits[0]
+            pairs.setdefault(part, {})[key.split(".")[-2]] = key
+    unpaired = [key for pair in pairs.values() if len(pair) == 1 for key in pair.values()]
+    if unpaired:
+        raise HeaderRejected(f"{len(unpaired)} keys lack their partner, the first is {_short(unpaired[0])}")
+    _check_blocks_equal(pairs)
+    mismatched = [key for part, pair in pairs.items() for key in _mismatched(part, pair, header, transformer)]
+    if mismatched:
+        key = mismatched[0]
         raise HeaderRejected(
-            f"{len(misfits)} of its {len(header)} tensors have another shape or type than the transformer "
+            f"{len(mismatched)} of its {len(header)} tensors have another shape or type than the transformer "
             f"needs, the first is {_short(key)} of {header[key].dtype} {list(header[key].shape)}"
         )
-    return sum(len(part.modules()) for part in halves)
+    return sum(len(part.modules()) for part in pairs)
 
 
 def _part(key: str, transformer: FluxTransformer2DModel) -> Part | None:
@@ -136,25 +137,25 @@ def _part(key: str, transformer: FluxTransformer2DModel) -> Part | None:
     return part if part.modules() and part.block < len(blocks) else None
 
 
-def _check_even(parts: Iterable[Part]) -> None:
-    """Check that all blocks of a kind have the same parts: one that lacks some has lost them."""
+def _check_blocks_equal(parts: Iterable[Part]) -> None:
+    """Check that all blocks of a kind have the same parts, since a block with fewer parts has lost some."""
     for kind in _BLOCKS:
-        owned = [part for part in parts if part.kind == kind]
-        names = {part.name for part in owned}
-        for block, count in Counter(part.block for part in owned).items():
+        of_kind = [part for part in parts if part.kind == kind]
+        names = {part.name for part in of_kind}
+        for block, count in Counter(part.block for part in of_kind).items():
             if count < len(names):
                 raise HeaderRejected(
                     f"{kind}_blocks.{block} has {count} of the {len(names)} parts that others have"
                 )
 
 
-def _misfits(
+def _mismatched(
     part: Part,
     pair: Mapping[str, str],
     header: Mapping[str, TensorHeader],
     transformer: FluxTransformer2DModel,
 ) -> Iterable[str]:
-    """Yield the keys of a pair whose tensor has the wrong shape or type."""
+    """Yield each key of a pair whose tensor has a wrong shape or type."""
     down, up = header[pair["down"]], header[pair["up"]]
     linears = [_linear(transformer, name) for name in part.modules()]
     rank = down.shape[0] if down.shape else 0
@@ -166,31 +167,31 @@ def _misfits(
 
 
 def _linear(transformer: FluxTransformer2DModel, name: str) -> Any:
-    """Return the linear layer of that name, from within its adapters if it has some already."""
+    """Return the linear layer of that name: the base layer, if adapters wrap it already."""
     module = transformer.get_submodule(name)
     return module.base_layer if isinstance(module, LoraLayer) else module
 
 
 def _short(key: str) -> str:
-    return repr(key[:100])  # a key is whatever its author wrote, up to the header's whole length
+    return repr(key[:100])  # a file from elsewhere may have a key as long as its whole header
 
 
 class AdapterSwitch:
-    """The adapters of one pipeline: each attached once, then switched on at a scale, or off."""
+    """The adapters of one pipeline: each is attached once, then switched on at a scale, or off."""
 
     def __init__(self, pipeline: FluxPipeline) -> None:
         self._pipeline = pipeline
         self._names: dict[tuple[str, str | None, str], str] = {}
 
     def attached(self, adapter: Adapter) -> bool:
-        """Whether the adapter's weights are on the pipeline, at whatever scale."""
+        """Whether the adapter's weights are attached to the pipeline, at any scale."""
         return _identity(adapter) in self._names
 
     def attach(self, adapter: Adapter, checked: CheckedAdapter) -> None:
-        """Attach a checked adapter to the pipeline. If this raises, the pipeline must be dropped.
+        """Attach a checked adapter to the pipeline. If this raises, discard the pipeline.
 
         Raises:
-            AdapterMismatch: fewer modules than the adapter names have it attached.
+            AdapterMismatch: diffusers did not attach the adapter to all its modules.
 
         """
         name = f"adapter_{len(self._names)}"
@@ -204,7 +205,7 @@ class AdapterSwitch:
         self._names[_identity(adapter)] = name
 
     def switch(self, adapter: Adapter | None) -> None:
-        """Draw with this attached adapter at its scale, or with the base model alone."""
+        """Enable this attached adapter at its scale, or None for the base model alone."""
         if adapter is not None:
             self._pipeline.enable_lora()
             self._pipeline.set_adapters([self._names[_identity(adapter)]], [adapter.scale])

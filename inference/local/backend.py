@@ -1,4 +1,4 @@
-"""The backend that draws on this machine, with diffusers."""
+"""The backend that draws on this machine with diffusers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from inference.local import devices
 from inference.local.adapters import AdapterSwitch, read_adapter
 from inference.local.canvas import Canvas, canvas_for
 from inference.local.checks import check_latents, check_pixels
-from inference.local.devices import AUTO, Offload, Pace
+from inference.local.devices import AUTO, Offload, StepThrottle
 from inference.local.encoding import EncodedPrompt, encode
 from inference.local.phases import Phases
 from inference.local.pipelines import load_pipeline
@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """How the local backend draws. Nothing but weights and numbers' width differs between the profiles.
+    """Configuration of the local backend. The profiles differ only in weights and number format.
 
-    profile: `full` is FLUX.1; `miniature` the same pipelines in small, for machines without a GPU.
-    models_dir: where weights lie, as ORG/NAME; the miniature is built there, or in the user's cache.
-    device: `auto`, or torch's name of one, such as `cuda:1`.
-    offload: see `inference.local.devices.Offload`; without effect on a CPU.
-    resident_pipelines: how many stay in memory; base and realism share one.
+    profile: `full` is FLUX.1; `miniature` is the same pipelines in small, for machines without a GPU.
+    models_dir: the folder with weights, as ORG/NAME; the miniature is built there, or in the user's cache.
+    device: `auto`, or torch's name of a device, such as `cuda:1`.
+    offload: see `inference.local.devices.Offload`; it has no effect on a CPU.
+    resident_pipelines: how many pipelines stay in memory; base and realism share one.
     """
 
     profile: Literal["miniature", "full"]
@@ -51,7 +51,7 @@ class LocalConfig:
 
 @dataclass(frozen=True)
 class Resident:
-    """A pipeline in memory, ready, and its adapters."""
+    """A pipeline that is ready in memory, and its adapters."""
 
     pipeline: FluxPipeline
     adapters: AdapterSwitch
@@ -61,7 +61,7 @@ class LocalBackend:
     """Draws with FLUX.1 pipelines that stay resident. See `inference.backend.Backend`."""
 
     def __init__(self, config: LocalConfig) -> None:
-        """Choose the device and find the weights; the miniature is built if need be. Loads no pipeline."""
+        """Choose the device and locate the weights. Builds a missing miniature, but loads no pipeline."""
         self._offload = Offload(config.offload)
         self._device = devices.choose_device(config.device)
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
@@ -70,38 +70,38 @@ class LocalBackend:
 
     @property
     def resident(self) -> frozenset[str]:
-        """The model ids whose pipelines are in memory, ready."""
+        """The ids of the models whose pipelines are ready in memory."""
         return frozenset(model_id for model_id, _ in self._residents.keys)
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
-        """Load a pipeline, and attach an adapter to it, before the first order asks for it.
+        """Load a pipeline, and attach an adapter to it, before the first order needs it.
 
         Raises:
             WeightsMissing, AdapterMismatch, OutOfMemory: as for `generate`.
 
         """
         phases = Phases(lambda _: None)
-        self._survive_exhaustion(lambda: self._ready(model_id, revision, adapter, phases))
+        self._clear_on_out_of_memory(lambda: self._prepare(model_id, revision, adapter, phases))
 
     def generate(self, order: Order, report: Report) -> Picture:
         """Draw the order.
 
         Raises:
-            WeightsMissing: the model or its adapter is not on this machine and cannot be fetched.
+            WeightsMissing: the model or its adapter is not on this machine and cannot be downloaded.
             AdapterMismatch: the adapter does not fit the model.
-            OutOfMemory: the device's memory does not suffice; all pipelines have been let go.
-            ImageNotFinite, ImageFlat: what was drawn is no image.
+            OutOfMemory: the device's memory is too small; all pipelines have been evicted.
+            ImageNotFinite, ImageFlat: the result is not a valid image.
 
-        Whatever `report` raises passes through unchanged.
+        An exception from `report` passes through unchanged.
         """
-        return self._survive_exhaustion(lambda: self._draw(order, Phases(report)))
+        return self._clear_on_out_of_memory(lambda: self._draw(order, Phases(report)))
 
     def close(self) -> None:
-        """Let all pipelines go and return their memory to the device."""
+        """Evict all pipelines and return their memory to the device."""
         self._residents.clear()
 
     def _draw(self, order: Order, phases: Phases) -> Picture:
-        resident = self._ready(order.model_id, order.revision, order.adapter, phases)
+        resident = self._prepare(order.model_id, order.revision, order.adapter, phases)
         pipeline = resident.pipeline
         canvas = canvas_for(order.width_px, order.height_px, 2 * pipeline.vae_scale_factor)
         try:
@@ -110,7 +110,7 @@ class LocalBackend:
             phases.begin_steps()
             pixels = self._denoise(pipeline, order, prompt, canvas, phases)
         except BaseException:
-            # A pipeline left half way keeps its offloaded parts on the device: the next order finds no room.
+            # An interrupted pipeline would keep its offloaded parts on the device and fill its memory.
             pipeline.maybe_free_model_hooks()
             raise
         check_pixels(pixels)
@@ -121,11 +121,11 @@ class LocalBackend:
     def _denoise(
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Run the steps and decode: pixels (H, W, 3) from 0 to 1, the size of the canvas."""
-        pace = Pace(self._device)
+        """Run the steps and decode. Returns pixels (H, W, 3) from 0 to 1 in the size of the canvas."""
+        throttle = StepThrottle(self._device)
 
         def at_step_end(_: FluxPipeline, index: int, __: object, state: dict[str, Any]) -> dict[str, Any]:
-            pace.step_queued()
+            throttle.step_queued()
             last = index + 1 == order.steps
             if last:
                 check_latents(state["latents"])
@@ -149,10 +149,10 @@ class LocalBackend:
         pixels: np.ndarray[Any, np.dtype[np.float32]] = images[0]
         return pixels
 
-    def _ready(
+    def _prepare(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
     ) -> Resident:
-        """Return the resident pipeline with its adapter switched, loading and attaching what is not there."""
+        """Return the resident pipeline with the adapter switched on; load and attach what is missing."""
         key = (model_id, revision)
         resident = self._residents.get(key)
         if resident is None:
@@ -174,19 +174,19 @@ class LocalBackend:
         checked = read_adapter(file, adapter.model_id, resident.pipeline.transformer)
         try:
             resident.adapters.attach(adapter, checked)
-            # diffusers undoes offloading to attach, and redoes it on a device of its own choice.
+            # To attach, diffusers removes the offloading, then restores it on a device of its own choice.
             devices.place(resident.pipeline, self._device, self._offload)
         except BaseException:
-            self._residents.evict(key)  # it may be attached in part, which shows in no image's error
+            self._residents.evict(key)  # the adapter may be attached in part, which no later check detects
             raise
 
-    def _survive_exhaustion(self, work: Callable[[], T]) -> T:
+    def _clear_on_out_of_memory(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise
-        # Outside the handler: the error's traceback holds the tensors that were too much.
+        # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
         self._residents.clear()
         raise OutOfMemory(str(self._device))
 

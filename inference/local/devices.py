@@ -1,4 +1,4 @@
-"""Where the weights live, how wide their numbers are, and how their memory is given back."""
+"""The device of the weights, their number format, their offloading, and the release of memory."""
 
 import gc
 from enum import StrEnum
@@ -13,11 +13,11 @@ AUTO: Final = "auto"
 
 
 class Offload(StrEnum):
-    """What waits in the host's memory until it is needed."""
+    """What stays in the host's memory until it is needed."""
 
-    NONE = "none"  # nothing: fastest, 34 GB in bf16
-    MODEL = "model"  # whole models: the transformer alone must fit, 24 GB
-    SEQUENTIAL = "sequential"  # single layers: fits nearly anywhere, and is slow
+    NONE = "none"  # nothing: fastest, needs 34 GB in bf16
+    MODEL = "model"  # whole models: only the transformer must fit, 24 GB
+    SEQUENTIAL = "sequential"  # single layers: slow, but fits on nearly any device
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,9 +35,9 @@ def choose_dtype(device: torch.device, *, full: bool) -> torch.dtype:
 
 
 def place(pipeline: "FluxPipeline", device: torch.device, offload: Offload) -> None:
-    """Put a pipeline on its device, or arrange for its parts to come and go. May be called again."""
+    """Move a pipeline to its device, or enable offloading. May be called again."""
     if device.type == "cpu" or offload is Offload.NONE:
-        pipeline.to(device)  # there is nowhere to offload from a CPU
+        pipeline.to(device)  # on a CPU there is no other memory to offload to
     elif offload is Offload.MODEL:
         pipeline.enable_model_cpu_offload(device=device)
     else:
@@ -45,25 +45,26 @@ def place(pipeline: "FluxPipeline", device: torch.device, offload: Offload) -> N
 
 
 def free_memory() -> None:
-    """Return to the device what no pipeline uses any more."""
-    gc.collect()  # a pipeline's hooks and adapters refer back to it: counting references frees nothing
+    """Return unused memory to the device."""
+    gc.collect()  # a pipeline's hooks and adapters refer back to it, so reference counting frees nothing
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that the device's memory, or the host's, does not suffice."""
+    """Whether the error means that the device or the host has run out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # Source: c10/core/impl/alloc_cpu.cpp, which throws a plain RuntimeError
+    # Source: c10/core/impl/alloc_cpu.cpp, which raises a plain RuntimeError
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
-class Pace:
-    """Keeps the host at most one step ahead of a CUDA device, so that progress reported is progress made.
+class StepThrottle:
+    """Keeps the host at most one step ahead of a CUDA device, so that reported steps are really computed.
 
-    Kernels are queued, not awaited: without this the last step would be reported while the first is still
-    being computed. Waiting for the step before keeps the queue full; waiting for this one would drain it.
+    The host queues kernels without waiting. Without this class it would report the last step while the device
+    still computes the first. To wait for the previous step keeps the queue filled; to wait for the current
+    step would empty it.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -71,10 +72,10 @@ class Pace:
         self._previous: Any = None
 
     def step_queued(self) -> None:
-        """Note a step that has been queued, and wait for the one before it."""
+        """Record a queued step, and wait for the previous one."""
         if not self._cuda:
             return
-        queued = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch 2.13 left it without annotations
+        queued = torch.cuda.Event()  # type: ignore[no-untyped-call]  # not annotated in torch 2.13
         queued.record()
         if self._previous is not None:
             self._previous.synchronize()

@@ -1,4 +1,4 @@
-"""A prompt, cut to what the model reads and encoded by its two text models."""
+"""Truncates a prompt to the model's token limit and encodes it with both text models."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from diffusers import FluxPipeline
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as the transformer takes it.
+    """A prompt as the transformer's input.
 
-    embeds: (1, T, 4096) from T5, T being the limit. pooled: (1, 768) from CLIP.
+    embeds: (1, T, 4096) from T5, where T is the token limit. pooled: (1, 768) from CLIP.
     """
 
     embeds: torch.Tensor
@@ -19,10 +19,10 @@ class EncodedPrompt:
 
 
 def encode(pipeline: FluxPipeline, prompt: str, max_tokens: int) -> EncodedPrompt:
-    """Encode a prompt, dropping what exceeds the limit, with a warning that says so and quotes nothing.
+    """Encode a prompt. Tokens beyond the limit are dropped with a warning, which does not quote the prompt.
 
-    The limit is the order's, or the T5 tokenizer's own where that is lower, as the miniature's is. CLIP
-    always reads the first 77 tokens only, by FLUX.1's design: T5 carries the rest, so no warning.
+    The limit is the minimum of `max_tokens` and the T5 tokenizer's own limit, 64 tokens in the miniature.
+    By FLUX.1's design CLIP reads only the first 77 tokens. This causes no warning, since T5 reads the rest.
     """
     max_tokens = min(max_tokens, pipeline.tokenizer_2.model_max_length)
     tokens = len(pipeline.tokenizer_2(prompt, truncation=False, verbose=False).input_ids)

@@ -1,4 +1,4 @@
-"""The phases of one generation: reported as they begin, timed until the next."""
+"""The phases of one generation: each is reported when it begins and timed until the next begins."""
 
 import time
 from collections.abc import Mapping
@@ -16,25 +16,25 @@ class Phases:
         self._since = 0.0
 
     def begin(self, phase: Phase) -> None:
-        """Begin a phase, ending the one before. Does nothing if it is the current one."""
+        """Begin a phase and end the previous one. Does nothing if the phase is current already."""
         if phase is not self._current:
-            self._settle(phase)
+            self._switch_to(phase)
             self._report(Progress(phase))
 
     def begin_steps(self) -> None:
-        """Begin the time of the steps; what is reported of this phase is each step's end."""
-        self._settle(Phase.STEP)
+        """Begin the steps without a report: `step_ended` reports each step instead."""
+        self._switch_to(Phase.STEP)
 
     def step_ended(self, step: int, steps: int) -> None:
-        """Report a finished step, from 1 to steps."""
+        """Report a finished step (1 to steps)."""
         self._report(Progress(Phase.STEP, step, steps))
 
     def seconds(self) -> Mapping[Phase, float]:
-        """End the current phase and return what each took."""
-        self._settle(None)
+        """End the current phase and return the seconds of each phase."""
+        self._switch_to(None)
         return dict(self._seconds)
 
-    def _settle(self, phase: Phase | None) -> None:
+    def _switch_to(self, phase: Phase | None) -> None:
         now = time.perf_counter()
         if self._current is not None:
             self._seconds[self._current] = self._seconds.get(self._current, 0.0) + now - self._since

@@ -1,11 +1,11 @@
-"""A FLUX.1 pipeline, loaded and placed, silent about what it is asked to draw."""
+"""Loads a FLUX.1 pipeline, places it on its device, and keeps prompts out of its logs."""
 
 import torch
 from diffusers import FluxPipeline
 
 from inference.local.devices import Offload, place
 from inference.silence import silence_libraries
-from inference.weights.locations import PipelineWeights, missing_weights_named
+from inference.weights.locations import PipelineWeights, translate_load_errors
 
 
 def load_pipeline(
@@ -14,11 +14,11 @@ def load_pipeline(
     """Load a pipeline and put it on its device.
 
     Raises:
-        WeightsMissing: its weights are not on this machine and cannot be fetched.
+        WeightsMissing: its weights are not on this machine and cannot be downloaded.
 
     """
     silence_libraries()
-    with missing_weights_named(model_id):
+    with translate_load_errors(model_id):
         pipeline = FluxPipeline.from_pretrained(
             weights.source, revision=weights.revision, token=weights.token, dtype=dtype
         )

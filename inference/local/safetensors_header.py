@@ -1,29 +1,29 @@
-"""The header of a safetensors file, read and bounded before any library trusts it. Knows no torch."""
+"""Reads the header of a safetensors file and checks its limits before a library loads it. Needs no torch."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MAX_HEADER_BYTES: Final = 1_000_000  # the library takes 100 MB: 1.7 M tensors, 5.6 s and 1.4 GB of memory
+MAX_HEADER_BYTES: Final = 1_000_000  # the library allows 100 MB: 1.7 M tensors, 5.6 s and 1.4 GB of memory
 MAX_TENSORS: Final = 5_000  # the Realism LoRA has 152
 _LENGTH_BYTES: Final = 8
 
 
 class HeaderRejected(ValueError):
-    """A file is no safetensors file, or claims more than an adapter can hold."""
+    """A file is not a safetensors file, or its header exceeds the limits of an adapter."""
 
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """A tensor as the header describes it; `dtype` is safetensors' name, such as BF16."""
+    """A tensor as the header describes it; `dtype` is the name in safetensors, such as BF16."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def read_header(path: Path) -> dict[str, TensorHeader]:
-    """Read what tensors a file holds, and none of their values.
+    """Read the types and shapes of a file's tensors, but not their values.
 
     Raises:
         HeaderRejected: the file is not safetensors, or its header exceeds the limits above.

@@ -1,6 +1,6 @@
-"""What the miniature's models are: the same classes as FLUX.1's, a few thousand times smaller.
+"""The miniature's models: the same classes as FLUX.1's, a few thousand times smaller.
 
-This is the one place that decides widths, depths and channels. Whoever trains the weights imports it.
+Only this module sets their widths, depths and channels. The training code imports it.
 """
 
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
@@ -9,36 +9,36 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 from inference.miniature.vocabulary import clip_tokenizer, t5_tokenizer
 
 T5_WIDTH = 128
-"""Of FLUX.1's 4096."""
+"""FLUX.1 has 4096."""
 
 CLIP_WIDTH = 128
-"""Of FLUX.1's 768."""
+"""FLUX.1 has 768."""
 
 HEADS = 2
 HEAD_WIDTH = 64
-"""The transformer is HEADS * HEAD_WIDTH = 128 wide, of FLUX.1's 24 * 128 = 3072."""
+"""The transformer's width is HEADS * HEAD_WIDTH = 128; FLUX.1 has 24 * 128 = 3072."""
 
 DOUBLE_BLOCKS = 2
 SINGLE_BLOCKS = 4
 
 LATENT_CHANNELS = 16
-"""As FLUX.1's, so that the transformer's in_channels is 64 here as there."""
+"""The same as in FLUX.1, so that the transformer's in_channels is 64 in both."""
 
 VAE_CHANNELS = (8, 16, 32, 64, 96, 128)
 
 SPATIAL_FACTOR = 2 ** (len(VAE_CHANNELS) - 1)
-"""32, of FLUX.1's 8: 512 px are 8 x 8 image tokens, not 32 x 32."""
+"""32, where FLUX.1 has 8: an image of 512 px has 8 x 8 image tokens instead of 32 x 32."""
 
 LORA_RANK = 16
 """Source: the Realism LoRA's shapes."""
 
 DOUBLE_PARTS = {"qkv_lora1": (1, 3), "qkv_lora2": (1, 3), "proj_lora1": (1, 1), "proj_lora2": (1, 1)}
 SINGLE_PARTS = {"qkv_lora": (1, 3), "proj_lora": (5, 1)}
-"""What XLabs adapts in a block: how many widths go in, and how many come out."""
+"""The parts of a block that XLabs adapts: input and output size, in multiples of the width."""
 
 
 def transformer(*, guidance_embeds: bool) -> FluxTransformer2DModel:
-    """Make the transformer with fresh weights, 2.4 M parameters; only dev has guidance embedded."""
+    """Make the transformer with random weights, 2.4 M parameters; only dev has a guidance embedding."""
     return FluxTransformer2DModel(
         patch_size=1,
         in_channels=4 * LATENT_CHANNELS,
@@ -49,12 +49,12 @@ def transformer(*, guidance_embeds: bool) -> FluxTransformer2DModel:
         joint_attention_dim=T5_WIDTH,
         pooled_projection_dim=CLIP_WIDTH,
         guidance_embeds=guidance_embeds,
-        axes_dims_rope=(16, 24, 24),  # sums to the head's width
+        axes_dims_rope=(16, 24, 24),  # the sum must be HEAD_WIDTH
     )
 
 
 def autoencoder() -> AutoencoderKL:
-    """Make the VAE with fresh weights, 3.5 M parameters: (B, 3, H, W) to (B, 16, H/32, W/32) and back."""
+    """Make the VAE with random weights, 3.5 M parameters: (B, 3, H, W) to (B, 16, H/32, W/32) and back."""
     levels = len(VAE_CHANNELS)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -64,7 +64,7 @@ def autoencoder() -> AutoencoderKL:
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=1,
         sample_size=512,
-        scaling_factor=0.3611,  # this and all below: as FLUX.1's
+        scaling_factor=0.3611,  # this and all arguments below are FLUX.1's
         shift_factor=0.1159,
         use_quant_conv=False,
         use_post_quant_conv=False,
@@ -73,7 +73,7 @@ def autoencoder() -> AutoencoderKL:
 
 
 def clip() -> CLIPTextModel:
-    """Make the CLIP text model with fresh weights: at most 77 tokens to one pooled vector (B, 128)."""
+    """Make the CLIP text model with random weights: at most 77 tokens to one pooled vector (B, 128)."""
     tokenizer = clip_tokenizer()
     return CLIPTextModel(
         CLIPTextConfig(
@@ -92,7 +92,7 @@ def clip() -> CLIPTextModel:
 
 
 def t5() -> T5EncoderModel:
-    """Make the T5 encoder with fresh weights: T tokens to (B, T, 128)."""
+    """Make the T5 encoder with random weights: T tokens to (B, T, 128)."""
     tokenizer = t5_tokenizer()
     return T5EncoderModel(
         T5Config(
@@ -103,7 +103,7 @@ def t5() -> T5EncoderModel:
             num_layers=2,
             num_heads=8,
             feed_forward_proj="gated-gelu",
-            dropout_rate=0.0,  # it drowned which word stands beside which, in training
+            dropout_rate=0.0,  # in training, dropout hid which words are neighbours
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
@@ -111,7 +111,7 @@ def t5() -> T5EncoderModel:
 
 
 def scheduler(*, dynamic_shifting: bool) -> FlowMatchEulerDiscreteScheduler:
-    """Make dev's scheduler, which shifts by the image's size, or schnell's, which does not."""
+    """Make dev's scheduler, which shifts timesteps by the image's size, or schnell's, which does not."""
     return FlowMatchEulerDiscreteScheduler(
         shift=3.0 if dynamic_shifting else 1.0,
         use_dynamic_shifting=dynamic_shifting,
@@ -123,10 +123,11 @@ def scheduler(*, dynamic_shifting: bool) -> FlowMatchEulerDiscreteScheduler:
 
 
 def lora_shapes() -> dict[str, tuple[int, int]]:
-    """Name the adapter's tensors and their shapes: all attention of every block, in the format of XLabs.
+    """Return the names and shapes of the adapter's tensors: the attention of every block, in XLabs' format.
 
-    `down` is (rank, in), `up` (out, rank). Source: the keys of XLabs-AI/flux-RealismLora, which has the
-    double blocks only; in a model of six blocks these alone cannot turn a drawing into a painting.
+    `down` is (rank, in), `up` is (out, rank). Source: the keys of XLabs-AI/flux-RealismLora. The Realism LoRA
+    adapts the double blocks only. In a model of six blocks that would not suffice to turn a drawing into a
+    painting.
     """
     width = HEADS * HEAD_WIDTH
     double = {f"double_blocks.{block}": DOUBLE_PARTS for block in range(DOUBLE_BLOCKS)}

@@ -1,4 +1,4 @@
-"""The miniature on disk: laid out, named and stored as the real repositories are."""
+"""Writes the miniature to disk, with the layout, names and formats of the real repositories."""
 
 import hashlib
 import shutil
@@ -18,11 +18,14 @@ from inference.weights.locations import ADAPTER_FILE, DEV, SCHNELL
 
 _PACKAGE: Final = Path(__file__).parent
 _WEIGHTS: Final = _PACKAGE / "weights"
-_STORED: Final = torch.bfloat16
+_STORED_DTYPE: Final = torch.bfloat16
 
 
 def version() -> str:
-    """Name what `build_miniature` would build: it changes with every file here but the model card."""
+    """Return the name of the folder that `build_miniature` builds.
+
+    It contains a hash of all files in this package except the model card.
+    """
     digest = hashlib.sha256()
     for source in sorted(path for path in _PACKAGE.rglob("*.*") if path.suffix not in {".pyc", ".md"}):
         digest.update(source.read_bytes())
@@ -30,40 +33,41 @@ def version() -> str:
 
 
 def build_miniature(folder: Path) -> Path:
-    """Return the miniature's folder below this one, building it first if it is not there yet.
+    """Return the miniature's folder inside `folder`; build it first if it does not exist.
 
-    It holds what `inference.weights.locations` names. Two processes may build at once: each works in a
-    folder of its own, the first to finish renames its own into place, and the other throws its away.
+    It contains the models and the adapter that `inference.weights.locations` names. Two processes may build
+    at the same time: each writes to its own staging folder, the first to finish renames its folder to the
+    final name, and the other deletes its own.
     """
     finished = folder / version()
     if finished.is_dir():
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     silence_libraries()
-    draft = Path(tempfile.mkdtemp(prefix=".miniature-", dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=".miniature-", dir=folder))
     try:
-        _pipeline(dev=True).save_pretrained(draft / DEV)
-        _pipeline(dev=False).save_pretrained(draft / SCHNELL)
-        _copy_adapter(draft / ADAPTER_FILE)
-        draft.chmod(0o755)  # mkdtemp's own mode would shut out a worker under another user
-        _rename(draft, finished)
+        _pipeline(dev=True).save_pretrained(staging / DEV)
+        _pipeline(dev=False).save_pretrained(staging / SCHNELL)
+        _copy_adapter(staging / ADAPTER_FILE)
+        staging.chmod(0o755)  # with mkdtemp's own mode a worker under another user could not read it
+        _rename(staging, finished)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     return finished
 
 
-def _rename(draft: Path, finished: Path) -> None:
+def _rename(staging: Path, finished: Path) -> None:
     try:
-        draft.rename(finished)
+        staging.rename(finished)
     except OSError:
         if not finished.is_dir():  # otherwise another process was first, and its folder is the same
             raise
 
 
 def _pipeline(*, dev: bool) -> FluxPipeline:
-    """Join what the two models share, as FLUX.1's do, with the transformer and the scheduler of one."""
-    # Tokenizers of its own: one that has padded a text keeps that, and it would be in its file.
-    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn before the trained ones replace them
+    """Combine the parts that both models share, as in FLUX.1, with the transformer and scheduler of one."""
+    # New tokenizers, not the cached ones: a tokenizer that has padded a text would save its padding settings.
+    with torch.random.fork_rng(devices=[]):  # making the models draws random weights: keep the caller's state
         return FluxPipeline(
             scheduler=architecture.scheduler(dynamic_shifting=dev),
             vae=_trained(architecture.autoencoder(), "vae"),
@@ -76,7 +80,7 @@ def _pipeline(*, dev: bool) -> FluxPipeline:
 
 
 def _trained(model: nn.Module, name: str) -> nn.Module:
-    nn.Module.to(model, _STORED)  # diffusers' own `to` warns of what does not apply
+    nn.Module.to(model, _STORED_DTYPE)  # diffusers' own `to` logs a warning that does not apply here
     model.load_state_dict(load_file(_WEIGHTS / f"{name}.safetensors"))
     return model.eval()
 

@@ -1,1 +1,1 @@
-"""Where weights are, and fetching those that the catalogue needs from the Hugging Face hub."""
+"""Locates model weights, and downloads those that the catalogue needs from the Hugging Face hub."""

@@ -1,4 +1,4 @@
-"""The hub's errors by their causes."""
+"""Translates the errors of huggingface_hub into causes that an operator can act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from inference.weights.errors import HubAway, LicenceNotAccepted, NotOnHub, TokenRejected
+from inference.weights.errors import HubUnavailable, LicenceNotAccepted, NotOnHub, TokenRejected
 
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 
 
 @contextmanager
-def hub_errors_named(model_id: str, token: str | bool | None) -> Iterator[None]:
-    """Turn what huggingface_hub raises in the body into the causes that an operator can act on.
+def translate_hub_errors(model_id: str, token: str | bool | None) -> Iterator[None]:
+    """Translate an error that huggingface_hub raises in the body into the `DownloadFailed` of its cause.
 
     Raises:
-        LicenceNotAccepted: the token's account may not have this repository yet.
-        TokenRejected: there is no token, or one that the hub does not know.
-        NotOnHub: there is no such repository, revision or file.
-        HubAway: anything else.
+        LicenceNotAccepted: the token's account has not accepted the repository's licence.
+        TokenRejected: no token is set, or the hub does not know it.
+        NotOnHub: the repository, revision or file does not exist.
+        HubUnavailable: any other error of the hub or the network.
 
     """
     try:
@@ -47,8 +47,8 @@ def hub_errors_named(model_id: str, token: str | bool | None) -> Iterator[None]:
         status = error.response.status_code
         if status in {_UNAUTHORISED, _FORBIDDEN}:
             raise TokenRejected(model_id, given=bool(token)) from error
-        raise HubAway(f"HTTP {status}") from error
+        raise HubUnavailable(f"HTTP {status}") from error
     except OfflineModeIsEnabled as error:
-        raise HubAway("HF_HUB_OFFLINE is set") from error
+        raise HubUnavailable("HF_HUB_OFFLINE is set") from error
     except HTTPError as error:
-        raise HubAway(type(error).__name__) from error
+        raise HubUnavailable(type(error).__name__) from error

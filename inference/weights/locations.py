@@ -1,4 +1,4 @@
-"""Where weights are: in the miniature, in MODELS_DIR or on the Hugging Face hub."""
+"""Locates weights: in the miniature, in MODELS_DIR or on the Hugging Face hub."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,27 +22,27 @@ from safetensors import SafetensorError
 from catalog.entries import Adapter
 from inference.errors import WeightsMissing
 
-# Where the parts of the miniature lie in its folder: as the real repositories are named.
+# The paths of the miniature's parts in its folder: the names of the real repositories.
 DEV: Final = "black-forest-labs/FLUX.1-dev"
 SCHNELL: Final = "black-forest-labs/FLUX.1-schnell"
 ADAPTER_FILE: Final = "XLabs-AI/flux-RealismLora/lora.safetensors"
 
 _FETCH: Final = "fetch it with avatar-creator weights download, or set MODELS_DIR"
 
-# The first that fits is said: the more special come first.
-_SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
+# The first matching entry applies, so subclasses precede their base classes.
+_CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         GatedRepoError,
         "the repository is gated: accept its licence on its page and set HUGGINGFACE_API_KEY",
     ),
     (RevisionNotFoundError, "the repository has no such revision"),
     (
-        RepositoryNotFoundError,  # the hub's answer to a wrong token, too
+        RepositoryNotFoundError,  # also the hub's response to a wrong token
         "the hub shows no such repository: HUGGINGFACE_API_KEY is missing or wrong, or there is none",
     ),
     (LocalEntryNotFoundError, f"it is not on this machine and the hub cannot be reached: {_FETCH}"),
     (OfflineModeIsEnabled, f"it is not on this machine and HF_HUB_OFFLINE is set: {_FETCH}"),
-    (EntryNotFoundError, "the repository lacks a file that is needed"),
+    (EntryNotFoundError, "the repository lacks a required file"),
     (HfHubHTTPError, "the hub refused ({error.response.status_code}): is HUGGINGFACE_API_KEY right?"),
     (SafetensorError, "a weights file is damaged: {error}"),
     (HTTPError, f"the hub cannot be reached ({{kind}}): {_FETCH}"),
@@ -51,7 +51,7 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 @dataclass(frozen=True)
 class PipelineWeights:
-    """What `from_pretrained` is given: a folder, or a hub id with its revision and a token."""
+    """The arguments of `from_pretrained`: a folder, or a hub id with its revision and a token."""
 
     source: str
     revision: str | None = None
@@ -59,17 +59,17 @@ class PipelineWeights:
 
 
 class WeightSource(Protocol):
-    """What knows where weights are."""
+    """Locates the weights of pipelines and adapters."""
 
     def pipeline(self, model_id: str, revision: str | None) -> PipelineWeights:
-        """Return where a pipeline is loaded from."""
+        """Return the location of a pipeline's weights."""
         ...
 
     def adapter_file(self, adapter: Adapter) -> Path:
-        """Return an adapter's file on this machine, fetching it if need be.
+        """Return an adapter's file on this machine; download it if it is missing.
 
         Raises:
-            WeightsMissing: it is nowhere to be had.
+            WeightsMissing: it is not on this machine and cannot be downloaded.
 
         """
         ...
@@ -77,10 +77,10 @@ class WeightSource(Protocol):
 
 @dataclass(frozen=True)
 class MiniatureWeights:
-    """The miniature's folder, in which every model id finds a miniature of its kind.
+    """The miniature's folder, which has weights for every model id and every adapter.
 
-    An id that names schnell is served the miniature of schnell, any other the miniature of dev: whoever
-    replaced the dev model by FLUX_MODEL still has a miniature of it. Every adapter is the one there is.
+    An id that contains `schnell` maps to the miniature of schnell. Any other id maps to the miniature of dev,
+    also a model that replaces dev by FLUX_MODEL. Every adapter maps to the miniature's only adapter.
     """
 
     folder: Path
@@ -96,9 +96,9 @@ class MiniatureWeights:
 
 @dataclass(frozen=True)
 class FullWeights:
-    """The real weights: `MODELS_DIR/ORG/NAME` where that exists, else the hub through its local cache.
+    """The real weights: `MODELS_DIR/ORG/NAME` if that exists, else the hub through its local cache.
 
-    A folder in MODELS_DIR is taken as it is: what revision it holds is the affair of whoever filled it.
+    The revision of a folder in MODELS_DIR is not checked.
     """
 
     models_dir: Path | None
@@ -111,12 +111,12 @@ class FullWeights:
         return PipelineWeights(model_id, revision, self.token)
 
     def adapter_file(self, adapter: Adapter) -> Path:
-        """Return the adapter's file in MODELS_DIR, else in the hub's cache, downloaded if need be."""
+        """Return the adapter's file in MODELS_DIR, else in the hub's cache; download it if it is missing."""
         if self.models_dir is not None:
             file = self.models_dir / adapter.model_id / adapter.weight_name
             if file.is_file():
                 return file
-        with missing_weights_named(adapter.model_id):
+        with translate_load_errors(adapter.model_id):
             return Path(
                 hf_hub_download(
                     adapter.model_id, adapter.weight_name, revision=adapter.revision, token=self.token
@@ -125,29 +125,29 @@ class FullWeights:
 
 
 @contextmanager
-def missing_weights_named(model_id: str) -> Iterator[None]:
-    """Turn the libraries' many ways of not finding weights into one.
+def translate_load_errors(model_id: str) -> Iterator[None]:
+    """Translate the libraries' errors about missing or damaged weights in the body into `WeightsMissing`.
 
     Raises:
-        WeightsMissing: with a sentence that says what to do.
+        WeightsMissing: its message says what to do.
 
     """
     try:
         yield
     except (OSError, HTTPError, EntryNotFoundError, SafetensorError) as error:
-        raise WeightsMissing(model_id, _sentence(error)) from error
+        raise WeightsMissing(model_id, _cause(error)) from error
 
 
-def _sentence(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
     for link in _chain(error):
-        for kind, sentence in _SENTENCES:
+        for kind, cause in _CAUSES:
             if isinstance(link, kind):
-                return sentence.format(error=link, kind=type(link).__name__)
+                return cause.format(error=link, kind=type(link).__name__)
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes: diffusers wraps what the hub said, and that says more."""
+    """Yield an error and its causes, since diffusers wraps the more specific error of the hub."""
     link: BaseException | None = error
     while link is not None:
         yield link

@@ -1,4 +1,4 @@
-"""What the catalogue needs of the hub: which files of which revisions, how large, with which hashes."""
+"""The files that the catalogue needs from the hub: names, revisions, sizes and hashes."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 
 from catalog.entries import Entry
 from inference.weights.errors import NotOnHub, RevisionsConflict
-from inference.weights.hub_errors import hub_errors_named
+from inference.weights.hub_errors import translate_hub_errors
 
 _PIPELINE: Final = (
     "model_index.json",
@@ -29,14 +29,17 @@ _PIPELINE: Final = (
         )
     ),
 )
-"""What FluxPipeline reads. The repositories also hold the transformer and the VAE in one file each, 24 GB."""
+"""The files that FluxPipeline reads.
+
+The repositories also have the transformer and the VAE in one file each, 24 GB, which are not needed.
+"""
 
 _READ_BYTES: Final = 2**22
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Files of a repository, by patterns. revision: None takes what the hub serves now."""
+class RequiredFiles:
+    """Required files of a repository, by patterns. revision: None for the hub's current one."""
 
     model_id: str
     revision: str | None
@@ -45,7 +48,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of the hub. digest: its SHA-256, or git's SHA-1 of a small file, which has no other."""
+    """A file on the hub. digest: SHA-256, or git's SHA-1 for a small file, since the hub has no other."""
 
     model_id: str
     revision: str
@@ -55,59 +58,59 @@ class RemoteFile:
 
     @property
     def path(self) -> Path:
-        """Where it lies below the folder of all models."""
+        """Its path relative to the folder of all models."""
         return Path(self.model_id, *PurePosixPath(self.name).parts)
 
-    def digest_of(self, path: Path, tell: Callable[[int], object] = lambda _: None) -> str:
-        """Compute the same digest of a file on this machine; `tell` is given the bytes as they are read."""
+    def digest_of(self, path: Path, on_progress: Callable[[int], object] = lambda _: None) -> str:
+        """Compute the same kind of digest of a local file; `on_progress` receives the bytes of each read."""
         digest = hashlib.sha256() if len(self.digest) == hashlib.sha256().digest_size * 2 else _git_blob(path)
         with path.open("rb") as file:
             while block := file.read(_READ_BYTES):
                 digest.update(block)
-                tell(len(block))
+                on_progress(len(block))
         return digest.hexdigest()
 
 
-def wanted(entries: Iterable[Entry]) -> list[Wanted]:
-    """Return what these entries draw with, each model and adapter once.
+def required_files(entries: Iterable[Entry]) -> list[RequiredFiles]:
+    """Return the files that these entries need, each model and adapter once.
 
     Raises:
-        RevisionsConflict: two entries want different revisions of one model.
+        RevisionsConflict: two entries need different revisions of one model.
 
     """
-    found: dict[str, Wanted] = {}
+    by_model: dict[str, RequiredFiles] = {}
     for entry in entries:
-        needs = [Wanted(entry.model_id, entry.revision, _PIPELINE)]
-        if entry.adapter:
-            needs.append(Wanted(entry.adapter.model_id, entry.adapter.revision, (entry.adapter.weight_name,)))
-        for need in needs:
-            known = found.setdefault(need.model_id, need)
-            if known.revision != need.revision:
-                raise RevisionsConflict(need.model_id, (str(known.revision), str(need.revision)))
-    return list(found.values())
+        of_entry = [RequiredFiles(entry.model_id, entry.revision, _PIPELINE)]
+        if adapter := entry.adapter:
+            of_entry.append(RequiredFiles(adapter.model_id, adapter.revision, (adapter.weight_name,)))
+        for files in of_entry:
+            earlier = by_model.setdefault(files.model_id, files)
+            if earlier.revision != files.revision:
+                raise RevisionsConflict(files.model_id, (str(earlier.revision), str(files.revision)))
+    return list(by_model.values())
 
 
-def survey(hub: HfApi, needs: Iterable[Wanted]) -> list[RemoteFile]:
-    """Ask the hub which files there are, and whether this token may have them.
+def list_remote_files(hub: HfApi, required: Iterable[RequiredFiles]) -> list[RemoteFile]:
+    """List the required files on the hub, and check that the token may read them.
 
     Raises:
         LicenceNotAccepted: a repository is gated, and its licence was not accepted.
-        TokenRejected: there is no token, or a wrong one.
-        NotOnHub: there is no such repository, revision or file.
-        HubAway: it does not answer.
+        TokenRejected: no token is set, or the hub does not know it.
+        NotOnHub: a repository, revision or file does not exist.
+        HubUnavailable: any other error of the hub or the network.
 
     """
-    files = []
-    for need in needs:
-        with hub_errors_named(need.model_id, hub.token):
-            hub.auth_check(need.model_id)
-            info = hub.model_info(need.model_id, revision=need.revision, files_metadata=True)
-        chosen = [file for file in info.siblings or () if _matches(file.rfilename, need.patterns)]
-        for pattern in need.patterns:
-            if not any(fnmatchcase(file.rfilename, pattern) for file in chosen):
-                raise NotOnHub(need.model_id, pattern)
-        files += [_remote(need.model_id, str(info.sha), file) for file in chosen]
-    return files
+    remote_files = []
+    for files in required:
+        with translate_hub_errors(files.model_id, hub.token):
+            hub.auth_check(files.model_id)
+            info = hub.model_info(files.model_id, revision=files.revision, files_metadata=True)
+        matching = [file for file in info.siblings or () if _matches(file.rfilename, files.patterns)]
+        for pattern in files.patterns:
+            if not any(fnmatchcase(file.rfilename, pattern) for file in matching):
+                raise NotOnHub(files.model_id, pattern)
+        remote_files += [_remote_file(files.model_id, str(info.sha), file) for file in matching]
+    return remote_files
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -115,11 +118,14 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return inside and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _remote(model_id: str, revision: str, file: Any) -> RemoteFile:
+def _remote_file(model_id: str, revision: str, file: Any) -> RemoteFile:
     digest = file.lfs.sha256 if file.lfs else file.blob_id
     return RemoteFile(model_id, revision, file.rfilename, file.size, digest)
 
 
 def _git_blob(path: Path) -> Any:
-    """Begin git's hash of a file, which is that of its length and its bytes."""
+    """Return git's hash object of a file, to which the file's bytes are still to be added.
+
+    Git hashes a header with the length before the bytes.
+    """
     return hashlib.sha1(f"blob {os.stat(path).st_size}\0".encode(), usedforsecurity=False)  # noqa: PTH116

@@ -1,4 +1,4 @@
-"""weights: fetch from the Hugging Face hub what the catalogue draws with."""
+"""weights: download the catalogue's models from the Hugging Face hub."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ from server.cli.options import takes_settings
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from inference.weights.download import Standing, Store
+    from inference.weights.download import Inventory, Store
 
 ENTRIES = [entry.short_key for entry in shipped_entries()]
 
 
 @click.group()
 def weights() -> None:
-    """Fetch FLUX.1 and the Realism LoRA."""
+    """Download FLUX.1 and the Realism LoRA."""
 
 
 @weights.command()
@@ -37,7 +37,7 @@ def weights() -> None:
     "names",
     type=click.Choice(ENTRIES),
     multiple=True,
-    help="Only what this entry draws with; may be repeated. By default all.",
+    help="Fetch only the models of this entry; may be repeated. By default all.",
 )
 @click.option(
     "--to",
@@ -47,17 +47,17 @@ def weights() -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, and fetch nothing.")
 @takes_settings
 def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry_run: bool) -> None:
-    """Fetch what the catalogue draws with, each file once and checked by its hash.
+    """Fetch the models of the catalogue, each file once and checked by its hash.
 
-    Interrupted, it goes on where it stopped; run again, it checks what is there. Exit codes: 3 the licence
+    A new run checks the files that exist, and continues an interrupted download. Exit codes: 3 the licence
     was not accepted, 4 no token or a wrong one, 5 not on the hub, 6 no space, 7 the hub does not answer,
-    8 a file damaged, 9 truncated.
+    8 a file damaged, 9 a file truncated, 10 the catalogue needs two revisions of one model.
     """
-    # Not for --help, and not in an API without the extras that bring huggingface_hub.
+    # Imported here because --help does not need them, and an API without the extras has no huggingface_hub.
     from huggingface_hub import HfApi, get_token  # noqa: PLC0415
 
     from inference.weights.download import Store  # noqa: PLC0415
-    from inference.weights.remote_files import survey, wanted  # noqa: PLC0415
+    from inference.weights.remote_files import list_remote_files, required_files  # noqa: PLC0415
 
     entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     chosen = [entry for entry in entries if not names or entry.short_key in names]
@@ -67,17 +67,17 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
     hub = HfApi(token=settings.hosted.api_key or get_token() or False)
     console = Console(stderr=True)
     try:
-        files = survey(hub, store.recorded(wanted(chosen)))
+        files = list_remote_files(hub, store.with_recorded_revisions(required_files(chosen)))
         with _progress(console) as progress:
             task = progress.add_task("checking", total=None)
-            standing = store.inspect(files, lambda count: progress.advance(task, count))
-        console.print(_table(standing, store))
-        store.check_space(standing)
+            inventory = store.inspect(files, lambda count: progress.advance(task, count))
+        console.print(_table(inventory, store))
+        store.check_space(inventory)
         if dry_run:
             return
         with _progress(console) as progress:
-            task = progress.add_task("fetching", total=standing.bytes_to_fetch + standing.partial_bytes)
-            store.fetch(hub, standing, lambda count: progress.advance(task, count))
+            task = progress.add_task("fetching", total=inventory.bytes_to_fetch + inventory.partial_bytes)
+            store.fetch(hub, inventory, lambda count: progress.advance(task, count))
     except DownloadFailed as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(error.exit_code) from error
@@ -98,34 +98,34 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _table(standing: "Standing", store: "Store") -> Table:
-    """Say what each model takes, what of it is here, and what the disk holds."""
-    twins = [file for file, _ in standing.twins]
+def _table(inventory: "Inventory", store: "Store") -> Table:
+    """Show the size of each model, how much of it is on this machine, and the free disk space."""
+    duplicates = [file for file, _ in inventory.duplicates]
     columns = ("revision", "files", "size", "here", "to fetch")
-    table = Table(Column("model", overflow="fold"), *columns, caption=_caption(standing, store))
-    everything = [*standing.complete, *standing.lacking, *twins]
+    table = Table(Column("model", overflow="fold"), *columns, caption=_caption(inventory, store))
+    everything = [*inventory.complete, *inventory.missing, *duplicates]
     for model_id in dict.fromkeys(file.model_id for file in everything):
-        own = [file for file in everything if file.model_id == model_id]
-        lacking = [file for file in own if file in standing.lacking]
-        here = sum(file.size_bytes for file in own if file in standing.complete)
+        of_model = [file for file in everything if file.model_id == model_id]
+        missing = [file for file in of_model if file in inventory.missing]
+        complete_bytes = sum(file.size_bytes for file in of_model if file in inventory.complete)
         table.add_row(
             model_id,
-            own[0].revision[:12],
-            str(len(own)),
-            _size(sum(file.size_bytes for file in own)),
-            _size(here),
-            _size(sum(file.size_bytes for file in lacking)),
+            of_model[0].revision[:12],
+            str(len(of_model)),
+            _size(sum(file.size_bytes for file in of_model)),
+            _size(complete_bytes),
+            _size(sum(file.size_bytes for file in missing)),
         )
     return table
 
 
-def _caption(standing: "Standing", store: "Store") -> str:
-    shared = sum(file.size_bytes for file, _ in standing.twins)
-    words = f"{_size(standing.bytes_to_fetch)} to fetch"
-    if standing.partial_bytes:
-        words += f" ({_size(standing.partial_bytes)} of it came before)"
-    if shared:
-        words += f", {_size(shared)} shared between models"
+def _caption(inventory: "Inventory", store: "Store") -> str:
+    shared_bytes = sum(file.size_bytes for file, _ in inventory.duplicates)
+    words = f"{_size(inventory.bytes_to_fetch)} to fetch"
+    if inventory.partial_bytes:
+        words += f" (besides {_size(inventory.partial_bytes)} fetched before)"
+    if shared_bytes:
+        words += f", {_size(shared_bytes)} shared between models"
     return f"{words}; {_size(store.free_bytes())} free at {store.folder}"
 
 

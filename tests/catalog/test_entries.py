@@ -14,7 +14,7 @@ BASE, REALISM, HD, FAST = KEYS = [
     "avatar-creator:flux-dev-hd-realism",
     "avatar-creator:flux-schnell-fast",
 ]
-# Source: the contract, section 1, turned: a line a field, a column an entry.
+# Source: the contract, section 1, transposed: one line per field, one column per entry.
 CONTRACT = {
     "key": KEYS,
     "name": [
@@ -39,22 +39,22 @@ CONTRACT = {
     "fast_mode": [False, False, False, True],
     "realism": [False, True, True, False],
 }
-ABSENT = object()  # marks a field that a broken row lacks
+ABSENT = object()  # marks a field to remove from a row
 
 
 def shipped(key: str, **overrides: str) -> Entry:
     return next(entry for entry in shipped_entries(**overrides) if entry.key == key)
 
 
-def held(entry: Entry, field: str) -> object:
-    """The entry's field, its adapter as the contract writes it: the id and the scale."""
+def value_of(entry: Entry, field: str) -> object:
+    """Return the entry's field; the adapter as in the contract, with id and scale."""
     if field == "lora":
         return (entry.adapter.model_id, entry.adapter.scale) if entry.adapter else None
     return getattr(entry, field)
 
 
 def row_of(entry: Entry) -> dict[str, Any]:
-    """The entry as the columns of `ai_models` hold it."""
+    """Return the entry as a row of `ai_models`."""
     return {
         "app_id": APP_ID,
         "model_key": entry.key,
@@ -71,38 +71,39 @@ def row_of(entry: Entry) -> dict[str, Any]:
 
 
 def broken(fields: dict[str, Any], field: str, value: object) -> dict[str, Any]:
-    return {name: kept for name, kept in (fields | {field: value}).items() if kept is not ABSENT}
+    """Return the fields with one value replaced, or removed if it is ABSENT."""
+    return {name: other for name, other in (fields | {field: value}).items() if other is not ABSENT}
 
 
 class TestShippedEntries:
     @pytest.mark.parametrize("field", CONTRACT)
     def test_contract(self, field: str) -> None:
-        """Every field of every shipped entry is the one that the existing product promised."""
-        assert [held(entry, field) for entry in shipped_entries()] == CONTRACT[field]
+        """Every field of every shipped entry has the value of the contract."""
+        assert [value_of(entry, field) for entry in shipped_entries()] == CONTRACT[field]
 
     def test_there_are_no_others(self) -> None:
-        """The catalogue holds the four entries of the contract, each enabled, unused and out of beta."""
+        """The catalogue has the four entries of the contract, each enabled, unused and not in beta."""
         entries = shipped_entries()
         assert [entry.key for entry in entries] == KEYS
         assert all(entry.enabled and not entry.beta and entry.total_usage == 0 for entry in entries)
 
     def test_text_tokens(self) -> None:
-        """The dev entries read 512 tokens of text, schnell the 256 that it was trained with."""
+        """The dev entries read 512 text tokens, and schnell 256, with which it was trained."""
         assert [entry.max_text_tokens for entry in shipped_entries()] == [512, 512, 512, 256]
 
     def test_licences(self) -> None:
-        """Only the schnell entry may be sold without an agreement with the model's owner."""
+        """Only schnell's licence permits commercial use, and every licence has a name and a note."""
         assert [entry.key for entry in shipped_entries() if entry.licence.commercial] == [FAST]
         assert all(entry.licence.name and entry.licence.note for entry in shipped_entries())
 
     def test_base_models_are_pinned(self) -> None:
-        """Every base model is pinned to a commit, and equal models to the same one."""
+        """Every base model is pinned to a commit, the same commit in all its entries."""
         pins = {(entry.model_id, entry.revision) for entry in shipped_entries()}
         assert len(pins) == 2
         assert all(revision and len(revision) == 40 for _, revision in pins)
 
     def test_quality_terms(self) -> None:
-        """Every entry brings quality terms, and only the realism entries call for a photograph."""
+        """Every entry has quality terms, and only those of the realism entries contain `photorealistic`."""
         assert all(entry.quality_terms for entry in shipped_entries())
         photographic = [entry.key for entry in shipped_entries() if "photorealistic" in entry.quality_terms]
         assert photographic == [REALISM, HD]
@@ -110,18 +111,18 @@ class TestShippedEntries:
 
 class TestModelOverrides:
     def test_flux_model(self) -> None:
-        """FLUX_MODEL replaces the dev model's id and drops the pin of the model that it replaced."""
+        """FLUX_MODEL replaces the dev model's id and removes its pinned revision."""
         for key in (BASE, REALISM, HD):
             entry = shipped(key, flux_model="acme/flux-dev")
             assert (entry.model_id, entry.revision) == ("acme/flux-dev", None)
             assert entry.adapter == shipped(key).adapter
 
-    def test_flux_model_spares_schnell(self) -> None:
-        """FLUX_MODEL leaves the schnell entry as it is."""
+    def test_flux_model_does_not_change_schnell(self) -> None:
+        """FLUX_MODEL does not change the schnell entry."""
         assert shipped(FAST, flux_model="acme/flux-dev") == shipped(FAST)
 
     def test_flux_lora_model(self) -> None:
-        """FLUX_LORA_MODEL replaces the adapter's id, keeps its scale and touches nothing else."""
+        """FLUX_LORA_MODEL replaces the adapter's id, keeps its scale and changes nothing else."""
         for key in (REALISM, HD):
             entry = shipped(key, flux_lora_model="acme/lora")
             assert entry.adapter is not None
@@ -133,7 +134,7 @@ class TestModelOverrides:
     @pytest.mark.parametrize("overrides", [{}, {"flux_model": ""}, {"flux_model": DEV}])
     @pytest.mark.parametrize("lora", [{}, {"flux_lora_model": ""}, {"flux_lora_model": LORA[0]}])
     def test_nothing_to_override(self, overrides: dict[str, str], lora: dict[str, str]) -> None:
-        """An override that is empty or names what is shipped leaves every entry and its pin alone."""
+        """An override that is empty or names the shipped model changes no entry and no pinned revision."""
         assert shipped_entries(**overrides, **lora) == shipped_entries()
 
 
@@ -143,29 +144,29 @@ class TestCapabilities:
         """An entry written as a row and read back is the same entry."""
         assert Entry.from_row(row_of(shipped(key))) == shipped(key)
 
-    @pytest.mark.parametrize("place", range(4), ids=KEYS)
-    def test_fields_of_the_contract(self, place: int) -> None:
-        """The capabilities object holds each field that existing clients read, under its old name."""
-        promised = {field: values[place] for field, values in CONTRACT.items()}
-        lora_model, lora_scale = promised["lora"] or (None, None)
-        known = {
-            "modelId": promised["model_id"],
+    @pytest.mark.parametrize("column", range(4), ids=KEYS)
+    def test_fields_of_the_contract(self, column: int) -> None:
+        """The capabilities object has every field that existing clients read, under its old name."""
+        contract = {field: values[column] for field, values in CONTRACT.items()}
+        lora_model, lora_scale = contract["lora"] or (None, None)
+        expected = {
+            "modelId": contract["model_id"],
             "loraModel": lora_model,
             "loraScale": lora_scale,
-            "useLoRA": promised["realism"],
-            "width": promised["width_px"],
-            "height": promised["height_px"],
-            "maxWidth": promised["max_width_px"],
-            "maxHeight": promised["max_height_px"],
-            "numInferenceSteps": promised["steps"],
-            "guidanceScale": promised["guidance_scale"],
-            "quality": promised["quality"],
-            "processingTime": promised["processing_time"],
+            "useLoRA": contract["realism"],
+            "width": contract["width_px"],
+            "height": contract["height_px"],
+            "maxWidth": contract["max_width_px"],
+            "maxHeight": contract["max_height_px"],
+            "numInferenceSteps": contract["steps"],
+            "guidanceScale": contract["guidance_scale"],
+            "quality": contract["quality"],
+            "processingTime": contract["processing_time"],
         }
-        assert shipped(KEYS[place]).capabilities().items() >= known.items()
+        assert shipped(KEYS[column]).capabilities().items() >= expected.items()
 
-    def test_marks(self) -> None:
-        """Only schnell is marked fastMode, and only the realism entries ultraRealistic."""
+    def test_flags(self) -> None:
+        """Only schnell has fastMode, and only the realism entries have ultraRealistic."""
         fast = {entry.key for entry in shipped_entries() if entry.capabilities().get("fastMode")}
         realistic = {entry.key for entry in shipped_entries() if entry.capabilities().get("ultraRealistic")}
         assert (fast, realistic) == ({FAST}, {REALISM, HD})
@@ -182,7 +183,7 @@ class TestFromRow:
         + [("capabilities", bad) for bad in ("{}", [], 3)],
     )
     def test_broken_column(self, field: str, value: object) -> None:
-        """A row whose column is missing or cannot be used is refused, and the error names the entry."""
+        """A row with a missing or invalid column is refused, and the error names the entry."""
         row = broken(row_of(shipped(HD)), field, value)
         with pytest.raises(EntryMalformed) as refused:
             Entry.from_row(row)
@@ -209,15 +210,15 @@ class TestFromRow:
         ],
     )
     def test_broken_capability(self, field: str, value: object) -> None:
-        """A row whose capability is missing or cannot be used is refused, and the error names the entry."""
+        """A row with a missing or invalid capability is refused, and the error names the entry."""
         row = row_of(shipped(HD))
         with pytest.raises(EntryMalformed, match=HD) as refused:
             Entry.from_row(row | {"capabilities": broken(row["capabilities"], field, value)})
         assert refused.value.key == HD
         assert refused.value.cause
 
-    def test_what_may_be_left_out(self) -> None:
-        """Marks, revisions and the usage count may be missing from a row."""
+    def test_optional_fields(self) -> None:
+        """Flags, revisions and the usage count may be missing from a row."""
         row = row_of(shipped(HD))
         del row["total_usage"]
         for field in ("modelRevision", "loraRevision", "ultraRealistic", "useLoRA"):
@@ -227,6 +228,6 @@ class TestFromRow:
         assert (entry.revision, entry.realism, entry.fast_mode, entry.total_usage) == (None, True, False, 0)
 
     def test_a_database_without_booleans(self) -> None:
-        """One and zero are read as true and false."""
+        """The numbers 1 and 0 are read as true and false."""
         entry = Entry.from_row(row_of(shipped(HD)) | {"enabled": 0, "beta": 1})
         assert (entry.enabled, entry.beta) == (False, True)

@@ -1,4 +1,4 @@
-"""What is to be drawn and what was: made from an entry, kept as JSON, read back."""
+"""Orders and provenances: made from an entry, stored as JSON, read back."""
 
 import json
 from dataclasses import replace
@@ -11,13 +11,13 @@ from catalog.orders import Order, Provenance
 
 class TestOrder:
     @pytest.mark.parametrize("entry", shipped_entries(), ids=lambda entry: entry.name)
-    def test_it_survives_being_kept(self, entry):
-        """An order that went through JSON, as a generation's does, is the same order."""
+    def test_round_trip(self, entry):
+        """An order that is written as JSON and read back is the same order."""
         order = Order.of_entry(entry, "a fox", seed=3)
         assert Order.from_json(json.loads(json.dumps(order.to_json()))) == order
 
-    def test_an_asked_size_counts(self):
-        """A size that is given takes the place of the entry's own, width first."""
+    def test_a_given_size_replaces_the_entrys(self):
+        """A given size, width first, replaces the entry's own size."""
         entry = shipped_entries()[0]
         order = Order.of_entry(entry, "a fox", seed=3, size_px=(768, 1024))
         assert (order.width_px, order.height_px) == (768, 1024)
@@ -25,21 +25,25 @@ class TestOrder:
 
 
 class TestProvenance:
-    def test_an_order_drawn_as_it_is(self):
-        """What was drawn exactly as ordered has the order's model, adapter and seed, and cost nothing."""
+    def test_of_order(self):
+        """The provenance of an order has the order's model, adapter and seed, and a cost of 0."""
         order = Order.of_entry(shipped_entries()[1], "a fox", seed=3)
-        drawn = Provenance.of_order("local", order)
-        assert (drawn.backend, drawn.model_id, drawn.revision) == ("local", order.model_id, order.revision)
-        assert (drawn.adapter, drawn.seed) == (order.adapter, 3)
-        assert (drawn.provider, drawn.cost_microusd, drawn.attempts) == (None, 0, ())
+        provenance = Provenance.of_order("local", order)
+        assert (provenance.backend, provenance.model_id, provenance.revision) == (
+            "local",
+            order.model_id,
+            order.revision,
+        )
+        assert (provenance.adapter, provenance.seed) == (order.adapter, 3)
+        assert (provenance.provider, provenance.cost_microusd, provenance.attempts) == (None, 0, ())
 
     @pytest.mark.parametrize("entry", shipped_entries(), ids=lambda entry: entry.name)
-    def test_it_survives_being_kept(self, entry):
-        """A provenance that went through JSON, attempts included, is the same provenance."""
-        drawn = replace(
+    def test_round_trip(self, entry):
+        """A provenance that is written as JSON and read back is the same, including its attempts."""
+        provenance = replace(
             Provenance.of_order("huggingface", Order.of_entry(entry, "a fox", seed=3)),
             provider="fal-ai",
             cost_microusd=25_000,
             attempts=({"provider": "replicate", "code": "GENERATION_TIMEOUT"},),
         )
-        assert Provenance.from_json(json.loads(json.dumps(drawn.to_json()))) == drawn
+        assert Provenance.from_json(json.loads(json.dumps(provenance.to_json()))) == provenance

@@ -42,14 +42,14 @@ class TestCompose:
         )
 
     def test_prompt_alone(self) -> None:
-        """A prompt without attributes, persona and terms is sent as it was written."""
+        """A prompt without attributes, persona and terms is not changed."""
         assert compose("reading a map", NOBODY, []) == "reading a map"
 
     @pytest.mark.parametrize(
         ("age_range", "years"), [("young", "20-30"), ("adult", "30-50"), ("mature", "50+")]
     )
     def test_age_range(self, age_range: str, years: str) -> None:
-        """An age range is written with the years that it stands for."""
+        """An age range is written with its years."""
         assert compose("x", Traits(age_range=age_range), []) == f"{age_range}, {years} years old, x"
         assert set(AGE_WORDS) == {"young", "adult", "mature"}
 
@@ -67,24 +67,24 @@ class TestCompose:
         ],
     )
     def test_one_attribute(self, traits: Traits, text: str) -> None:
-        """An attribute that stands alone is written alone, and an absent one leaves no gap."""
+        """A single attribute is written alone; absent attributes leave no gap."""
         assert compose("a prompt", traits, []) == f"{text}, a prompt"
 
     def test_background_is_not_drawn(self) -> None:
-        """The persona's background is kept with the avatar and never sent to the model."""
+        """The persona's background is never part of the model's prompt."""
         assert "sea" not in compose("a prompt", ADA, [])
 
     @pytest.mark.parametrize("entry", shipped_entries(), ids=lambda entry: entry.key)
     def test_quality_terms(self, entry: Entry) -> None:
-        """The prompt ends with the quality terms of the entry that draws it, in their order."""
+        """The prompt ends with the entry's quality terms, in their order."""
         assert compose("a prompt", NOBODY, entry.quality_terms) == ", ".join(
             ["a prompt", *entry.quality_terms]
         )
 
     @given(prompt=words, traits=any_traits, terms=st.lists(words, max_size=4))
     def test_any_request(self, prompt: str, traits: Traits, terms: list[str]) -> None:
-        """Whatever is asked for, the user's words stand unchanged between the persona and the terms."""
-        before = compose("", traits, [])
-        parts = [before, prompt, *terms] if before else [prompt, *terms]
+        """In any request, the user's prompt is unchanged between the persona and the terms."""
+        prefix = compose("", traits, [])
+        parts = [prefix, prompt, *terms] if prefix else [prompt, *terms]
         assert compose(prompt, traits, terms) == ", ".join(parts)
-        assert "None" not in before
+        assert "None" not in prefix

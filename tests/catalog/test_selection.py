@@ -22,9 +22,9 @@ FREE, BASIC, PRO, ENTERPRISE = Tier
 SIZES = [(512, 512), (512, 1024), (768, 768), (1008, 1024), (1024, 1008), (1024, 1024), (None, None)]
 
 
-def without(*gone: Entry) -> list[Entry]:
-    """The shipped entries, those named being disabled."""
-    return [replace(entry, enabled=entry not in gone) for entry in ENTRIES]
+def without(*disabled: Entry) -> list[Entry]:
+    """Return the shipped entries with the given ones disabled."""
+    return [replace(entry, enabled=entry not in disabled) for entry in ENTRIES]
 
 
 class TestSelectionTable:
@@ -54,14 +54,14 @@ class TestSelectionTable:
 
     @pytest.mark.parametrize(("width", "height"), [*SIZES, (1536, 1536), (512, 1536)])
     def test_enterprise(self, width: int | None, height: int | None) -> None:
-        """An enterprise user gets the HD entry for nothing, whatever the size."""
+        """An enterprise user gets the HD entry for 0 credits at any size."""
         choice = choose(ENTRIES, ENTERPRISE, Wish(width, height))
         assert (choice.entry, choice.credits) == (HD, 0)
 
 
 class TestRealismPreference:
     def test_one_long_side(self) -> None:
-        """A pro user's banner that only the HD entry can draw is drawn by it, though it is not HD."""
+        """The HD entry draws a pro user's banner that only it can draw, although the banner is not HD."""
         assert select_entry(ENTRIES, PRO, Wish(1536, 512)) is HD
 
     def test_hd_entry_disabled(self) -> None:
@@ -74,19 +74,19 @@ class TestRealismPreference:
 
     @pytest.mark.parametrize("tier", [BASIC, PRO, ENTERPRISE])
     def test_realism_disabled(self, tier: Tier) -> None:
-        """With both realism entries disabled everyone falls to the base entry, not to the faster schnell."""
+        """With both realism entries disabled all users get the base entry, not the faster schnell entry."""
         assert select_entry(without(REALISM, HD), tier, Wish(1024, 1024)).key == BASE.key
 
     def test_only_schnell_within_reach(self) -> None:
-        """With all dev entries disabled the schnell entry serves whoever reaches it."""
+        """With all dev entries disabled a pro user gets the schnell entry."""
         assert select_entry(without(BASE, REALISM, HD), PRO, Wish()).key == FAST.key
 
-    def test_realism_is_worth_more_than_speed(self) -> None:
-        """Wanting speed changes nothing while realism is preferred."""
+    def test_realism_outranks_speed(self) -> None:
+        """A preference for speed changes nothing if realism is preferred too."""
         assert select_entry(ENTRIES, PRO, Wish(prefer_speed=True)) is REALISM
 
     def test_ties_of_quality(self) -> None:
-        """Of entries of the highest quality the larger is taken, then the cheaper, then the first key."""
+        """Among entries of the highest quality the larger is chosen, then the cheaper, then the first key."""
         small = replace(HD, key="b", adapter=None, max_width_px=1024, max_height_px=1024)
         dear = replace(HD, key="c", adapter=None, credit_cost=20)
         first, second = (replace(HD, key=key, adapter=None) for key in ("a", "d"))
@@ -95,7 +95,7 @@ class TestRealismPreference:
         assert select_entry([small, dear], PRO, Wish()) is dear
 
     def test_ties_of_resolution(self) -> None:
-        """An HD request takes the entry larger by itself, then the cheaper, then the first key."""
+        """An HD request gets the entry with the larger own size, then the cheaper, then the first key."""
         small, dear = replace(HD, key="a", width_px=768), replace(HD, key="b", credit_cost=20)
         first, second = replace(HD, key="c"), replace(HD, key="d")
         wish = Wish(1024, 1024)
@@ -106,33 +106,33 @@ class TestRealismPreference:
 class TestSpeedPreference:
     @pytest.mark.parametrize("tier", [BASIC, PRO])
     def test_fast(self, tier: Tier) -> None:
-        """Who wants speed and not realism gets schnell for 6 credits, a tier above free provided."""
+        """A user above free who prefers speed and not realism gets schnell for 6 credits."""
         choice = choose(ENTRIES, tier, Wish(prefer_realism=False, prefer_speed=True))
         assert (choice.entry, choice.credits) == (FAST, 6)
 
     def test_free_reaches_no_fast_entry(self) -> None:
-        """A free user who wants speed gets the cheapest entry within reach, the base entry."""
+        """A free user who prefers speed gets the cheapest entry within reach, the base entry."""
         assert select_entry(ENTRIES, FREE, Wish(prefer_realism=False, prefer_speed=True)) is BASE
 
     def test_neither(self) -> None:
-        """Who wants neither realism nor speed gets the cheapest entry within reach."""
+        """A user who prefers neither realism nor speed gets the cheapest entry within reach."""
         assert select_entry(ENTRIES, PRO, Wish(prefer_realism=False)) is FAST
         assert select_entry(without(FAST), PRO, Wish(prefer_realism=False)).key == BASE.key
 
-    def test_speed_is_worth_its_price(self) -> None:
-        """Schnell serves who wants speed even where it is not the cheapest, and only them."""
+    def test_speed_outranks_price(self) -> None:
+        """Only a user who prefers speed gets schnell if it is not the cheapest entry."""
         dear = replace(FAST, credit_cost=9)
         assert select_entry([BASE, dear], PRO, Wish(prefer_realism=False, prefer_speed=True)) is dear
         assert select_entry([BASE, dear], PRO, Wish(prefer_realism=False)) is BASE
 
     def test_ties_of_price(self) -> None:
-        """Of the cheapest entries the smaller is taken, then the first key."""
+        """Among the cheapest entries the smaller is chosen, then the first key."""
         large, second, first = replace(BASE, key="a", max_width_px=1536), replace(BASE, key="c"), BASE
         assert select_entry([large, second, first], FREE, Wish(prefer_realism=False)) is first
         assert select_entry([large, second], FREE, Wish(prefer_realism=False)) is second
 
     def test_enterprise(self) -> None:
-        """An enterprise user gets the best entry even when wanting speed, for it costs nothing more."""
+        """An enterprise user gets the best entry even with a preference for speed."""
         assert select_entry(ENTRIES, ENTERPRISE, Wish(prefer_realism=False, prefer_speed=True)) is HD
 
 
@@ -140,7 +140,7 @@ class TestNamedEntry:
     @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
     @pytest.mark.parametrize("tier", list(Tier))
     def test_tier(self, tier: Tier, entry: Entry) -> None:
-        """An entry asked for by its key is had at its own size and price, or refused for the tier."""
+        """A named entry is chosen at its own size and price, or refused if the tier does not reach it."""
         wish = Wish(model_key=entry.key)
         if tier.rank >= entry.tier.rank:
             credits_due = 0 if tier is ENTERPRISE else entry.credit_cost
@@ -154,13 +154,13 @@ class TestNamedEntry:
     @pytest.mark.parametrize("tier", list(Tier))
     @pytest.mark.parametrize("key", ["", "flux-dev-base", "AVATAR-CREATOR:FLUX-DEV-BASE", HD.key])
     def test_unknown_or_disabled(self, tier: Tier, key: str) -> None:
-        """A key that is unknown and one that is disabled are refused alike, before the tier is looked at."""
+        """Unknown keys and keys of disabled entries get the same error, before any check of the tier."""
         with pytest.raises(UnknownEntry) as refused:
             choose(without(HD), tier, Wish(model_key=key))
         assert refused.value.model_key == key
 
     def test_outranks_preferences(self) -> None:
-        """A key outranks every preference, and the entry's maximum is the one that counts."""
+        """A named entry outranks every preference, and its maximum size applies."""
         wish = Wish(1024, 1024, BASE.key, prefer_speed=True)
         assert choose(ENTRIES, PRO, wish) == Choice(BASE, 1024, 1024, 8)
 
@@ -169,12 +169,12 @@ class TestNothingWithinReach:
     @pytest.mark.parametrize("tier", list(Tier))
     @pytest.mark.parametrize("entries", [[], without(*ENTRIES)], ids=["empty", "disabled"])
     def test_nothing_enabled(self, tier: Tier, entries: list[Entry]) -> None:
-        """An empty catalogue and a wholly disabled one serve nobody, and say so."""
+        """An empty catalogue and a catalogue of disabled entries raise an error for every tier."""
         with pytest.raises(NoEntryAvailable):
             choose(entries, tier, Wish())
 
     def test_all_beyond_tier(self) -> None:
-        """A free user finds nothing once the base entry is disabled."""
+        """A free user gets an error if the base entry is disabled."""
         with pytest.raises(NoEntryAvailable):
             choose(without(BASE), FREE, Wish())
 
@@ -199,7 +199,7 @@ class TestSizes:
     )
     @pytest.mark.parametrize("other_px", [512, None])
     def test_rejected(self, field: str, tier: Tier, size_px: int, rule: str, other_px: int | None) -> None:
-        """A side too small, too large or off the grid is refused by field, limit and size."""
+        """A side that is too small, too large or off the grid is refused with its field, limit and size."""
         sides = {"width_px": other_px, "height_px": other_px} | {f"{field}_px": size_px}
         with pytest.raises(SizeRejected) as refused:
             choose(ENTRIES, tier, Wish(**sides))
@@ -210,31 +210,31 @@ class TestSizes:
         ("tier", "limit_px"), [(FREE, 1024), (BASIC, 1024), (PRO, 1536), (ENTERPRISE, 1536)]
     )
     def test_limits_are_inclusive(self, tier: Tier, limit_px: int) -> None:
-        """The smallest size and the largest of the tier's largest entry are both drawn as asked."""
+        """The smallest size and the largest size of the tier's largest entry are valid."""
         for size_px in (512, limit_px):
             choice = choose(ENTRIES, tier, Wish(size_px, size_px))
             assert (choice.width_px, choice.height_px) == (size_px, size_px)
 
     @pytest.mark.parametrize("wish", [Wish(width_px=640), Wish(height_px=640)])
     def test_one_side(self, wish: Wish) -> None:
-        """One side alone means a square."""
+        """A request with only one side gets a square."""
         choice = choose(ENTRIES, BASIC, wish)
         assert (choice.width_px, choice.height_px) == (640, 640)
 
     @pytest.mark.parametrize("wish", [Wish(width_px=1024), Wish(height_px=1024)])
     def test_one_hd_side(self, wish: Wish) -> None:
-        """One side of 1024 alone means an HD square."""
+        """A request with only one side of 1024 gets an HD square."""
         assert choose(ENTRIES, PRO, wish) == Choice(HD, 1024, 1024, 15)
 
     @pytest.mark.parametrize(("tier", "size_px"), [(FREE, 512), (BASIC, 768), (PRO, 768), (ENTERPRISE, 1024)])
     def test_no_size(self, tier: Tier, size_px: int) -> None:
-        """Without a size the image has the chosen entry's own."""
+        """Without a size the image has the chosen entry's own size."""
         choice = choose(ENTRIES, tier, Wish())
         assert (choice.width_px, choice.height_px) == (size_px, size_px)
 
     @pytest.mark.parametrize(("field", "other"), [("width", "height"), ("height", "width")])
     def test_a_square_on_unequal_limits(self, field: str, other: str) -> None:
-        """A square that fails by the side nobody named is refused by the name of the side that was."""
+        """If the side that was not requested exceeds its limit, the error names the requested side."""
         narrow = replace(BASE, **{f"max_{other}_px": 768})
         with pytest.raises(SizeRejected) as refused:
             choose([narrow], FREE, Wish(**{f"{field}_px": 1024}))
@@ -245,5 +245,5 @@ class TestSizes:
 class TestPrice:
     @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
     def test_price(self, entry: Entry) -> None:
-        """An entry costs what the catalogue says, and nothing for enterprise."""
+        """An entry costs its price in the catalogue, and 0 for enterprise."""
         assert [price(entry, tier) for tier in Tier] == [entry.credit_cost] * 3 + [0]

@@ -1,4 +1,4 @@
-"""What holds for any catalogue, any user and any wish."""
+"""Properties that hold for any catalogue, any user and any wish."""
 
 from dataclasses import replace
 from random import Random
@@ -26,7 +26,7 @@ arbitrary = settings(max_examples=200, deadline=None)
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    """An entry as a row may hold it: its own size is legal, its limits need not be a square."""
+    """Draw any valid entry; its limits need not be a square."""
     sides = {}
     for side in ("width", "height"):
         own = draw(st.sampled_from([512, 768, 1024]))
@@ -53,7 +53,7 @@ wishes = st.builds(
 
 
 def outcome(catalogue: list[Entry], tier: Tier, wish: Wish) -> Choice | Exception:
-    """The choice, or the one error that tells why there is none. Any other error is the test's failure."""
+    """Return the choice or its named error. Any other error fails the test."""
     try:
         return choose(catalogue, tier, wish)
     except (NoEntryAvailable, UnknownEntry, EntryBeyondTier, SizeRejected) as error:
@@ -68,7 +68,7 @@ class TestChoose:
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
     def test_total(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """Any request ends in an entry at a size that it can draw, or in one of the four named errors."""
+        """Any request gets an entry at a size that it can draw, or one of the four named errors."""
         result = outcome(catalogue, tier, wish)
         if isinstance(result, Choice):
             assert legal(result.width_px, result.entry.max_width_px)
@@ -77,7 +77,7 @@ class TestChoose:
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
     def test_within_reach(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """Whatever is chosen is of the catalogue, enabled, and of a tier that the user's reaches."""
+        """A chosen entry is in the catalogue, enabled, and of a tier that the user's tier reaches."""
         result = outcome(catalogue, tier, wish)
         if isinstance(result, Choice):
             assert result.entry in catalogue
@@ -87,7 +87,7 @@ class TestChoose:
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
     def test_price(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """Enterprise pays nothing, and everyone else what the entry costs."""
+        """Enterprise pays nothing, and all other users pay the entry's price."""
         result = outcome(catalogue, tier, wish)
         if isinstance(result, Choice):
             assert result.credits == (0 if tier is Tier.ENTERPRISE else result.entry.credit_cost)
@@ -103,20 +103,20 @@ class TestChoose:
 
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
-    def test_size_as_asked(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """A side asked for is drawn as asked, the other follows it, and none means the entry's own."""
+    def test_size_as_requested(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
+        """A requested side is drawn as requested; a missing side equals the other, or the entry's own."""
         result = outcome(catalogue, tier, wish)
         if isinstance(result, Choice):
             own = (result.entry.width_px, result.entry.height_px)
-            named = (wish.width_px, wish.height_px)
-            alone = next((side for side in named if side is not None), None)
-            expected = own if alone is None else tuple(alone if side is None else side for side in named)
+            requested = (wish.width_px, wish.height_px)
+            first = next((side for side in requested if side is not None), None)
+            expected = own if first is None else tuple(first if side is None else side for side in requested)
             assert (result.width_px, result.height_px) == expected
 
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
     def test_each_error_is_true(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """An error is raised only for the cause that it names, and names only what the request held."""
+        """An error is raised only for the cause that it names, and names only values of the request."""
         result = outcome(catalogue, tier, wish)
         enabled = {entry.key: entry for entry in catalogue if entry.enabled}
         if isinstance(result, NoEntryAvailable):
@@ -130,14 +130,14 @@ class TestChoose:
             assert result.required is enabled[result.model_key].tier
             assert not tier.reaches(result.required)
         if isinstance(result, SizeRejected):
-            asked_px = {"width": wish.width_px, "height": wish.height_px}[result.field]
-            assert result.size_px == asked_px
-            assert any(entry.name in result.rule for entry in catalogue) or not legal(asked_px, asked_px)
+            side_px = {"width": wish.width_px, "height": wish.height_px}[result.field]
+            assert result.size_px == side_px
+            assert any(entry.name in result.rule for entry in catalogue) or not legal(side_px, side_px)
 
     @arbitrary
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
     def test_named_entry(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """Whoever names an entry gets that one or an error, never another."""
+        """A wish that names an entry gets that entry or an error, never another entry."""
         result = outcome(catalogue, tier, wish)
         if isinstance(result, Choice) and wish.model_key is not None:
             assert result.entry.key == wish.model_key
@@ -145,7 +145,7 @@ class TestChoose:
     @arbitrary
     @given(catalogue=catalogues, tier=st.sampled_from([Tier.FREE, Tier.BASIC, Tier.PRO]), wish=wishes)
     def test_preferences(self, catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
-        """Preferring realism gets it where it is within reach, and preferring nothing the cheapest."""
+        """A preference for realism gets it if it is within reach; no preference gets the cheapest entry."""
         reach = [entry for entry in catalogue if entry.enabled and tier.reaches(entry.tier)]
         assume(reach)
         entry = select_entry(catalogue, tier, replace(wish, model_key=None))
@@ -159,20 +159,20 @@ class TestChoose:
     @arbitrary
     @given(catalogue=catalogues, wish=wishes)
     def test_enterprise(self, catalogue: list[Entry], wish: Wish) -> None:
-        """Enterprise gets the highest quality that is enabled, whatever it prefers."""
+        """Enterprise gets the highest enabled quality with any preferences."""
         enabled = [entry.quality for entry in catalogue if entry.enabled]
         assume(enabled)
         assert select_entry(catalogue, Tier.ENTERPRISE, replace(wish, model_key=None)).quality == max(enabled)
 
 
 def test_the_strategies_reach_every_outcome() -> None:
-    """The arbitrary requests above include some that end in each of the five ways."""
+    """The strategies above generate requests with each of the five outcomes."""
     kinds = set()
 
     @settings(max_examples=300, deadline=None, database=None, derandomize=True)
     @given(catalogue=catalogues, tier=tiers, wish=wishes)
-    def look(catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
+    def collect(catalogue: list[Entry], tier: Tier, wish: Wish) -> None:
         kinds.add(type(outcome(catalogue, tier, wish)))
 
-    look()
+    collect()
     assert kinds == {Choice, NoEntryAvailable, UnknownEntry, EntryBeyondTier, SizeRejected}

@@ -14,18 +14,18 @@ class TestTier:
         assert list(Tier) == ["free", "basic", "pro", "enterprise"]
 
     def test_rank(self) -> None:
-        """A tier's rank is its place in rising order, free being the lowest."""
+        """A tier's rank is its position in rising order, from 0 for free."""
         assert [tier.rank for tier in RISING] == [0, 1, 2, 3]
 
     @pytest.mark.parametrize("order", list(permutations(RISING)))
     def test_sorted(self, order: tuple[Tier, ...]) -> None:
-        """Tiers sort by rank in whatever order they come, never by the alphabet."""
+        """Tiers in any order sort by rank, not alphabetically."""
         assert sorted(order) == RISING
 
     @pytest.mark.parametrize("low", RISING)
     @pytest.mark.parametrize("high", RISING)
     def test_comparisons(self, low: Tier, high: Tier) -> None:
-        """Each comparison of two tiers, or of a tier and a tier's name, is that of their ranks."""
+        """Each comparison of two tiers, or of a tier and a tier's name, compares their ranks."""
         for other in (high, high.value):
             assert (low < other) is (low.rank < high.rank)
             assert (low <= other) is (low.rank <= high.rank)
@@ -33,7 +33,7 @@ class TestTier:
             assert (low >= other) is (low.rank >= high.rank)
 
     def test_a_text_that_is_no_tier(self) -> None:
-        """Comparing a tier with a text that names none is an error, not an alphabetical answer."""
+        """Comparing a tier with a text that is not a tier's name raises an error."""
         with pytest.raises(ValueError, match="gold"):
             assert Tier.FREE < "gold"
 
@@ -47,7 +47,7 @@ class TestTier:
 
 class TestQuality:
     def test_sorted(self) -> None:
-        """Qualities sort from fast over standard and high to ultra, which is not their alphabet."""
+        """Qualities sort as fast, standard, high, ultra, and not alphabetically."""
         assert sorted(["ultra", "standard", "high", "fast"], key=Quality) == [
             "fast",
             "standard",

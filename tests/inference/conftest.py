@@ -1,4 +1,4 @@
-"""What the tests of inference share: one miniature, one backend a process, and orders that take a moment."""
+"""Shared fixtures of the inference tests: one miniature, one backend per process, and fast orders."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ assert inference.LIBRARY_SETTINGS
 
 
 def order_of(entry: Entry, **changes: Any) -> Order:
-    """Return what the worker orders for an entry, with changes."""
+    """Return the worker's order for an entry, with changes."""
     return replace(Order.of_entry(entry, PROMPT, seed=7), **changes)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_core_a_process() -> None:
-    """Leave each of pytest's processes one thread: they are as many as the cores."""
+    """Limit torch to one thread in each of pytest's processes, since there are as many as cores."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         import torch  # noqa: PLC0415 - the tests without torch should not pay for it
 
@@ -34,7 +34,7 @@ def _one_core_a_process() -> None:
 
 @pytest.fixture(scope="session", name="order_of")
 def _order_of() -> Callable[..., Order]:
-    """The function that orders an entry, with changes."""
+    """A function that returns the order for an entry, with changes."""
     return order_of
 
 
@@ -47,20 +47,20 @@ def realism() -> Adapter:
 
 @pytest.fixture(scope="session")
 def order() -> Order:
-    """Order a base image of few steps and tokens, so that it takes a fraction of a second."""
+    """An order of a base image with few steps and tokens, which takes a fraction of a second."""
     return order_of(BASE, steps=3, max_text_tokens=64)
 
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that all of pytest's processes build the miniature in."""
+    """The folder for the miniature, shared by all of pytest's processes."""
     root = tmp_path_factory.getbasetemp()
     return (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "models"
 
 
 @pytest.fixture(scope="session")
 def miniature(models_dir: Path) -> Path:
-    """The miniature's own folder."""
+    """The folder of the built miniature."""
     from inference.miniature.building import build_miniature  # noqa: PLC0415 - it imports torch
 
     return build_miniature(models_dir)
@@ -68,7 +68,7 @@ def miniature(models_dir: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def make_backend(models_dir: Path, miniature: Path) -> Callable[..., Any]:
-    """Make a miniature backend with nothing resident."""
+    """A function that makes a miniature backend with no resident pipeline."""
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415 - it imports torch
 
     def make(**changes: Any) -> LocalBackend:
@@ -87,7 +87,7 @@ def backend(make_backend: Callable[..., Any]) -> Iterator[Any]:
 
 @pytest.fixture
 def adapter_dir(tmp_path: Path, miniature: Path) -> Path:
-    """A MODELS_DIR with the miniature's base models, whose adapter the test writes itself."""
+    """An empty folder for the adapter, in a MODELS_DIR that has the miniature's base models."""
     (tmp_path / "black-forest-labs").symlink_to(miniature / "black-forest-labs")
     folder = tmp_path / "XLabs-AI" / "flux-RealismLora"
     folder.mkdir(parents=True)
@@ -96,7 +96,7 @@ def adapter_dir(tmp_path: Path, miniature: Path) -> Path:
 
 @pytest.fixture
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw with the full profile in 32 bits: on a CPU without bf16, one decode takes ten seconds in 16."""
+    """Draw with the full profile in 32 bits: in 16 bits, a decode takes ten seconds on a CPU without bf16."""
     import torch  # noqa: PLC0415 - the tests without torch should not pay for it
 
     monkeypatch.setattr("inference.local.devices.choose_dtype", lambda *_, **__: torch.float32)

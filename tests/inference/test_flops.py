@@ -1,4 +1,4 @@
-"""The counted operations, against torch's own count and against what is known of FLUX.1."""
+"""The counted operations, compared with torch's own count and with known values of FLUX.1."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from inference.flops import TransformerShape
 from inference.miniature import architecture
 
 
-def seen_by_torch(transformer, text_tokens: int, image_tokens: int) -> int:
-    """Run a forward and count its operations; attention by its plain kernel, whose products torch counts."""
+def counted_by_torch(transformer, text_tokens: int, image_tokens: int) -> int:
+    """Run a forward pass and count its operations, with the plain attention kernel, which torch can count."""
     config, device, dtype = transformer.config, transformer.device, transformer.dtype
 
     def noise(*shape: int) -> torch.Tensor:
@@ -35,27 +35,27 @@ def seen_by_torch(transformer, text_tokens: int, image_tokens: int) -> int:
 class TestMiniature:
     @pytest.mark.parametrize("dev", [True, False])
     def test_whole_transformer(self, dev):
-        """The miniature's whole transformer computes what is counted from its config, to 2 %."""
+        """The count from the miniature's config equals torch's count of the whole transformer within 2 %."""
         transformer = architecture.transformer(guidance_embeds=dev).eval()
         counted = flops.forward(TransformerShape.of_config(transformer.config), 64, 144)
-        assert counted.total == pytest.approx(seen_by_torch(transformer, 64, 144), rel=0.02)
+        assert counted.total == pytest.approx(counted_by_torch(transformer, 64, 144), rel=0.02)
 
 
 class TestFullSize:
     @pytest.mark.parametrize(
         ("size_px", "linear", "attention"), [(512, 19.8, 1.7), (768, 36.4, 5.6), (1024, 59.5, 14.9)]
     )
-    def test_known(self, size_px, linear, attention):
-        """A forward of FLUX.1-dev is so many TFLOP in its linear layers and so many in attention."""
+    def test_known_values(self, size_px, linear, attention):
+        """A forward pass of FLUX.1-dev has the known TFLOP in its linear layers and in attention."""
         shape = TransformerShape.of_config(fullsize.TRANSFORMER | {"guidance_embeds": True})
         counted = flops.forward(shape, fullsize.MAX_TEXT_TOKENS, (size_px // fullsize.TOKEN_PX) ** 2)
-        # the table that these are from has one decimal, and leaves out what is computed once an image
+        # The source of these values rounds to one decimal and omits what is computed once per image.
         assert counted.linear / 1e12 == pytest.approx(linear, abs=0.1)
         assert counted.attention / 1e12 == pytest.approx(attention, abs=0.05)
 
     @pytest.mark.parametrize(("dev", "text_tokens"), [(True, 512), (False, 256)])
     def test_whole_transformer(self, dev, text_tokens):
-        """A forward of FLUX.1 on the meta device computes what is counted from its config, to 0.1 %."""
+        """The count from FLUX.1's config equals torch's count on the meta device within 0.1 %."""
         transformer = fullsize.transformer(torch.device("meta"), guidance_embeds=dev)
         counted = flops.forward(TransformerShape.of_config(transformer.config), text_tokens, 1024)
-        assert counted.total == pytest.approx(seen_by_torch(transformer, text_tokens, 1024), rel=0.001)
+        assert counted.total == pytest.approx(counted_by_torch(transformer, text_tokens, 1024), rel=0.001)

@@ -1,4 +1,4 @@
-"""FLUX.1 at its own size on the meta device, where it has shapes and no memory."""
+"""FLUX.1 at its real size on the meta device, where it has shapes and uses no memory."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ class TestSizes:
         assert weight_bytes(transformer) / GB == pytest.approx(23.8, abs=0.05)
 
     def test_schnell_lacks_guidance(self, transformer):
-        """The schnell transformer is the dev one without the two layers that embed the guidance."""
+        """The schnell transformer is the dev transformer without the two layers that embed the guidance."""
         schnell = fullsize.transformer(META, guidance_embeds=False)
         width = fullsize.WIDTH
         assert parameters(transformer) - parameters(schnell) == (256 + 1) * width + (width + 1) * width
@@ -50,7 +50,7 @@ class TestSizes:
         assert sum(a * b for a, b in fullsize.lora_shapes().values()) / 1e6 == pytest.approx(11.2, abs=0.05)
 
     def test_adapter_fits(self, transformer, tmp_path):
-        """The full-size adapter passes the check that a real one has to pass."""
+        """The full-size adapter passes the check for real adapters."""
         file = tmp_path / "lora.safetensors"
         values = {
             key: torch.full(shape, 0.01, dtype=torch.bfloat16)
@@ -64,7 +64,7 @@ class TestSizes:
 class TestDecoding:
     @pytest.mark.parametrize(("size_px", "tflop"), [(512, 2.5), (768, 5.8), (1024, 10.5)])
     def test_vae(self, size_px, tflop):
-        """The VAE decodes 16 channels at an eighth of the image's size, at a known cost."""
+        """The VAE decodes latents of 16 channels at an eighth of the image's size, with the known TFLOP."""
         vae = fullsize.autoencoder(META)
         latents = torch.empty(1, 16, size_px // 8, size_px // 8, device=META, dtype=torch.bfloat16)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -72,8 +72,8 @@ class TestDecoding:
         assert image.shape == (1, 3, size_px, size_px)
         assert counter.get_total_flops() / 1e12 == pytest.approx(tflop, abs=0.1)
 
-    def test_fresh_vae_paints(self):
-        """What the VAE decodes with fresh weights deviates by more than flat images do."""
+    def test_a_random_vae_draws_no_flat_image(self):
+        """An image decoded with random weights deviates by more than two levels."""
         torch.manual_seed(0)
         vae = fullsize.autoencoder(torch.device("cpu"))
         with torch.no_grad():
@@ -84,7 +84,7 @@ class TestDecoding:
 
 class TestPipeline:
     def test_reads_long_prompts(self):
-        """The whole of FLUX.1-dev is built without a hub, and its T5 reads 512 tokens of a prompt."""
+        """The pipeline of FLUX.1-dev is built without a hub, and its T5 reads 512 tokens of a prompt."""
         pipeline = fullsize.pipeline(META, dev=True)
         assert pipeline.tokenizer_2.model_max_length == 512
         assert pipeline.vae_scale_factor * 2 == fullsize.TOKEN_PX
@@ -94,6 +94,6 @@ class TestPipeline:
         assert max(ids) < fullsize.CLIP["vocab_size"]
 
     def test_miniature_stays_short(self):
-        """Building FLUX.1 leaves the miniature's tokenizer at its 64 tokens."""
+        """Building FLUX.1 does not change the limit of the miniature's tokenizer, 64 tokens."""
         fullsize.pipeline(META, dev=False)
         assert t5_tokenizer().model_max_length == MAX_TEXT_TOKENS

@@ -21,8 +21,8 @@ def drawn_until_killed(order):
 
 
 class TestScriptedBackend:
-    def test_it_reports_like_the_real_one(self, order):
-        """Load is reported for the first order only, then encode, every step and decode."""
+    def test_it_reports_like_the_real_backend(self, order):
+        """The first order reports load, and every order reports encode, each step and decode."""
         backend = ScriptedBackend()
         _, reports = draw(backend, order)
         rest = [
@@ -34,8 +34,8 @@ class TestScriptedBackend:
         assert draw(backend, order)[1] == rest
         assert backend.resident == {order.model_id}
 
-    def test_the_seed_is_the_image(self, order):
-        """One seed is one image of the ordered size; another seed is another."""
+    def test_the_seed_determines_the_image(self, order):
+        """The same seed gives the same image of the ordered size; another seed gives another image."""
         backend = ScriptedBackend()
         first, again, other = (
             draw(backend, replace(order, seed=seed, width_px=528, height_px=784))[0].image
@@ -45,7 +45,7 @@ class TestScriptedBackend:
         assert first.tobytes() == again.tobytes() != other.tobytes()
 
     def test_it_fails_on_cue(self, order):
-        """The scripted error is raised at its step, after the steps before were reported."""
+        """The scripted error is raised at its step, after the reports of the previous steps."""
         backend = ScriptedBackend(Script(fail_at=2, failure=OutOfMemory("cuda:0")))
         reports = []
         with pytest.raises(OutOfMemory, match="cuda:0"):
@@ -53,13 +53,13 @@ class TestScriptedBackend:
         assert reports[-1] == Progress(Phase.STEP, 1, 3)
 
     def test_it_stalls_on_cue(self, order):
-        """A stall passes its time unreported, and steps take theirs."""
+        """A stall and the steps take the time that the script sets."""
         began = time.monotonic()
         draw(ScriptedBackend(Script(stall_at=2, stall_s=0.1, step_s=0.05)), order)
         assert time.monotonic() - began >= 0.1 + 3 * 0.05
 
     def test_it_dies_on_cue(self, order):
-        """A scripted kill ends the process as SIGKILL does."""
+        """A scripted kill ends the process with SIGKILL."""
         process = multiprocessing.get_context("spawn").Process(target=drawn_until_killed, args=(order,))
         process.start()
         process.join(60)

@@ -1,4 +1,4 @@
-"""A provider in a box: a server on loopback that speaks as the router does, with faults on demand."""
+"""A fake of Hugging Face's router and its providers: a server on loopback, with faults on demand."""
 
 import json
 import threading
@@ -13,14 +13,14 @@ from typing import Any
 from PIL import Image, ImageOps
 
 KEY = "hf_secret"
-"""The key that the box knows."""
+"""The valid key."""
 
-Answer = Callable[["Conversation"], None]
+Response = Callable[["Conversation"], None]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A request as it came."""
+class ReceivedRequest:
+    """An HTTP request to the fake router."""
 
     method: str
     path: str
@@ -29,48 +29,49 @@ class Seen:
 
     @property
     def provider(self) -> str:
-        """Whom the router was asked for."""
+        """The provider in the request's path."""
         return self.path.split("/")[1]
 
 
 @dataclass
 class Box:
-    """What the box has seen, and what it will answer next; by default it draws."""
+    """The received requests, and the next responses of each provider; by default a provider draws."""
 
     url: str = ""
-    seen: list[Seen] = field(default_factory=list)
-    faults: dict[str, deque[Answer]] = field(default_factory=dict)
+    requests: list[ReceivedRequest] = field(default_factory=list)
+    faults: dict[str, deque[Response]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def orders(self) -> list[Seen]:
-        """The orders alone, without the fetching of images."""
-        return [seen for seen in self.seen if seen.method == "POST"]
+    def orders(self) -> list[ReceivedRequest]:
+        """The requests for images, without the downloads of images."""
+        return [request for request in self.requests if request.method == "POST"]
 
-    def will(self, provider: str, *answers: Answer) -> None:
-        """Let a provider answer its next orders so."""
-        self.faults.setdefault(provider, deque()).extend(answers)
+    def will(self, provider: str, *responses: Response) -> None:
+        """Set a provider's responses to its next orders."""
+        self.faults.setdefault(provider, deque()).extend(responses)
 
 
 class Conversation(BaseHTTPRequestHandler):
-    """One connection to the box."""
+    """One connection to the server."""
 
     protocol_version = "HTTP/1.1"
     box: Box
 
     def do_POST(self) -> None:
-        """Take an order, and answer it as the provider's next fault says."""
+        """Respond to an order with the provider's next fault, or with an image."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        seen = Seen("POST", self.path, {name.lower(): text for name, text in self.headers.items()}, body)
-        self.order = seen
-        self.box.seen.append(seen)
-        waiting = self.box.faults.get(seen.provider)
-        (waiting.popleft() if waiting else draw)(self)
+        headers = {name.lower(): text for name, text in self.headers.items()}
+        request = ReceivedRequest("POST", self.path, headers, body)
+        self.order = request
+        self.box.requests.append(request)
+        faults = self.box.faults.get(request.provider)
+        (faults.popleft() if faults else draw)(self)
 
     def do_GET(self) -> None:
-        """Hand a file out."""
-        self.box.seen.append(Seen("GET", self.path, dict(self.headers.items()), None))
+        """Send a file, or the owner of a key."""
+        self.box.requests.append(ReceivedRequest("GET", self.path, dict(self.headers.items()), None))
         if self.path == "/api/whoami-v2":
             known = self.headers["Authorization"] == f"Bearer {KEY}"
             self.say(200 if known else 401, {"name": "me"} if known else {"error": "Invalid credentials"})
@@ -80,7 +81,7 @@ class Conversation(BaseHTTPRequestHandler):
             self.reply(404, "text/html", b"<h1>Not found</h1>")
 
     def reply(self, status: int, kind: str, body: bytes, **headers: str) -> None:
-        """Answer."""
+        """Send a response."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -89,22 +90,22 @@ class Conversation(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def say(self, status: int, told: Any, **headers: str) -> None:
-        """Answer with JSON."""
-        self.reply(status, "application/json", json.dumps(told).encode(), **headers)
+    def say(self, status: int, content: Any, **headers: str) -> None:
+        """Send a JSON response."""
+        self.reply(status, "application/json", json.dumps(content).encode(), **headers)
 
     def offer(self, image: bytes) -> str:
-        """Keep a file and return its address."""
+        """Store a file and return its URL."""
         path = f"/files/{len(self.box.files)}.png"
         self.box.files[path] = image
         return self.box.url + path
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def size_of(order: Seen) -> tuple[int, int]:
-    """Return what a provider draws for an order, by its own fields."""
+def size_of(order: ReceivedRequest) -> tuple[int, int]:
+    """Return the size in pixels that a provider draws for an order."""
     match order.provider:
         case "fal-ai":
             return order.body["image_size"]["width"], order.body["image_size"]["height"]
@@ -122,33 +123,34 @@ def picture(size: tuple[int, int], seed: int = 0) -> bytes:
 
 
 def as_png(image: Image.Image) -> bytes:
-    """Return an image's file."""
+    """Return an image as PNG bytes."""
     file = BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
 
 
-def deliver(conversation: Conversation, image: bytes, **told: Any) -> None:
-    """Deliver an image as the order's provider does."""
+def deliver(conversation: Conversation, image: bytes, **fields: Any) -> None:
+    """Respond with an image in the format of the order's provider. fields: override its JSON."""
     match conversation.order.provider:
         case "fal-ai":
             images = [{"url": conversation.offer(image), "content_type": "image/png"}]
-            conversation.say(200, {"images": images, "has_nsfw_concepts": [False], "seed": 1} | told)
+            conversation.say(200, {"images": images, "has_nsfw_concepts": [False], "seed": 1} | fields)
         case "replicate":
             output = [conversation.offer(image)]
-            conversation.say(201, {"id": "p1", "status": "succeeded", "output": output, "error": None} | told)
+            content = {"id": "p1", "status": "succeeded", "output": output, "error": None}
+            conversation.say(201, content | fields)
         case _:
             conversation.reply(200, "image/png", image)
 
 
 def draw(conversation: Conversation) -> None:
-    """Deliver what was ordered."""
+    """Respond with an image of the ordered size."""
     deliver(conversation, picture(size_of(conversation.order)))
 
 
 @contextmanager
 def open_box() -> Iterator[Box]:
-    """Run a box on a port of the system's choice."""
+    """Run the server on a free port until the body ends."""
     box = Box()
     handler = type("Handler", (Conversation,), {"box": box})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -1,4 +1,4 @@
-"""What can go wrong at a provider, as the box plays it, and what has to come of it."""
+"""The faults of a provider, as the box simulates them, each with the expected error."""
 
 import socket
 import struct
@@ -9,28 +9,29 @@ from inference.hosted import errors
 from tests.inference.hosted.box import as_png, deliver, picture, size_of
 
 NEVER_AGAIN_S = 1e6
-"""A first wait beyond every deadline: a fault is not tried again."""
+"""A first wait longer than every deadline, so that nothing is retried."""
 
 
-def status(code, told=None, **headers):
-    """Answer with a status."""
+def status(code, content=None, **headers):
+    """Respond with a status."""
     return lambda conversation: conversation.say(
-        code, told or {"error": "a secret fox is no good"}, **headers
+        code, content or {"error": "a secret fox is no good"}, **headers
     )
 
 
-def redirect(where):
-    """Answer with a redirect."""
-    return lambda conversation: conversation.reply(307, "text/plain", b"", Location=where)
+def redirect(location):
+    """Respond with a redirect."""
+    return lambda conversation: conversation.reply(307, "text/plain", b"", Location=location)
 
 
-def redirect_in_a_ring(conversation):
+def redirect_to_itself(conversation):
+    """Redirect without end."""
     conversation.reply(307, "text/plain", b"", Location=conversation.path)
-    conversation.box.will(conversation.order.provider, redirect_in_a_ring)
+    conversation.box.will(conversation.order.provider, redirect_to_itself)
 
 
-def promise(conversation):
-    """Begin an answer that is longer than what comes."""
+def send_headers(conversation):
+    """Send the headers of a response with 100,000 bytes."""
     conversation.send_response(200)
     conversation.send_header("Content-Type", "image/png")
     conversation.send_header("Content-Length", "100000")
@@ -38,14 +39,14 @@ def promise(conversation):
 
 
 def half(conversation):
-    """Hang up in the middle."""
-    promise(conversation)
+    """Close the connection in the middle of the response."""
+    send_headers(conversation)
     conversation.wfile.write(b"\x89PNG\r\n")
     conversation.close_connection = True
 
 
 def reset(conversation):
-    """Cut the connection before any answer."""
+    """Reset the connection before any response."""
     conversation.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     conversation.connection.close()
     conversation.close_connection = True
@@ -53,8 +54,8 @@ def reset(conversation):
 
 
 def trickle(conversation):
-    """Send a byte now and then."""
-    promise(conversation)
+    """Send a byte every 50 ms until the box is closed."""
+    send_headers(conversation)
     try:
         while not conversation.box.closing.wait(0.05):
             conversation.wfile.write(b"\0")
@@ -63,13 +64,13 @@ def trickle(conversation):
 
 
 def silence(conversation):
-    """Answer nothing until the box is closed."""
+    """Send nothing until the box is closed."""
     conversation.box.closing.wait()
     conversation.close_connection = True
 
 
 def truncated(conversation):
-    """Deliver half a file as a whole one."""
+    """Deliver half a file as if it were complete."""
     image = picture(size_of(conversation.order))
     deliver(conversation, image[: len(image) // 2])
 
@@ -86,24 +87,24 @@ def smaller(conversation):
     deliver(conversation, picture((256, 256)))
 
 
-def nothing(conversation):
+def unexpected_json(conversation):
     conversation.say(200, {"nothing": "of use"})
 
 
 LOADING = {"error": "Model black-forest-labs/FLUX.1-dev is currently loading", "estimated_time": 20.0}
 NSFW = {"error": "flagged as sensitive", "status": "failed", "output": None}
 
-# What happens, to whom, which class it is, its code, and whether the provider may have drawn.
+# Each fault: the response, the provider, the error's class and code, and whether the provider may have drawn.
 FAULTS = {
     "loading": (status(503, LOADING), "hf-inference", errors.ProviderLoading, "MODEL_LOADING", False),
-    "too many requests": (status(429), "fal-ai", errors.ProviderBusy, "RATE_LIMIT_EXCEEDED", False),
-    "no answer": (silence, "fal-ai", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
-    "trickle": (trickle, "hf-inference", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
-    "gateway timeout": (status(504), "replicate", errors.ProviderSlow, "GENERATION_TIMEOUT", True),
+    "too many requests": (status(429), "fal-ai", errors.ProviderRateLimited, "RATE_LIMIT_EXCEEDED", False),
+    "no answer": (silence, "fal-ai", errors.ProviderTimeout, "GENERATION_TIMEOUT", True),
+    "trickle": (trickle, "hf-inference", errors.ProviderTimeout, "GENERATION_TIMEOUT", True),
+    "gateway timeout": (status(504), "replicate", errors.ProviderTimeout, "GENERATION_TIMEOUT", True),
     "still drawing": (
         status(201, {"status": "processing", "output": None}),
         "replicate",
-        errors.ProviderSlow,
+        errors.ProviderTimeout,
         "GENERATION_TIMEOUT",
         True,
     ),
@@ -146,29 +147,29 @@ FAULTS = {
     "broken file": (garbage, "fal-ai", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
     "half an image": (truncated, "replicate", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
     "another size": (smaller, "fal-ai", errors.ImageBroken, "AI_PROVIDER_ERROR", True),
-    "half an answer": (half, "hf-inference", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
-    "connection reset": (reset, "fal-ai", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
-    "empty answer": (nothing, "fal-ai", errors.AnswerBroken, "AI_PROVIDER_ERROR", True),
+    "half an answer": (half, "hf-inference", errors.ResponseBroken, "AI_PROVIDER_ERROR", True),
+    "connection reset": (reset, "fal-ai", errors.ResponseBroken, "AI_PROVIDER_ERROR", True),
+    "empty answer": (unexpected_json, "fal-ai", errors.ResponseBroken, "AI_PROVIDER_ERROR", True),
     "server error": (status(500), "fal-ai", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
     "overloaded": (status(503), "hf-inference", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
     "redirect to nowhere": (
         redirect("http://127.0.0.1:1/"),
         "fal-ai",
-        errors.ProviderAway,
+        errors.ProviderUnreachable,
         "AI_PROVIDER_ERROR",
         False,
     ),
     "redirect to no address": (
         redirect("ftp://127.0.0.1/"),
         "replicate",
-        errors.ProviderAway,
+        errors.ProviderUnreachable,
         "AI_PROVIDER_ERROR",
         False,
     ),
-    "redirects in a ring": (
-        redirect_in_a_ring,
+    "redirect to itself": (
+        redirect_to_itself,
         "hf-inference",
-        errors.ProviderAway,
+        errors.ProviderUnreachable,
         "AI_PROVIDER_ERROR",
         False,
     ),
@@ -176,5 +177,5 @@ FAULTS = {
 
 
 def deadline_s(name):
-    """Return a call's time: short where only its end ends the call, and otherwise ample on any machine."""
+    """Return a call's timeout: short if only the timeout ends the fault, otherwise ample on any machine."""
     return 1.0 if name in ("no answer", "trickle") else 60.0

@@ -1,4 +1,4 @@
-"""What goes out to each provider for each entry of the catalogue, by huggingface_hub's own client."""
+"""The requests of huggingface_hub's own client to each provider, for each entry of the catalogue."""
 
 import pytest
 from huggingface_hub import HfApi
@@ -101,42 +101,42 @@ EXPECTED = {
 
 class TestRequests:
     @pytest.mark.parametrize(("provider", "name"), EXPECTED, ids=["-".join(key) for key in EXPECTED])
-    def test_the_request_is_the_providers_own(self, box, backend_at, provider, name):
-        """Each entry is ordered by the provider's path and fields, with the key, and a LoRA at 0.9."""
+    def test_each_provider_gets_its_own_request(self, box, backend_at, provider, name):
+        """Each request has the provider's path and fields, the key, and the LoRA at its scale of 0.9."""
         path, body = EXPECTED[provider, name]
         order = Order.of_entry(ENTRIES[name], PROMPT, seed=7)
         picture = backend_at(provider).generate(order, lambda _: None)
-        (seen,) = box.orders
-        assert (seen.method, seen.path, seen.body) == ("POST", path, body)
-        assert seen.headers["authorization"] == f"Bearer {KEY}"
-        assert seen.headers["content-type"] == "application/json"
-        assert seen.headers["accept"] == "image/png"
-        assert seen.headers.get("prefer") == ("wait" if provider == "replicate" else None)
+        (request,) = box.orders
+        assert (request.method, request.path, request.body) == ("POST", path, body)
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["accept"] == "image/png"
+        assert request.headers.get("prefer") == ("wait" if provider == "replicate" else None)
         assert picture.image.size == (order.width_px, order.height_px)
         assert picture.provenance.provider == provider
         assert picture.provenance.adapter == order.adapter
         assert picture.provenance.cost_microusd > 0
 
     @pytest.mark.parametrize("name", ["flux-dev-realism", "flux-dev-hd-realism"])
-    def test_who_cannot_apply_the_adapter_is_not_asked(self, box, backend_at, name):
-        """hf-inference has no LoRA: such an order never reaches it, and another provider draws it."""
+    def test_a_provider_without_lora_is_skipped(self, box, backend_at, name):
+        """hf-inference cannot apply a LoRA: it never gets such an order, and another provider draws it."""
         order = Order.of_entry(ENTRIES[name], PROMPT, seed=7)
         with pytest.raises(NoProvider, match="hf-inference cannot apply a LoRA"):
             backend_at("hf-inference").generate(order, lambda _: None)
-        assert box.seen == []
-        drawn = backend_at("hf-inference", "fal-ai").generate(order, lambda _: None)
-        assert [seen.provider for seen in box.orders] == ["fal-ai"]
-        assert drawn.provenance.adapter == order.adapter
+        assert box.requests == []
+        picture = backend_at("hf-inference", "fal-ai").generate(order, lambda _: None)
+        assert [request.provider for request in box.orders] == ["fal-ai"]
+        assert picture.provenance.adapter == order.adapter
 
     def test_images_are_fetched_without_the_key(self, box, backend_at):
-        """The address of an image may be anybody's: the key is not sent there."""
+        """The key is not sent to the host of an image, which may be anybody's."""
         order = Order.of_entry(ENTRIES["flux-dev-base"], PROMPT, seed=7)
         backend_at("fal-ai").generate(order, lambda _: None)
-        (fetched,) = (seen for seen in box.seen if seen.method == "GET")
+        (fetched,) = (request for request in box.requests if request.method == "GET")
         assert KEY not in str(fetched.headers)
 
-    def test_closed_it_gives_the_hubs_client_back(self, backend_at):
-        """What else this process asks of the hub goes its ordinary way again, without a call's deadline."""
+    def test_closing_restores_the_hubs_client(self, backend_at):
+        """After the backend is closed, other requests of this process to the hub work without a deadline."""
         with open_hub(repositories()) as hub:
             client = HfApi(endpoint=hub.url, token=TOKEN)
             backend = backend_at("fal-ai")

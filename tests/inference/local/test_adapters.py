@@ -29,7 +29,7 @@ def tensors(miniature):
 
 @pytest.fixture
 def read(tmp_path, base):
-    """Save tensors as an adapter and read it."""
+    """A function that saves tensors as an adapter and reads it."""
 
     def read(tensors):
         save_file(tensors, tmp_path / "lora.safetensors")
@@ -47,24 +47,24 @@ def rejected(read, tensors, match):
 
 class TestReadAdapter:
     def test_the_realism_format_fits(self, read, tensors):
-        """An adapter of four parts on two blocks adapts sixteen modules: two parts of three, two of one."""
+        """The adapter of two double and four single blocks adapts 32 modules: 8 per double, 4 per single."""
         assert read(dict(tensors)).modules == 32
 
     def test_single_blocks_fit(self, read):
-        """An adapter of a single block adapts its four modules, the last of which reads five widths."""
+        """An adapter of one single block adapts its four modules; the last has five widths as input."""
         assert read({key: torch.ones(shape) for key, shape in SINGLE.items()}).modules == 4
 
     def test_the_longer_prefix_fits(self, read, tensors):
-        """Keys may begin with diffusion_model, as diffusers' converter allows."""
+        """Keys may have the prefix diffusion_model, as diffusers' converter allows."""
         assert read({f"diffusion_model.{key}": tensor for key, tensor in tensors.items()}).modules == 32
 
     def test_junk_keys(self, read, tensors):
-        """An adapter with no key of the transformer's is refused, with its first key."""
+        """An adapter with no key of the transformer is refused, and the error names the first key."""
         junk = {f"junk.{number}": tensor.clone() for number, tensor in enumerate(tensors.values())}
         rejected(read, junk, r"0 of its 32 keys .* first that does not is 'junk\.")
 
     def test_one_junk_key(self, read, tensors):
-        """One key too many is enough to be refused."""
+        """An adapter with one unknown key is refused."""
         rejected(read, {**tensors, "extra": torch.ones(1)}, "32 of its 33 keys .* 'extra'")
 
     @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ class TestReadAdapter:
         ],
     )
     def test_almost_a_key(self, read, tensors, stranger):
-        """A block beyond the last, an unknown part and a misspelt key are no keys."""
+        """Keys of a block beyond the last, of an unknown part, or misspelt are unknown."""
         rejected(read, {**tensors, stranger: tensors[FIRST].clone()}, "32 of its 33 keys")
 
     def test_an_empty_file(self, read):
@@ -93,7 +93,7 @@ class TestReadAdapter:
         rejected(read, halved, f"1 keys lack their partner, the first is '{FIRST}'")
 
     def test_a_part_is_missing(self, read, tensors):
-        """A block that lacks a part which the others have is refused."""
+        """A block that lacks a part of the other blocks is refused."""
         fewer = {
             key: tensor for key, tensor in tensors.items() if not key.startswith(FIRST.partition(".down")[0])
         }
@@ -102,7 +102,7 @@ class TestReadAdapter:
 
     @pytest.mark.parametrize("key", list(lora_shapes())[:8])
     def test_one_wrong_width(self, read, tensors, key):
-        """One tensor that is one wider than its module is refused by name, whichever it is."""
+        """Any tensor that is wider than its module by one is refused, and the error names it."""
         wider = torch.ones(
             tensors[key].shape[0] + key.endswith("up.weight"),
             tensors[key].shape[1] + key.endswith("down.weight"),
@@ -110,34 +110,34 @@ class TestReadAdapter:
         rejected(read, {**tensors, key: wider}, f"1 of its 32 tensors .* first is '{key}'")
 
     def test_down_and_up_of_different_ranks(self, read, tensors):
-        """Two halves of different rank are refused."""
+        """A down and an up of different ranks are refused."""
         rejected(read, {**tensors, FIRST: torch.ones(8, 128)}, "1 of its 32 tensors")
 
     @pytest.mark.parametrize("shape", [(), (128,), (0, 128), (16, 128, 1)])
     def test_no_matrix(self, read, tensors, shape):
-        """A tensor that is no matrix of at least one row is refused."""
+        """A tensor that is not a matrix with at least one row is refused."""
         rejected(read, {**tensors, FIRST: torch.ones(shape)}, "of its 32 tensors")
 
-    def test_a_rank_beyond_measure(self, read):
-        """A rank of 257 is refused and one of 256 is not."""
+    def test_a_rank_beyond_the_limit(self, read):
+        """A rank of 257 is refused, and a rank of 256 is not."""
         pair = (FIRST, FIRST.replace("down", "up"))
         assert read({pair[0]: torch.ones(256, 128), pair[1]: torch.ones(384, 256)}).modules == 3
         rejected(read, {pair[0]: torch.ones(257, 128), pair[1]: torch.ones(384, 257)}, "of its 2 tensors")
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.int8, torch.float8_e4m3fn])
     def test_an_unknown_type(self, read, tensors, dtype):
-        """A tensor of another type than 16 or 32 bits floating point is refused."""
+        """A tensor that is not in floating point of 16 or 32 bits is refused."""
         rejected(read, {**tensors, FIRST: tensors[FIRST].to(dtype)}, "shape or type")
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_one_bad_value(self, read, tensors, value):
-        """One value that is not finite is refused by its key."""
+        """A tensor with one value that is not finite is refused, and the error names its key."""
         spoilt = tensors[FIRST].clone()
         spoilt[3, 5] = value
         rejected(read, {**tensors, FIRST: spoilt}, f"{FIRST} holds values that are not finite")
 
     def test_no_effect(self, read, tensors):
-        """An adapter whose ups are all zero is refused, since no image would show it."""
+        """An adapter whose up tensors are all zero is refused, since it would change no image."""
         silent = {key: tensor * ("down" in key) for key, tensor in tensors.items()}
         rejected(read, silent, "no effect")
 
@@ -157,14 +157,14 @@ class TestReadAdapter:
             read_adapter(tmp_path / "x", MODEL, base)
 
     def test_a_file_that_was_cut_off(self, tmp_path, base, miniature):
-        """A file whose download broke off is refused."""
+        """A file from an incomplete download is refused."""
         whole = (miniature / ADAPTER_FILE).read_bytes()
         (tmp_path / "x").write_bytes(whole[:-100])
         with pytest.raises(AdapterMismatch, match="someone/some-lora does not fit"):
             read_adapter(tmp_path / "x", MODEL, base)
 
-    def test_an_adapter_may_lie_on_another(self, backend, realism, order, miniature):
-        """A second adapter is checked against the layers beneath the first."""
+    def test_a_second_adapter_fits(self, backend, realism, order, miniature):
+        """A second adapter is checked against the base layers, which the first adapter wraps."""
         backend.warm_up(order.model_id, order.revision, realism)
         adapted = backend._residents.get((order.model_id, order.revision)).pipeline.transformer
         assert read_adapter(miniature / ADAPTER_FILE, MODEL, adapted).modules == 32

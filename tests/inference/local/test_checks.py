@@ -30,7 +30,7 @@ class TestCheckPixels:
 
     @pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.8, 0.1, 0.1)])
     def test_one_even_colour_is_flat(self, colour):
-        """An image of one even colour is flat, whatever the colour."""
+        """An image of any single uniform colour is flat."""
         with pytest.raises(ImageFlat):
             check_pixels(np.full((8, 8, 3), colour, dtype=np.float32))
 
@@ -42,5 +42,5 @@ class TestCheckPixels:
         assert 0.2 < caught.value.deviation < 0.4
 
     def test_a_dark_image_passes(self):
-        """A dark image of a few levels is no flat one."""
+        """A dark image of a few levels is not flat."""
         check_pixels(np.random.default_rng(1).random((64, 64, 3), dtype=np.float32) * 8 / 255)

@@ -2,13 +2,20 @@ import pytest
 import torch
 
 from inference.local import devices
-from inference.local.devices import Offload, Pace, choose_device, choose_dtype, is_out_of_memory, place
+from inference.local.devices import (
+    Offload,
+    StepThrottle,
+    choose_device,
+    choose_dtype,
+    is_out_of_memory,
+    place,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
 
 
 class Recorder:
-    """Records which methods are called, and with what."""
+    """Records the called methods and their arguments."""
 
     def __init__(self):
         self.calls = []
@@ -21,14 +28,14 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("cuda", "mps", "device"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
     )
-    def test_auto_takes_the_best(self, monkeypatch, cuda, mps, device):
+    def test_auto_chooses_the_best(self, monkeypatch, cuda, mps, device):
         """CUDA comes before MPS, and the CPU last."""
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         assert choose_device("auto") == torch.device(device)
 
-    def test_a_named_device_is_taken(self):
-        """A device that is named is taken, with its number."""
+    def test_a_named_device_is_chosen(self):
+        """A named device is chosen, with its number."""
         assert choose_device("cuda:1") == CUDA
 
     @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ class TestChoice:
             (CPU, False, torch.float32),
         ],
     )
-    def test_only_the_miniature_is_wide(self, device, full, dtype):
+    def test_only_the_miniature_has_32_bits(self, device, full, dtype):
         """Only the miniature on a CPU computes in 32 bits."""
         assert choose_dtype(device, full=full) is dtype
 
@@ -55,8 +62,8 @@ class TestPlace:
             (CPU, Offload.MODEL, ("to", (CPU,), {})),
         ],
     )
-    def test_it_goes_where_it_is_told(self, device, offload, call):
-        """A pipeline goes to its device whole, or is offloaded from that very device; never from a CPU."""
+    def test_it_uses_the_given_device(self, device, offload, call):
+        """A pipeline moves to its device, or is offloaded from that same device; a CPU never offloads."""
         pipeline = Recorder()
         place(pipeline, device, offload)
         assert pipeline.calls == [call]
@@ -79,7 +86,7 @@ class TestMemory:
         ],
     )
     def test_what_counts_as_exhausted(self, error, exhausted):
-        """The device's and the host's exhaustion are recognised, and other errors are not."""
+        """Out-of-memory errors of the device and of the host are recognised, and other errors are not."""
         assert is_out_of_memory(error) is exhausted
 
     def test_freeing_empties_the_cache_of_cuda(self, monkeypatch):
@@ -91,9 +98,9 @@ class TestMemory:
         assert emptied == [True]
 
 
-class TestPace:
+class TestStepThrottle:
     def test_the_host_is_one_step_ahead(self, monkeypatch):
-        """On CUDA each step waits for the one before it and never for itself."""
+        """On CUDA each step waits for the previous step and never for itself."""
         log = []
 
         class Event:
@@ -105,12 +112,12 @@ class TestPace:
                 log.append(f"awaited {self.number}")
 
         monkeypatch.setattr(torch.cuda, "Event", Event)
-        pace = Pace(CUDA)
+        throttle = StepThrottle(CUDA)
         for _ in range(3):
-            pace.step_queued()
+            throttle.step_queued()
         assert log == ["queued 1", "queued 2", "awaited 1", "queued 3", "awaited 2"]
 
     def test_a_cpu_has_nothing_to_await(self, monkeypatch):
-        """On a CPU a step has been computed when it returns."""
+        """On a CPU no events are used, since a step is computed when it returns."""
         monkeypatch.delattr(torch.cuda, "Event")
-        Pace(CPU).step_queued()
+        StepThrottle(CPU).step_queued()

@@ -16,13 +16,13 @@ ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped
 DEV = "black-forest-labs/FLUX.1-dev"
 
 
-def nothing(_):
-    """Take a report and drop it."""
+def ignore_progress(_):
+    """Do nothing."""
 
 
 def pixels(backend, order):
     """Draw an order and return its image as (H, W, 3) levels."""
-    return np.asarray(backend.generate(order, nothing).image).astype(int)
+    return np.asarray(backend.generate(order, ignore_progress).image).astype(int)
 
 
 def distance(first, second):
@@ -32,11 +32,11 @@ def distance(first, second):
 
 class TestWhatDeterminesAnImage:
     def test_the_same_order_is_the_same_image(self, backend, order):
-        """The same order twice is the same image, bit for bit."""
+        """The same order twice gives the same image, bit for bit."""
         assert distance(pixels(backend, order), pixels(backend, order)) == 0
 
     @pytest.mark.parametrize(
-        ("changes", "least"),
+        ("changes", "minimum"),
         [
             ({"seed": 8}, 10),
             ({"prompt": "professional headshot of an old man"}, 1),
@@ -44,23 +44,23 @@ class TestWhatDeterminesAnImage:
             ({"guidance_scale": 1.0}, 1),
         ],
     )
-    def test_each_parameter_shows(self, backend, order, changes, least):
-        """Seed, prompt, steps and guidance each change the image by visible levels."""
-        assert distance(pixels(backend, order), pixels(backend, replace(order, **changes))) > least
+    def test_each_parameter_changes_the_image(self, backend, order, changes, minimum):
+        """Seed, prompt, steps and guidance each change the image visibly."""
+        assert distance(pixels(backend, order), pixels(backend, replace(order, **changes))) > minimum
 
     def test_another_backend_draws_the_same(self, backend, make_backend, order):
-        """A backend started afresh draws the same image: nothing lingers in the process."""
+        """A new backend draws the same image: no state remains in the process."""
         assert distance(pixels(backend, order), pixels(make_backend(), order)) == 0
 
-    def test_the_seed_s_whole_range_is_taken(self, backend, order):
-        """The largest seed that a client may send is drawn."""
+    def test_the_largest_seed_is_drawn(self, backend, order):
+        """The largest seed that a client may send is valid."""
         assert pixels(backend, replace(order, seed=2**32 - 1)).shape == (512, 512, 3)
 
 
 class TestAgainstDiffusers:
     @pytest.mark.parametrize("scale", [None, 0.9])
     def test_it_is_the_pipeline_s_own_image(self, backend, miniature, order, realism, scale):
-        """With and without the adapter, the image is bit for bit what diffusers draws when called plainly."""
+        """With and without the adapter, the image equals that of a plain call of diffusers, bit for bit."""
         pipeline = FluxPipeline.from_pretrained(miniature / DEV, dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         if scale:
@@ -81,7 +81,7 @@ class TestAgainstDiffusers:
 
 class TestAdapter:
     def test_scale_zero_is_the_base_and_scale_0_9_is_not(self, backend, order, realism):
-        """With the adapter at 0 the image is the base's, bit for bit; at 0.9 it differs by several levels."""
+        """At a scale of 0 the image equals the base's bit for bit; at 0.9 it differs by several levels."""
         base = pixels(backend, order)
         silent = pixels(backend, replace(order, adapter=replace(realism, scale=0.0)))
         applied = pixels(backend, replace(order, adapter=realism))
@@ -89,7 +89,7 @@ class TestAdapter:
         assert distance(base, applied) > 3
 
     def test_base_after_adapter_is_base(self, make_backend, order, realism):
-        """Base, adapter, base, adapter on one pipeline: each draws as if the other had never been."""
+        """On one pipeline, orders with and without the adapter do not affect each other."""
         backend = make_backend()
         adapted = replace(order, adapter=realism)
         images = [pixels(backend, each) for each in (order, adapted, order, adapted)]
@@ -97,36 +97,36 @@ class TestAdapter:
         assert len(backend._residents.keys) == 1
 
     def test_the_scale_is_the_order_s(self, backend, order, realism):
-        """Half the scale is another image than the whole."""
+        """Half the scale gives another image than the full scale."""
         half, whole = (replace(order, adapter=replace(realism, scale=scale)) for scale in (0.45, 0.9))
         assert distance(pixels(backend, half), pixels(backend, whole)) > 1
 
     def test_an_adapter_that_does_not_fit_is_never_left_out(
         self, make_backend, adapter_dir, order, realism, float32
     ):
-        """An order whose adapter does not fit fails every time, and the base still draws."""
+        """An order whose adapter does not fit fails every time, and orders of the base still succeed."""
         (adapter_dir / "lora.safetensors").write_bytes(b"junk")
         backend = make_backend(profile="full", models_dir=adapter_dir.parents[1])
         for _ in range(2):
             with pytest.raises(AdapterMismatch, match="XLabs-AI/flux-RealismLora does not fit"):
-                backend.generate(replace(order, adapter=realism), nothing)
-        assert backend.generate(order, nothing).image.size == (512, 512)
+                backend.generate(replace(order, adapter=realism), ignore_progress)
+        assert backend.generate(order, ignore_progress).image.size == (512, 512)
 
-    def test_what_diffusers_attached_is_counted(self, make_backend, order, realism, monkeypatch):
-        """If diffusers attaches nothing, that is an error, and the pipeline is dropped."""
+    def test_attached_modules_are_counted(self, make_backend, order, realism, monkeypatch):
+        """If diffusers attaches nothing, the backend raises an error and evicts the pipeline."""
         backend = make_backend()
         backend.warm_up(order.model_id, order.revision, None)
         pipeline = backend._residents.get((order.model_id, order.revision)).pipeline
         monkeypatch.setattr(type(pipeline), "load_lora_weights", lambda *_, **__: None)
         with pytest.raises(AdapterMismatch, match="0 of the 32 modules"):
-            backend.generate(replace(order, adapter=realism), nothing)
+            backend.generate(replace(order, adapter=realism), ignore_progress)
         assert backend.resident == frozenset()
 
 
 class TestEntries:
     @pytest.mark.parametrize("name", ENTRIES)
     def test_every_entry_draws_at_its_own_size(self, backend, order_of, name):
-        """Each entry of the catalogue draws its own size in its own steps, reporting every one of them."""
+        """Each entry of the catalogue draws its own size in its own number of steps and reports each."""
         entry, reports = ENTRIES[name], []
         picture = backend.generate(order_of(entry), reports.append)
         assert picture.image.size == (entry.width_px, entry.height_px)
@@ -136,16 +136,16 @@ class TestEntries:
         assert steps == list(range(1, entry.steps + 1))
 
     @pytest.mark.parametrize("size", [(528, 784), (784, 528), (512, 528), (1024, 512)])
-    def test_a_size_is_delivered_exactly(self, backend, order, size):
-        """A size off the pipeline's grid is delivered as it was ordered."""
+    def test_the_image_has_exactly_the_ordered_size(self, backend, order, size):
+        """An image has the ordered size even if that is off the pipeline's grid."""
         width_px, height_px = size
-        picture = backend.generate(replace(order, width_px=width_px, height_px=height_px), nothing)
+        picture = backend.generate(replace(order, width_px=width_px, height_px=height_px), ignore_progress)
         assert picture.image.size == size
 
 
 class TestReports:
     def test_phases_come_in_order(self, make_backend, order):
-        """A first order loads, encodes, steps and decodes; a second does not load."""
+        """The first order loads, encodes, steps and decodes; the second does not load."""
         backend = make_backend()
         rest = [
             Progress(Phase.ENCODE),
@@ -163,7 +163,7 @@ class TestReports:
         assert all(seconds > 0 for seconds in picture.seconds.values())
 
     def test_attaching_is_loading(self, make_backend, order, realism):
-        """An adapter that is yet to be attached is reported as loading, and only then."""
+        """Loading is reported when an adapter is attached, and not again later."""
         backend = make_backend()
         backend.warm_up(order.model_id, order.revision, None)
         reports = []
@@ -180,15 +180,15 @@ class TestReports:
         backend.generate(replace(order, adapter=realism), reports.append)
         assert reports[0] == Progress(Phase.ENCODE)
 
-    def test_the_decode_is_not_among_the_steps(self, backend, order):
-        """Decode is reported after the last step and before the image exists."""
+    def test_decode_is_reported_after_the_steps(self, backend, order):
+        """Decode is reported after the last step and before the image is returned."""
         reports = []
         backend.generate(order, reports.append)
         assert reports[-2:] == [Progress(Phase.STEP, 3, 3), Progress(Phase.DECODE)]
 
 
 class Cancelled(Exception):
-    """What a worker raises in its report when the client has cancelled."""
+    """Raised by a worker's report after a cancellation by the client."""
 
 
 class TestCancellation:
@@ -203,7 +203,7 @@ class TestCancellation:
         ],
     )
     def test_it_stops_and_the_next_run_is_clean(self, backend, make_backend, order, realism, moment):
-        """What a report raises passes unchanged, and the next order is as if there had been none."""
+        """An exception from a report passes through unchanged, and does not affect the next order."""
         adapted = replace(order, adapter=realism)
         fresh, error = make_backend(), Cancelled()
 
@@ -220,15 +220,15 @@ class TestCancellation:
 
 class TestFaults:
     @pytest.fixture
-    def spoilt(self, make_backend, order):
-        """A backend whose resident pipeline the test may spoil, and that pipeline."""
+    def damaged(self, make_backend, order):
+        """A backend and its resident pipeline, which the test may damage."""
         backend = make_backend()
         backend.warm_up(order.model_id, order.revision, None)
         return backend, backend._residents.get((order.model_id, order.revision)).pipeline
 
-    def test_nan_in_the_transformer(self, spoilt, order):
-        """NaN among the transformer's weights fails the order before it is decoded."""
-        backend, pipeline = spoilt
+    def test_nan_in_the_transformer(self, damaged, order):
+        """NaN in the transformer's weights fails the order before decoding."""
+        backend, pipeline = damaged
         reports = []
         with torch.no_grad():
             pipeline.transformer.proj_out.weight[0, 0] = float("nan")
@@ -236,26 +236,26 @@ class TestFaults:
             backend.generate(order, reports.append)
         assert reports[-1] == Progress(Phase.STEP, 2, 3)
 
-    def test_nan_in_the_decoder(self, spoilt, order):
-        """NaN among the decoder's weights fails the order."""
-        backend, pipeline = spoilt
+    def test_nan_in_the_decoder(self, damaged, order):
+        """NaN in the decoder's weights fails the order."""
+        backend, pipeline = damaged
         with torch.no_grad():
             pipeline.vae.decoder.conv_out.bias[0] = float("nan")
         with pytest.raises(ImageNotFinite, match="decoded pixels"):
-            backend.generate(order, nothing)
+            backend.generate(order, ignore_progress)
 
-    def test_a_dead_decoder(self, spoilt, order):
-        """A decoder that answers one colour to everything fails the order."""
-        backend, pipeline = spoilt
+    def test_a_dead_decoder(self, damaged, order):
+        """A decoder that returns the same colour for any input fails the order."""
+        backend, pipeline = damaged
         with torch.no_grad():
             pipeline.vae.decoder.conv_out.weight.zero_()
         with pytest.raises(ImageFlat):
-            backend.generate(order, nothing)
+            backend.generate(order, ignore_progress)
 
-    def test_exhausted_memory_lets_everything_go(self, backend, make_backend, order, monkeypatch):
-        """When memory is exhausted all pipelines go, and the next order is drawn as ever."""
+    def test_out_of_memory_evicts_all_pipelines(self, backend, make_backend, order, monkeypatch):
+        """If the memory is exhausted, all pipelines are evicted, and the next order gives the same image."""
         fresh = make_backend()
-        fresh.generate(order, nothing)
+        fresh.generate(order, ignore_progress)
 
         def exhaust(*_):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
@@ -263,18 +263,18 @@ class TestFaults:
         with monkeypatch.context() as patched:
             patched.setattr("inference.local.backend.check_latents", exhaust)
             with pytest.raises(OutOfMemory, match="memory of cpu") as caught:
-                fresh.generate(order, nothing)
+                fresh.generate(order, ignore_progress)
         assert caught.value.code == "OUT_OF_MEMORY"
-        assert caught.value.__context__ is None  # whose traceback would hold the tensors
+        assert caught.value.__context__ is None  # its traceback would keep the tensors in memory
         assert fresh.resident == frozenset()
         assert distance(pixels(fresh, order), pixels(backend, order)) == 0
 
-    def test_offloaded_parts_are_taken_back(self, spoilt, order, monkeypatch):
+    def test_offloaded_parts_leave_the_device(self, damaged, order, monkeypatch):
         """After an error the pipeline's offloaded parts leave the device, as after an image."""
-        backend, pipeline = spoilt
+        backend, pipeline = damaged
         freed = []
         monkeypatch.setattr(type(pipeline), "maybe_free_model_hooks", lambda _: freed.append(True))
-        backend.generate(order, nothing)
+        backend.generate(order, ignore_progress)
         assert len(freed) == 1  # by the pipeline itself
         with pytest.raises(Cancelled):
             backend.generate(order, lambda _: (_ for _ in ()).throw(Cancelled()))
@@ -285,29 +285,31 @@ class TestPrompts:
     LONG = "canarybird " * 90
 
     def test_a_long_prompt_is_cut_with_a_warning(self, backend, order):
-        """A prompt beyond the limit is cut there; the warning counts and quotes nothing."""
+        """A prompt is cut at the limit; the warning counts the dropped tokens and quotes nothing."""
         tokens = len(
             backend._residents.get((order.model_id, order.revision)).pipeline.tokenizer_2(self.LONG).input_ids
         )
-        (warning,) = backend.generate(replace(order, prompt=self.LONG), nothing).warnings
+        (warning,) = backend.generate(replace(order, prompt=self.LONG), ignore_progress).warnings
         assert warning == f"The prompt was cut to 64 tokens; {tokens - 64} were dropped"
 
     def test_the_tokenizer_s_own_limit_holds(self, backend, order):
-        """Where an entry allows more than its model was trained to read, the model's own limit holds."""
-        (warning,) = backend.generate(replace(order, prompt=self.LONG, max_text_tokens=512), nothing).warnings
+        """If an entry allows more tokens than its model, the model's own limit applies."""
+        (warning,) = backend.generate(
+            replace(order, prompt=self.LONG, max_text_tokens=512), ignore_progress
+        ).warnings
         assert warning.startswith("The prompt was cut to 64 tokens")
 
-    def test_a_prompt_within_the_limit_is_whole(self, backend, order):
-        """A prompt that fits is drawn without a warning."""
-        assert backend.generate(order, nothing).warnings == ()
+    def test_a_prompt_within_the_limit_is_not_cut(self, backend, order):
+        """A prompt within the limit causes no warning."""
+        assert backend.generate(order, ignore_progress).warnings == ()
 
-    def test_what_was_cut_makes_no_difference_to_t5(self, backend, order):
-        """Two prompts that differ beyond every limit are one image."""
+    def test_words_beyond_the_limit_have_no_effect(self, backend, order):
+        """Two prompts that differ only beyond all limits give the same image."""
         images = [pixels(backend, replace(order, prompt=f"{self.LONG} {end}")) for end in ("cat", "dog")]
         assert distance(*images) == 0
 
     def test_no_prompt_reaches_a_log(self, make_backend, order, capfd):
-        """However talkative the libraries are told to be, no log record and no output quotes a prompt."""
+        """Even at the libraries' level DEBUG, no log record and no output quotes a prompt."""
         records = []
         handler = logging.Handler()
         handler.emit = records.append
@@ -317,7 +319,7 @@ class TestPrompts:
             logger.addHandler(handler)
             logger.setLevel(logging.DEBUG)
         try:
-            make_backend().generate(replace(order, prompt=self.LONG), nothing)
+            make_backend().generate(replace(order, prompt=self.LONG), ignore_progress)
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.removeHandler(handler)

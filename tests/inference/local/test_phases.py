@@ -6,7 +6,7 @@ from inference.local.phases import Phases
 
 class TestPhases:
     def test_each_phase_is_reported_once(self):
-        """A phase that is begun twice in a row is one phase; steps are reported as they end."""
+        """A phase that is begun twice in a row is reported once; steps are reported when they end."""
         reports = []
         phases = Phases(reports.append)
         phases.begin(Phase.LOAD)
@@ -17,7 +17,7 @@ class TestPhases:
         assert reports == [Progress(Phase.LOAD), Progress(Phase.STEP, 1, 2), Progress(Phase.DECODE)]
 
     def test_seconds_belong_to_their_phase(self):
-        """Time passes in the phase that was begun last, and phases that did not happen have none."""
+        """Time counts for the phase that began last, and phases that did not begin have no entry."""
         phases = Phases(lambda _: None)
         phases.begin(Phase.ENCODE)
         time.sleep(0.05)

@@ -6,24 +6,24 @@ A, B, C = (("a", None), ("b", "1"), ("b", "2"))
 
 
 class Memory:
-    """Counts how often memory is freed, and what is loaded."""
+    """A cache that counts how often memory is freed."""
 
     def __init__(self, limit=2):
         self.freed = 0
         self.residency = Residency(limit, self.free)
 
     def free(self):
-        """Count one freeing."""
+        """Count a call."""
         self.freed += 1
 
     def use(self, key):
-        """Use a resident, loading it if need be."""
+        """Return a resident, loaded if it is missing."""
         return self.residency.get(key) or self.residency.admit(key, object)
 
 
 class TestResidency:
-    def test_the_one_used_longest_ago_leaves(self):
-        """With room for two, a third evicts the one that was used longest ago, and memory is freed once."""
+    def test_the_least_recently_used_is_evicted(self):
+        """With a limit of two, a third resident evicts the least recently used, and memory is freed once."""
         memory = Memory()
         for key in (A, B, A, C):
             memory.use(key)
@@ -36,17 +36,17 @@ class TestResidency:
         assert memory.use(A) is memory.use(A)
 
     def test_two_revisions_are_two_residents(self):
-        """Two revisions of one model are told apart."""
+        """Two revisions of one model are different residents."""
         memory = Memory()
         assert memory.use(B) is not memory.use(C)
 
     def test_room_is_made_before_loading(self):
-        """While a pipeline loads, the one that it replaces is already gone."""
+        """While a pipeline loads, the pipeline that it replaces is already evicted."""
         memory = Memory(limit=1)
         memory.use(A)
-        seen = []
-        memory.residency.admit(B, lambda: seen.append(memory.residency.keys) or object())
-        assert seen == [()]
+        keys_while_loading = []
+        memory.residency.admit(B, lambda: keys_while_loading.append(memory.residency.keys) or object())
+        assert keys_while_loading == [()]
         assert memory.freed == 1
 
     def test_a_failed_load_leaves_no_trace(self):
@@ -56,14 +56,14 @@ class TestResidency:
             memory.residency.admit(A, lambda: 1 // 0)
         assert memory.residency.keys == ()
 
-    def test_evicting_a_stranger_does_nothing(self):
-        """Evicting what is not resident frees no memory."""
+    def test_evicting_an_unknown_key_does_nothing(self):
+        """Evicting a key that is not resident frees no memory."""
         memory = Memory()
         memory.residency.evict(A)
         assert memory.freed == 0
 
     def test_clearing_frees(self):
-        """Clearing lets all go and frees memory."""
+        """Clearing evicts all residents and frees memory."""
         memory = Memory()
         memory.use(A)
         memory.residency.clear()

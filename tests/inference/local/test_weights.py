@@ -27,23 +27,23 @@ from inference.weights.locations import (
     PipelineWeights,
 )
 
-TOKEN = "hf_secretsecretsecret"  # noqa: S105 - no real one
+TOKEN = "hf_secretsecretsecret"  # noqa: S105 - not a real token
 
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
 
 
-def nothing(_):
-    """Take a report and drop it."""
+def ignore_progress(_):
+    """Do nothing."""
 
 
-def answer(kind, status=401):
-    """Return the hub's error of a kind, as the library raises it."""
+def hub_error(kind, status=401):
+    """Return an error of the hub as huggingface_hub raises it."""
     request = httpx2.Request("GET", "https://huggingface.co/api/models/x")
     return kind("the hub's own words", response=httpx2.Response(status, request=request))
 
 
 def wrapped(cause):
-    """Return an error as diffusers wraps the hub's."""
+    """Return an error of diffusers that wraps the hub's error."""
     error = OSError("Cannot load model: not fully cached locally, and an error occurred")
     error.__cause__ = cause
     return error
@@ -51,13 +51,13 @@ def wrapped(cause):
 
 class TestSources:
     def test_the_miniature_serves_every_id(self, miniature):
-        """Schnell's id finds schnell's miniature, every other id dev's, every adapter the only one."""
+        """Ids with schnell map to schnell's miniature, other ids to dev's, all adapters to the only one."""
         source = MiniatureWeights(miniature)
-        found = {
+        folders = {
             model_id: Path(source.pipeline(model_id, "any").source).relative_to(miniature).as_posix()
             for model_id in (DEV, SCHNELL, "someone/finetune", "someone/FLUX.1-Schnell-tuned")
         }
-        assert found == {
+        assert folders == {
             DEV: DEV,
             SCHNELL: SCHNELL,
             "someone/finetune": DEV,
@@ -67,18 +67,18 @@ class TestSources:
         assert source.adapter_file(adapter) == miniature / ADAPTER_FILE
 
     def test_models_dir_comes_first(self, miniature, realism):
-        """What lies in MODELS_DIR is taken from there, and the hub is not asked."""
+        """Weights in MODELS_DIR are used from there, without a request to the hub."""
         source = FullWeights(miniature, TOKEN)
         assert source.pipeline(DEV, "abc") == PipelineWeights(str(miniature / DEV))
         assert source.adapter_file(realism) == miniature / ADAPTER_FILE
 
     def test_the_hub_comes_second(self, tmp_path):
-        """What MODELS_DIR lacks comes from the hub, by id, revision and token."""
+        """Weights that MODELS_DIR lacks come from the hub, by id, revision and token."""
         assert FullWeights(tmp_path, TOKEN).pipeline(DEV, "abc") == PipelineWeights(DEV, "abc", TOKEN)
         assert FullWeights(None).pipeline(DEV, None) == PipelineWeights(DEV)
 
     def test_no_token_is_shown(self, tmp_path):
-        """The token stands in no representation that a log could print."""
+        """No representation that a log could print contains the token."""
         config = LocalConfig("full", hf_token=TOKEN)
         source = FullWeights(tmp_path, TOKEN)
         assert TOKEN not in f"{config!r} {source!r} {source.pipeline(DEV, None)!r}"
@@ -88,9 +88,9 @@ class TestMissing:
     @pytest.mark.parametrize(
         ("error", "sentence"),
         [
-            (wrapped(answer(GatedRepoError, 403)), "gated: accept its licence .* HUGGINGFACE_API_KEY"),
-            (wrapped(answer(RepositoryNotFoundError)), "HUGGINGFACE_API_KEY is missing or wrong"),
-            (wrapped(answer(RevisionNotFoundError, 404)), "no such revision"),
+            (wrapped(hub_error(GatedRepoError, 403)), "gated: accept its licence .* HUGGINGFACE_API_KEY"),
+            (wrapped(hub_error(RepositoryNotFoundError)), "HUGGINGFACE_API_KEY is missing or wrong"),
+            (wrapped(hub_error(RevisionNotFoundError, 404)), "no such revision"),
             (wrapped(httpx2.ConnectError("no route")), r"hub cannot be reached \(ConnectError\): fetch it"),
             (httpx2.ReadTimeout("slow"), r"cannot be reached \(ReadTimeout\)"),
             (LocalEntryNotFoundError("nothing here"), "not on this machine and the hub cannot be reached"),
@@ -101,8 +101,8 @@ class TestMissing:
             ),
         ],
     )
-    def test_every_cause_is_one_sentence(self, make_backend, order, monkeypatch, error, sentence):
-        """Gated, refused, unknown, offline or incomplete: the error names the model and what to do."""
+    def test_every_cause_has_a_message(self, make_backend, order, monkeypatch, error, sentence):
+        """The error names the model, the cause and the remedy; it never contains the token."""
 
         def fail(*_, **__):
             raise error
@@ -110,15 +110,15 @@ class TestMissing:
         monkeypatch.setattr(FluxPipeline, "from_pretrained", fail)
         backend = make_backend(profile="full", models_dir=None, hf_token=TOKEN)
         with pytest.raises(WeightsMissing, match=sentence) as caught:
-            backend.generate(order, nothing)
+            backend.generate(order, ignore_progress)
         assert str(caught.value).startswith(f"The weights of {DEV} could not be loaded: ")
         assert caught.value.code == "MODEL_LOADING"
         assert TOKEN not in str(caught.value)
 
-    def test_a_missing_adapter_leaves_the_base(
+    def test_a_missing_adapter_does_not_affect_the_base(
         self, make_backend, adapter_dir, order, realism, monkeypatch, float32
     ):
-        """An adapter that cannot be fetched fails its order by name; the base still draws."""
+        """An order with a missing adapter fails and names it; an order of the base still succeeds."""
 
         def fail(*_, **__):
             raise LocalEntryNotFoundError("nothing here")
@@ -126,8 +126,8 @@ class TestMissing:
         monkeypatch.setattr(weights, "hf_hub_download", fail)
         backend = make_backend(profile="full", models_dir=adapter_dir.parents[1])
         with pytest.raises(WeightsMissing, match="XLabs-AI/flux-RealismLora"):
-            backend.generate(replace(order, adapter=realism), nothing)
-        assert backend.generate(order, nothing).image.size == (512, 512)
+            backend.generate(replace(order, adapter=realism), ignore_progress)
+        assert backend.generate(order, ignore_progress).image.size == (512, 512)
 
     @pytest.mark.parametrize(
         "spoil",
@@ -147,12 +147,12 @@ class TestMissing:
         spoil(tmp_path / DEV)
         backend = make_backend(profile="full", models_dir=tmp_path)
         with pytest.raises(WeightsMissing, match=DEV):
-            backend.generate(order, nothing)
+            backend.generate(order, ignore_progress)
         assert backend.resident == frozenset()
 
 
 class Recorder:
-    """Stands in front of the hub: records what it is asked for and answers with the miniature."""
+    """Replaces the hub: it records the requests and returns the miniature."""
 
     def __init__(self, miniature, monkeypatch):
         self.pipelines, self.adapters, self.placed, self.drawn = [], [], [], []
@@ -161,7 +161,7 @@ class Recorder:
         def from_pretrained(source, **arguments):
             self.pipelines.append((source, arguments))
             pipeline = load(miniature / source, dtype=torch.float32)  # see the fixture float32
-            pipeline.tokenizer_2.model_max_length = 512  # FLUX.1's, so that the entry's own limit shows
+            pipeline.tokenizer_2.model_max_length = 512  # FLUX.1's limit, so that the entry's limit applies
             return pipeline
 
         def hf_hub_download(*place, **arguments):
@@ -183,7 +183,7 @@ class Recorder:
 
 
 def scales(pipeline):
-    """Return the scales at which a pipeline's layers apply an adapter, none if it is off."""
+    """Return the scales at which a pipeline's layers apply an adapter; empty if the adapter is off."""
     layers = [module for module in pipeline.transformer.modules() if hasattr(module, "lora_A")]
     return {scale for layer in layers if not layer.disable_adapters for scale in layer.scaling.values()}
 
@@ -191,15 +191,17 @@ def scales(pipeline):
 class TestFullProfile:
     @pytest.fixture
     def hub(self, miniature, monkeypatch):
-        """The hub's stand-in."""
+        """The replaced hub."""
         return Recorder(miniature, monkeypatch)
 
     def test_dev_and_realism_share_one_pipeline(self, hub, make_backend, order_of):
-        """Base and realism load dev once, at its revision in bf16, and the adapter once, by its name."""
+        """Base and realism load dev once, at its revision and in bf16, and the adapter once."""
         backend = make_backend(profile="full", models_dir=None, hf_token=TOKEN)
         for name in ("flux-dev-base", "flux-dev-realism", "flux-dev-base", "flux-dev-hd-realism"):
             entry = ENTRIES[name]
-            backend.generate(order_of(entry, width_px=512, height_px=512, max_text_tokens=32), nothing)
+            backend.generate(
+                order_of(entry, width_px=512, height_px=512, max_text_tokens=32), ignore_progress
+            )
         revision = ENTRIES["flux-dev-base"].revision
         assert hub.pipelines == [
             (DEV, {"revision": revision, "token": TOKEN, "dtype": torch.bfloat16}),
@@ -207,16 +209,16 @@ class TestFullProfile:
         assert hub.adapters == [
             (("XLabs-AI/flux-RealismLora", "lora.safetensors"), {"revision": None, "token": TOKEN}),
         ]
-        asked = [
+        calls = [
             (drawn["num_inference_steps"], drawn["guidance_scale"], drawn["scales"]) for drawn in hub.drawn
         ]
-        assert asked == [(28, 3.5, set()), (30, 3.5, {0.9}), (28, 3.5, set()), (35, 3.5, {0.9})]
+        assert calls == [(28, 3.5, set()), (30, 3.5, {0.9}), (28, 3.5, set()), (35, 3.5, {0.9})]
         assert backend.resident == {DEV}
 
-    def test_schnell_is_asked_for_as_it_was_trained(self, hub, make_backend, order_of):
-        """Schnell is loaded at its revision and drawn in four steps, without guidance, from 256 tokens."""
+    def test_schnell_draws_as_it_was_trained(self, hub, make_backend, order_of):
+        """Schnell is loaded at its revision and draws in four steps, without guidance, from 256 tokens."""
         entry = ENTRIES["flux-schnell-fast"]
-        make_backend(profile="full", models_dir=None).generate(order_of(entry), nothing)
+        make_backend(profile="full", models_dir=None).generate(order_of(entry), ignore_progress)
         assert hub.pipelines[0][0] == SCHNELL
         assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None, "dtype": torch.bfloat16}
         (drawn,) = hub.drawn
@@ -232,33 +234,33 @@ class TestFullProfile:
             ("sequential", "enable_sequential_cpu_offload"),
         ],
     )
-    def test_offload_names_the_device(self, hub, make_backend, order, realism, offload, call):
-        """Offloading is set up on the very device, and again once the adapter is attached."""
+    def test_offload_uses_the_given_device(self, hub, make_backend, order, realism, offload, call):
+        """Offloading is set up on the given device, and again after the adapter is attached."""
         backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
         backend.warm_up(order.model_id, order.revision, realism)
         assert hub.placed == [(call, torch.device("cuda:1"))] * 2
 
     def test_models_dir_needs_no_hub(self, float32, hub, make_backend, miniature, order, realism):
-        """With everything in MODELS_DIR the hub is asked for nothing."""
+        """If MODELS_DIR has all weights, no request is sent to the hub."""
         backend = make_backend(profile="full", models_dir=miniature)
-        backend.generate(replace(order, adapter=realism), nothing)
+        backend.generate(replace(order, adapter=realism), ignore_progress)
         assert [source for source, _ in hub.pipelines] == [str(miniature / DEV)]
         assert hub.adapters == []
 
 
 class TestResidency:
-    def test_one_leaves_for_another(self, make_backend, order, order_of):
-        """With room for one pipeline, dev and schnell take turns, and each draws what it drew before."""
+    def test_one_pipeline_replaces_another(self, make_backend, order, order_of):
+        """With a limit of one pipeline, dev and schnell replace each other, and draw the same as before."""
         backend = make_backend(resident_pipelines=1)
         schnell = order_of(ENTRIES["flux-schnell-fast"], max_text_tokens=64)
-        first = backend.generate(order, nothing).image.tobytes()
-        backend.generate(schnell, nothing)
+        first = backend.generate(order, ignore_progress).image.tobytes()
+        backend.generate(schnell, ignore_progress)
         assert backend.resident == {SCHNELL}
-        assert backend.generate(order, nothing).image.tobytes() == first
+        assert backend.generate(order, ignore_progress).image.tobytes() == first
         assert backend.resident == {DEV}
 
-    def test_closing_lets_all_go(self, make_backend, order):
-        """A closed backend holds no pipeline."""
+    def test_closing_evicts_all(self, make_backend, order):
+        """A closed backend has no resident pipeline."""
         backend = make_backend()
         backend.warm_up(order.model_id, order.revision, None)
         backend.close()

@@ -6,12 +6,12 @@ from tests.inference.weights.repositories import repositories
 
 @pytest.fixture
 def hub():
-    """A hub with FLUX.1's two repositories in small, and the adapter's."""
+    """A hub with small versions of FLUX.1's two repositories and the adapter's."""
     with open_hub(repositories()) as opened:
         yield opened
 
 
 @pytest.fixture
 def token():
-    """A token that the hub knows."""
+    """A valid token of the hub."""
     return TOKEN

@@ -1,4 +1,4 @@
-"""A hub on loopback: it answers huggingface_hub's real client as the real one does, with faults on demand."""
+"""A fake hub on loopback for huggingface_hub's real client, with faults on demand."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-TOKEN = "hf_reader"  # noqa: S105 - this hub's own
+TOKEN = "hf_reader"  # noqa: S105 - valid for this hub only
 COMMIT = "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21"
 LARGE_BYTES = 2**16
-"""Files from this size on are stored apart, as with Git LFS: found by SHA-256, served by another host."""
+"""Files from this size on are stored as with Git LFS: identified by SHA-256 and served by another host."""
 
 _FILE = re.compile(r"/(?P<model>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 _API = re.compile(
@@ -24,7 +24,7 @@ _API = re.compile(
 
 @dataclass
 class Hub:
-    """What the hub holds, whom it lets in, and what it has been asked for."""
+    """The hub's repositories, access rights, faults, and a log of its requests."""
 
     repositories: Mapping[str, Mapping[str, bytes]]
     url: str = ""
@@ -32,17 +32,19 @@ class Hub:
     gated: bool = True
     revisions: set[str] = field(default_factory=lambda: {COMMIT})
     cuts: dict[str, list[int]] = field(default_factory=dict)
-    """Where the next answers with a file break off, counted from the file's beginning."""
+    """For each file, the positions at which its next responses break off."""
 
-    spoilt: set[str] = field(default_factory=set)
-    """Files that are served with other bytes than their hash says."""
+    corrupted: set[str] = field(default_factory=set)
+    """Files that are served with bytes that do not match their hash."""
 
     stalls: dict[str, int] = field(default_factory=dict)
-    """After how many bytes of a file nothing comes any more."""
+    """For each file, the number of bytes after which its response stalls."""
 
     downloads: Counter[str] = field(default_factory=Counter)
-    begun_at: dict[str, list[int]] = field(default_factory=dict)
-    tokens_elsewhere: list[str] = field(default_factory=list)
+    range_starts: dict[str, list[int]] = field(default_factory=dict)
+    """For each file, the first byte of each of its responses."""
+
+    tokens_at_file_host: list[str] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -54,68 +56,68 @@ class Conversation(BaseHTTPRequestHandler):
     hub: Hub
 
     def do_HEAD(self) -> None:
-        """Tell about a file."""
-        self._answer()
+        """Send a file's metadata."""
+        self._route()
 
     def do_GET(self) -> None:
-        """Hand out a file, or what is known of a repository."""
-        self._answer()
+        """Send a file, or the metadata of a repository."""
+        self._route()
 
-    def _answer(self) -> None:
-        if found := re.fullmatch(r"/blobs/(?P<model>[^/]+/[^/]+)/(?P<name>.+)", self.path):
-            self.hub.tokens_elsewhere += filter(None, [self.headers["Authorization"]])
-            self._send(found["model"], found["name"])
-        elif found := _API.fullmatch(self.path):
-            self._repository(found["model"], found["revision"], check=bool(found["check"]))
-        elif found := _FILE.fullmatch(self.path):
-            self._file(found["model"], found["revision"], found["name"])
+    def _route(self) -> None:
+        if match := re.fullmatch(r"/blobs/(?P<model>[^/]+/[^/]+)/(?P<name>.+)", self.path):
+            self.hub.tokens_at_file_host += filter(None, [self.headers["Authorization"]])
+            self._send_file(match["model"], match["name"])
+        elif match := _API.fullmatch(self.path):
+            self._repository(match["model"], match["revision"], check=bool(match["check"]))
+        elif match := _FILE.fullmatch(self.path):
+            self._file(match["model"], match["revision"], match["name"])
         else:
             self._refuse(404, "EntryNotFound")
 
     def _repository(self, model: str, revision: str | None, *, check: bool) -> None:
-        if not self._lets_in(model, gate=check):
+        if not self._authorise(model, gate=check):
             return
         if revision is not None and revision not in self.hub.revisions:
             self._refuse(404, "RevisionNotFound")
             return
         files = self.hub.repositories[model]
         siblings = [_sibling(name, content) for name, content in files.items()]
-        said = {} if check else {"id": model, "sha": COMMIT, "siblings": siblings}
-        self._say(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+        content = {} if check else {"id": model, "sha": COMMIT, "siblings": siblings}
+        self._respond(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
     def _file(self, model: str, revision: str, name: str) -> None:
-        if not self._lets_in(model, gate=True):
+        if not self._authorise(model, gate=True):
             return
         files = self.hub.repositories[model]
         if revision not in self.hub.revisions or name not in files:
             self._refuse(404, "EntryNotFound")
             return
-        about = _sibling(name, files[name])
-        known = {"X-Repo-Commit": COMMIT, "ETag": f'"{about["blobId"]}"'}
-        if "lfs" not in about:
-            self._send(model, name, known)
+        metadata = _sibling(name, files[name])
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{metadata["blobId"]}"'}
+        if "lfs" not in metadata:
+            self._send_file(model, name, headers)
             return
-        elsewhere = self.hub.url.replace("127.0.0.1", "localhost")
-        self._say(
+        file_host = self.hub.url.replace("127.0.0.1", "localhost")
+        self._respond(
             302,
-            known
+            headers
             | {
-                "X-Linked-ETag": f'"{about["lfs"]["sha256"]}"',
-                "X-Linked-Size": str(about["size"]),
-                "Location": f"{elsewhere}/blobs/{model}/{name}",
+                "X-Linked-ETag": f'"{metadata["lfs"]["sha256"]}"',
+                "X-Linked-Size": str(metadata["size"]),
+                "Location": f"{file_host}/blobs/{model}/{name}",
             },
             b"",
         )
 
-    def _send(self, model: str, name: str, headers: Mapping[str, str] | None = None) -> None:
-        """Send a file, or the rest of it that is asked for, as far as its faults let."""
+    def _send_file(self, model: str, name: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a file, or the requested range of it, with the file's faults."""
         content = self.hub.repositories[model][name]
-        if name in self.hub.spoilt:
+        if name in self.hub.corrupted:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        begin = int(asked[1]) if asked else 0
-        self.send_response(206 if asked else 200)
-        if asked:
+        range_header = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        begin = int(range_header[1]) if range_header else 0
+        self.send_response(206 if range_header else 200)
+        if range_header:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         for key, text in (headers or {}).items():
             self.send_header(key, text)
@@ -124,10 +126,10 @@ class Conversation(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         self.hub.downloads[f"{model}/{name}"] += 1
-        self.hub.begun_at.setdefault(name, []).append(begin)
+        self.hub.range_starts.setdefault(name, []).append(begin)
         end = len(content)
-        if waiting := self.hub.cuts.get(name):
-            end = waiting.pop(0)
+        if cuts := self.hub.cuts.get(name):
+            end = cuts.pop(0)
         if name in self.hub.stalls:
             end = self.hub.stalls[name]
         self.wfile.write(content[begin : max(begin, end)])
@@ -137,23 +139,24 @@ class Conversation(BaseHTTPRequestHandler):
         if end < len(content):
             self.close_connection = True
 
-    def _lets_in(self, model: str, *, gate: bool) -> bool:
-        key = self.headers["Authorization"]
-        if key not in {None, f"Bearer {TOKEN}"}:
-            said = {"X-Error-Message": "Invalid credentials in Authorization header"}
-            self._say(401, said, b"{}")
+    def _authorise(self, model: str, *, gate: bool) -> bool:
+        """Return whether the request may read a repository; if not, send the refusal."""
+        authorization = self.headers["Authorization"]
+        if authorization not in {None, f"Bearer {TOKEN}"}:
+            headers = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            self._respond(401, headers, b"{}")
         elif model not in self.hub.repositories:
-            self._refuse(404 if key else 401, "RepoNotFound")
-        elif gate and self.hub.gated and not (key and self.hub.licences_accepted):
-            self._refuse(403 if key else 401, "GatedRepo")
+            self._refuse(404 if authorization else 401, "RepoNotFound")
+        elif gate and self.hub.gated and not (authorization and self.hub.licences_accepted):
+            self._refuse(403 if authorization else 401, "GatedRepo")
         else:
             return True
         return False
 
     def _refuse(self, status: int, code: str) -> None:
-        self._say(status, {"X-Error-Code": code}, b"{}")
+        self._respond(status, {"X-Error-Code": code}, b"{}")
 
-    def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def _respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
         for key, text in headers.items():
             self.send_header(key, text)
@@ -163,22 +166,22 @@ class Conversation(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _sibling(name: str, content: bytes) -> dict[str, Any]:
-    """What the hub's API says of a file."""
+    """Return a file's metadata as in the hub's API."""
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    about: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
+    metadata: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
     if len(content) >= LARGE_BYTES:
         sha256 = hashlib.sha256(content).hexdigest()
-        about["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 135}
-    return about
+        metadata["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 135}
+    return metadata
 
 
 @contextmanager
 def open_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[Hub]:
-    """Serve repositories, given by their files, until the body ends."""
+    """Serve repositories until the body ends. repositories: each model's files by their names."""
     hub = Hub(repositories)
     handler = type("Conversation", (Conversation,), {"hub": hub})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

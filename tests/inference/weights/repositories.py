@@ -1,4 +1,4 @@
-"""What the hub of the tests holds: the layout of the real repositories, with other bytes."""
+"""The repositories of the fake hub: the layout of the real repositories, with random bytes."""
 
 import random
 
@@ -6,7 +6,7 @@ DEV, SCHNELL = "black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell
 ADAPTER = "XLabs-AI/flux-RealismLora"
 LARGEST = "transformer/diffusion_pytorch_model-00001-of-00002.safetensors"
 LARGEST_BYTES = 24_000_000
-"""Above twice the 10 MB that huggingface_hub writes at a time."""
+"""More than twice the 10 MB that huggingface_hub writes at a time."""
 
 SHARED = (
     "text_encoder/model.safetensors",
@@ -18,7 +18,7 @@ UNWANTED = ("flux1-dev.safetensors", "ae.safetensors", "README.md", "LICENSE.md"
 
 
 def repositories() -> dict[str, dict[str, bytes]]:
-    """Return the files of each repository by their names; both models share encoders, tokenizer and VAE."""
+    """Return the files of each repository by their names. Both models share encoders, tokenizer and VAE."""
     shared = {name: _bytes(name, 200_000) for name in SHARED} | {
         f"{part}/config.json": f'{{"part": "{part}"}}'.encode()
         for part in ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "vae")
