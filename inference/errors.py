@@ -14,7 +14,7 @@ class InferenceError(Exception):
     """A generation failed. `code` is the generation's errorCode; the message never quotes the prompt."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
-    operators: ClassVar[bool] = False
+    needs_operator: ClassVar[bool] = False
     """Whether an operator must act before such a generation can succeed."""
 
     attempts: tuple[Mapping[str, Any], ...] = ()
@@ -25,7 +25,7 @@ class WeightsMissing(InferenceError):
     """A model or adapter is not on this machine and cannot be downloaded."""
 
     code = "MODEL_LOADING"
-    operators = True
+    needs_operator = True
 
     def __init__(self, model_id: str, cause: str) -> None:
         super().__init__(f"The weights of {model_id} could not be loaded: {cause}")
@@ -37,7 +37,7 @@ class AdapterMismatch(InferenceError):
     """Some or all keys or shapes of a LoRA do not fit the transformer, so it must not be applied."""
 
     code = "MODEL_LOADING"
-    operators = True
+    needs_operator = True
 
     def __init__(self, model_id: str, cause: str) -> None:
         super().__init__(f"The adapter {model_id} does not fit its base model: {cause}")

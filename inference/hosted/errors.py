@@ -53,13 +53,13 @@ class ProviderTimeout(ProviderError):
 class KeyRejected(ProviderError):
     """The provider does not know the key, or the key lacks the permission."""
 
-    operators = True
+    needs_operator = True
 
 
 class KeyMissing(ProviderError):
     """No key is set, so no provider can be called."""
 
-    operators = True
+    needs_operator = True
 
     def __init__(self) -> None:
         super().__init__("No hosted provider", "can be called: HUGGINGFACE_API_KEY is not set")
@@ -68,13 +68,13 @@ class KeyMissing(ProviderError):
 class ModelGated(ProviderError):
     """The owner of the key has not accepted the model's licence."""
 
-    operators = True
+    needs_operator = True
 
 
 class CreditSpent(ProviderError):
     """The account of the key cannot pay."""
 
-    operators = True
+    needs_operator = True
 
 
 class OrderRefused(ProviderError):

@@ -107,7 +107,7 @@ class Attempt:
             self._fail(Reason.GENERATION_TIMEOUT, str(error))
         except InferenceError as error:
             message = f"{str(error).rstrip('.')}."
-            last_error = message if error.operators else None
+            last_error = message if error.needs_operator else None
             self._fail(Reason(error.code), message, error.attempts, last_error)
         except SystemExit:  # a second signal: stop at once
             self._release()
