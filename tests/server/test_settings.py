@@ -113,6 +113,13 @@ class TestSecrets:
         assert "hidden-word" not in repr(settings)
         assert "hidden-word" not in str(settings)
 
+    def test_changed_settings_hide_the_database_password(self, settings):
+        """The repr of changed settings shows neither the database's nor Redis's address with its password."""
+        shown = repr(
+            settings.changed(database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h")
+        )
+        assert "hunter2" not in shown
+
 
 class TestConnectedRedis:
     def test_a_set_redis_is_taken(self, tmp_path):
