@@ -1,4 +1,4 @@
-"""The command line as an operator runs it, in an environment of its own."""
+"""The command line as an operator runs it, in an isolated environment."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from server.cli import main
 from server.settings import Settings
 
-# Everything that the settings read; what the machine has set must not reach a test.
+# Variables that the settings read: values that the machine has set must not reach a test.
 VARIABLES = (
     *("CORS_ORIGIN", "DATABASE_URL", "DATA_DIR", "DEVICE", "FLUX_LORA_MODEL", "FLUX_MODEL", "HOST"),
     *(

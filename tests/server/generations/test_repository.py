@@ -8,7 +8,7 @@ from server.generations.states import Reason
 
 class TestLease:
     def test_a_late_worker_is_fenced_out(self, make_account, submit_one, claim, uow):
-        """Who lost a generation can neither renew, complete, fail nor release it."""
+        """A worker that lost a generation can neither renew, complete, fail nor release it."""
         submit_one(make_account())
         late = claim("worker-1")
         with uow.begin() as tx:
@@ -28,7 +28,7 @@ class TestLease:
             Generations(tx).check_lease(current)
 
     def test_only_expired_leases_are_lost(self, make_account, submit_one, claim, uow, generation_of):
-        """A lease that has run out returns its generation to the queue; one that has not keeps it."""
+        """An expired lease returns its generation to the queue; a valid lease keeps it."""
         account = make_account()
         for _ in range(2):
             submit_one(account)
@@ -50,7 +50,7 @@ class TestLease:
         assert generation_of(held.generation_id).lease_until > before
 
     def test_a_release_is_no_loss(self, make_account, submit_one, claim, uow, generation_of):
-        """A worker that is told to stop returns its generation unharmed."""
+        """A released generation is pending again, and no loss is counted."""
         submit_one(make_account())
         held = claim()
         with uow.begin() as tx:
@@ -58,8 +58,8 @@ class TestLease:
         returned = generation_of(held.generation_id)
         assert (returned.status, returned.losses) == ("pending", 0)
 
-    def test_a_claim_that_never_was(self, uow, make_account):
-        """A claim on a generation that does not exist holds nothing."""
+    def test_a_claim_without_a_generation(self, uow, make_account):
+        """A claim on a generation that does not exist cannot be renewed."""
         make_account()
         with pytest.raises(LeaseLost), uow.begin() as tx:
             Generations(tx).renew(Claim("nothing", 1, "worker-1"), 60)
