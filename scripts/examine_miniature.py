@@ -3,7 +3,7 @@
     python -m scripts.examine_miniature
 
 About half an hour on two cores, an examination a core: two processes of a thread draw half as much again as
-one of two. tests/inference/test_miniature_drawing.py asks the same of sixteen prompts.
+one of two. tests/inference/miniature/test_drawing.py asks the same of sixteen prompts.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Real parts for every test: both databases migrated and seeded, a Redis, a data folder of one's own."""
+"""Fixtures with real parts: both kinds of database, migrated and seeded, a Redis and a data folder."""
 
 import shutil
 import tempfile
@@ -34,7 +34,7 @@ from server.settings import Settings
 from server.supervisor.embedded_redis import EmbeddedRedis
 
 
-def _prepared(database_url: str) -> None:
+def _prepare(database_url: str) -> None:
     """Migrate a database and seed its catalogue."""
     engine = open_engine(database_url)
     migrate(engine)
@@ -45,16 +45,17 @@ def _prepared(database_url: str) -> None:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared SQLite file, to be copied."""
+    """A prepared SQLite file that tests copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _prepared(f"sqlite:///{path}")
+    _prepare(f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[str], str]]:
-    """A real PostgreSQL with a prepared database `template`; gives the URL of a database in it."""
-    # Not below pytest's folder: root's server runs as another user, whom the next pytest locks out of it.
+    """A real PostgreSQL with a prepared database `template`; gives the URL of a database by its name."""
+    # Not below pytest's folder: started by root, the server runs as another user, and the next pytest
+    # takes away that user's access.
     with tempfile.TemporaryDirectory(prefix="avatar-creator-", ignore_cleanup_errors=True) as folder:
         yield from _running_postgres(Path(folder) / "data")
 
@@ -71,7 +72,7 @@ def _running_postgres(folder: Path) -> Iterator[Callable[[str], str]]:
     )
     with admin.connect() as connection:
         connection.execute(text("CREATE DATABASE template"))
-    _prepared(url("template"))
+    _prepare(url("template"))
     yield url
     admin.dispose()
     server.cleanup()
@@ -124,7 +125,7 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
-    """Settings of a data folder of one's own, on the prepared database and the empty Redis."""
+    """Settings with their own data folder, the prepared database and the empty Redis."""
     settings = Settings.from_environment(tmp_path / "data", {})
     return settings.changed(database_url=database_url, redis_url=redis_url, port=0)
 
@@ -140,12 +141,12 @@ class Account:
 
     @property
     def caller(self) -> Caller:
-        """The user as the use cases see one."""
+        """The user as the use cases receive it."""
         return Caller(self.user_id, self.tier)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the user's requests carry."""
+        """The headers of the user's requests."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -156,7 +157,7 @@ MakeAccount = Callable[..., Account]
 def make_account(uow: UnitOfWork) -> MakeAccount:
     """Make users with credits."""
 
-    def make(tier: Tier = Tier.FREE, credits: int = 100) -> Account:  # noqa: A002  # the field's word
+    def make(tier: Tier = Tier.FREE, credits: int = 100) -> Account:  # noqa: A002  # the term of the field
         with uow.begin() as tx:
             user = Users(tx).add(None, tier)
             Ledger(tx).open_account(user.id)
@@ -175,16 +176,16 @@ AtOnce = Callable[[int, Callable[[], object]], list[object]]
 
 @pytest.fixture
 def at_once() -> AtOnce:
-    """Do something several times at the same moment; return what each came to, an exception too."""
+    """Call a function several times at the same moment; return the results, and exceptions as results."""
 
     def run_all(times: int, act: Callable[[], object]) -> list[object]:
-        together = threading.Barrier(times)
+        barrier = threading.Barrier(times)
 
         def run(_: int) -> object:
-            together.wait()
+            barrier.wait()
             try:
                 return act()
-            except Exception as error:  # noqa: BLE001  # an outcome like any other
+            except Exception as error:  # noqa: BLE001  # a result like any other
                 return error
 
         with ThreadPoolExecutor(times) as threads:
@@ -195,7 +196,7 @@ def at_once() -> AtOnce:
 
 @pytest.fixture
 def submit_one(uow, settings):
-    """Submit a generation for an account; the request's fields can be given as on the wire."""
+    """Submit a generation for an account; keywords are fields of the request body."""
     notify = WakeUps(settings).notify
 
     def submit_for(account, **fields):

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The rules of this repository that no linter checks."""
 
 import os
 import re
@@ -32,9 +32,9 @@ SHORT_FILES = {
     "tests/server/worker/scripted_worker.py": "a program that tests start",
 }
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
-# A folder of one person or one machine, at the start of a path: a path inside a URL or a variable is none.
+# A personal or machine-specific folder at the start of a path, but not inside a URL or after a variable.
 MACHINE_PATH = re.compile(r"(?<![\w.}~-])/(?:home|Users|root|work)/\w")
-# Package indexes and image registries, spelled so that this file holds no name of one.
+# Package indexes and image registries, spelled so that this file itself contains no such name.
 REGISTRY = re.compile(
     r"\b(?:py[p]i\.(?:org|io)|files\.python[h]osted\.org|download\.py[t]orch\.org|conda\.an[a]conda\.org"
     r"|ghc[r]\.io|nvc[r]\.io|gc[r]\.io|qua[y]\.io|(?:registry-1\.)?docke[r]\.io)\b"
@@ -43,9 +43,9 @@ REGISTRY = re.compile(
 
 
 def project_texts() -> dict[str, str]:
-    """The text files that are in version control or about to be, by their path from the root."""
+    """Return the text files that git tracks or would track, by their path from the root."""
     if not (ROOT / ".git").exists():
-        pytest.skip("this copy is no git checkout, so nothing says which files are the project's")
+        pytest.skip("this copy is no git checkout, so the project's files are unknown")
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607  # any git will do
         cwd=ROOT,
@@ -76,7 +76,7 @@ DOCUMENTED_PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|toml|md|json|yml))`
 
 class TestFiles:
     def test_length(self) -> None:
-        """No file of the program or its tests is longer than 400 lines, but for lists of words."""
+        """No file of the program or its tests is longer than 400 lines, except lists of words."""
         texts = {path: text for path, text in project_texts().items() if not path.endswith(".txt")}
         lengths = {path: len(text.splitlines()) for path, text in texts.items()}
         long = {path: n for path, n in lengths.items() if path.startswith(SOURCES) and n > MAX_LINES}
@@ -95,14 +95,14 @@ class TestFiles:
         assert short == set(SHORT_FILES)
 
     def test_names(self) -> None:
-        """Every file and folder is named for what is inside."""
+        """No file or folder has a name that says nothing about its content."""
         nameless = [
             path for path in project_texts() if NAMELESS & {part.split(".")[0] for part in Path(path).parts}
         ]
         assert not nameless
 
     def test_readme(self) -> None:
-        """The README is read in one sitting: 120 lines at most."""
+        """The README has at most 120 lines."""
         assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
 
     def test_workflows(self) -> None:
@@ -128,11 +128,11 @@ class TestFiles:
         assert not missing
 
     def test_machine_paths(self) -> None:
-        """No file names a folder of the machine that it was written on."""
+        """No file contains a path of the machine that it was written on."""
         assert not lines_with(MACHINE_PATH, project_texts())
 
     def test_registries(self) -> None:
-        """No file names a package index or an image registry, for the operator chooses them."""
+        """No file names a package index or an image registry, because the operator chooses them."""
         assert not lines_with(REGISTRY, project_texts())
 
 
@@ -153,7 +153,7 @@ class TestPatterns:
         assert REGISTRY.search("https://" + host.format(""))
 
     def test_private_index(self) -> None:
-        """An index that only one company knows is found by the shape of its address."""
+        """A private index is found by the shape of its address."""
         assert REGISTRY.search("http://" + "10.0.0.1:8080/root/" + "simple/")
         assert not REGISTRY.search("https://example.com/a-simple-page")
 
@@ -178,10 +178,10 @@ class TestApiProcess:
 
 
 def test_the_import_contract_knows_every_part_of_the_server() -> None:
-    """Every module of the server but the worker and the command line is forbidden to import inference."""
+    """Every module of the server except the worker and the command line is forbidden to import inference."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    (contract,) = (one for one in contracts if "inference" in one.get("forbidden_modules", []))
+    (contract,) = (each for each in contracts if "inference" in each.get("forbidden_modules", []))
     entries = [path for path in (ROOT / "server").iterdir() if not path.name.startswith("_")]
     parts = {path.stem for path in entries if path.is_dir() or path.suffix == ".py"}
     assert set(contract["source_modules"]) == {f"server.{part}" for part in parts - {"worker", "cli"}}

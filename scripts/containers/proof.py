@@ -21,7 +21,7 @@ import httpx
 from PIL import Image
 
 from scripts.containers.engine import ROOT, Engine
-from server.threads import in_thread
+from server.supervisor.shutdown import in_thread
 
 GENERATIONS: Final = 8
 PRICE: Final = 8

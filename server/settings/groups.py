@@ -222,6 +222,12 @@ class CreditSettings(Group):
     )
 
 
+def variables() -> list[str]:
+    """Return every environment variable that the settings read, those that name the file of a secret too."""
+    names = [group.env_name(field) for group in groups() for field in group.model_fields]
+    return names + [f"{group.env_name(field)}_FILE" for group in groups() for field in group.secrets]
+
+
 def groups() -> tuple[type[Group], ...]:
     """Return the groups in the order in which an operator reads them."""
     return (

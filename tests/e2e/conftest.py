@@ -1,4 +1,4 @@
-"""The program under test and the weights that all of them draw with."""
+"""The programs under test, and the weights that they share."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Launch = Callable[..., Program]
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the miniature's weights: whoever needs them first builds them, for all."""
+    """The folder of the miniature's weights: the first program that needs them builds them for all."""
     root = tmp_path_factory.getbasetemp()
     shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     return shared / "e2e-models"
@@ -37,7 +37,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterat
 
 @pytest.fixture(scope="class")
 def box() -> Iterator[Box]:
-    """Providers in a box, for programs that have these draw."""
+    """Simulated providers on loopback, for programs that draw with hosted providers."""
     with open_box() as opened:
         yield opened
 

@@ -1,4 +1,4 @@
-"""The real program, started, watched, killed and stopped as an operator would."""
+"""Starts, watches, kills and stops the real program as an operator does."""
 
 import json
 import os
@@ -20,6 +20,7 @@ import psutil
 
 from server.db.engine import open_engine
 from server.db.unit_of_work import Transaction, UnitOfWork
+from server.settings.groups import variables
 
 READY_TIMEOUT_S: Final = (
     90  # importing torch takes six seconds on an idle machine, several times that on a busy one
@@ -28,35 +29,17 @@ STOP_TIMEOUT_S: Final = 60
 COMMAND_TIMEOUT_S: Final = 60
 DRAW_TIMEOUT_S: Final = 90
 LOOK_S: Final = 0.05
-POLL_S: Final = 0.2  # as often as a client should ask: eight that ask faster take a core from the worker
+POLL_S: Final = 0.2  # the period of a good client: eight that poll faster take a core from the worker
 
 PROMPT: Final = "portrait of a woman with long red hair and glasses"
 
 T = TypeVar("T")
 
-# What a shell may have set and a fresh machine has not.
-_FOREIGN: Final = (
-    "DATABASE_URL",
-    "REDIS_URL",
-    "DATA_DIR",
-    "PORT",
-    "FLUX_MODEL",
-    "FLUX_LORA_MODEL",
-    "MODEL_PROFILE",
-    "INFERENCE_BACKEND",
-    "FAILOVER_WAIT_S",
-    "HUGGINGFACE_API_KEY",
-    "HF_PROVIDERS",
-    "HOSTED_GATEWAY_URL",
-    "HOSTED_WITHOUT_LORA",
-    "HOSTED_BUDGET_USD_PER_DAY",
-)
-
 
 def wait_for(
     what: str, look: Callable[[], T], timeout_s: float = DRAW_TIMEOUT_S, period_s: float = LOOK_S
 ) -> T:
-    """Return the first truthy thing that is seen; fail in words if none is in time."""
+    """Call `look` until it returns something truthy, and return that; fail with `what` after the timeout."""
     until = time.monotonic() + timeout_s
     while not (seen := look()):
         if time.monotonic() > until:
@@ -66,15 +49,15 @@ def wait_for(
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return the environment of a program: this one's without its settings of the product."""
-    inherited = {name: text for name, text in os.environ.items() if name not in _FOREIGN}
+    """Return the environment of a program: that of this process without settings of the product."""
+    inherited = {name: text for name, text in os.environ.items() if name not in variables()}
     # Two programs under test share two cores: one thread each, as in the tests of inference.
     threads = {"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {}
     return inherited | threads | changes
 
 
 class User:
-    """A user with a key: what a client of the HTTP API does."""
+    """A client of the HTTP API with a user's key."""
 
     def __init__(self, url: str, token: str, project_id: str | None = None) -> None:
         self.token = token
@@ -92,7 +75,7 @@ class User:
         return self.client.post(f"/api/avatar-creator/{path}", json=body).raise_for_status().json()
 
     def generate(self, **wish: Any) -> Any:
-        """Ask for an avatar and return what is answered at once."""
+        """Request an avatar and return the immediate answer."""
         return self.post(
             f"projects/{self.project_id}/avatars/generate", **{"name": "Ada", "prompt": PROMPT, **wish}
         )
@@ -105,13 +88,13 @@ class User:
         """Wait until a generation has completed or failed, and return it."""
 
         def look() -> Any:
-            found = self.generation(generation_id)
-            return found if found["status"] in ("completed", "failed") else None
+            generation = self.generation(generation_id)
+            return generation if generation["status"] in ("completed", "failed") else None
 
         return wait_for(f"generation {generation_id} has ended", look, timeout_s, POLL_S)
 
     def drawn(self, **wish: Any) -> bytes:
-        """Ask for an avatar, wait for it and return its PNG."""
+        """Request an avatar, wait for it and return its PNG."""
         ended = self.ended(self.generate(**wish)["generation"]["id"])
         assert ended["status"] == "completed", ended["errorMessage"]
         avatar = self.get(f"avatars/{ended['avatarId']}")["avatar"]
@@ -124,7 +107,7 @@ class User:
 
 
 class Program:
-    """`avatar-creator up` on one data folder. Started again after an end, it finds its data."""
+    """`avatar-creator up` on one data folder. When it is started again, it finds its data."""
 
     def __init__(self, data_dir: Path, models_dir: Path, **changes: str) -> None:
         self.data_dir = data_dir
@@ -133,11 +116,11 @@ class Program:
         self.url = ""
         self.demo: dict[str, str] = {}
         self.users: list[User] = []
-        self._port = 0  # a free one at first, then always the same, as users have it
+        self._port = 0  # 0 means a free port; a restart keeps the port, as a user's does
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> str:
-        """Start it and return the first thing that it prints, which it does when it is ready."""
+        """Start it and return its first output, which it prints when it is ready."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.command("up", "--port", str(self._port)), *options],
@@ -148,17 +131,17 @@ class Program:
         return self._printed()
 
     def start_json(self) -> None:
-        """Start it and take note of the line of JSON that scripts read."""
+        """Start it and keep the line of JSON that it prints for scripts."""
         self.demo = json.loads(self.start("--json"))
         self.url = self.demo["url"]
         self._port = urlsplit(self.url).port or 0
 
     def command(self, *arguments: str) -> list[str]:
-        """Return a command of the program's on this data folder."""
+        """Return the arguments of a process that runs a command on this data folder."""
         return [sys.executable, "-m", "server.cli", *arguments, "--data-dir", str(self.data_dir)]
 
     def run(self, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the program's to its end, with changes of its environment."""
+        """Run a command to its end, with changes of its environment."""
         return subprocess.run(
             self.command(*arguments),
             env=environment(**{**self.changes, **changes}),
@@ -175,7 +158,7 @@ class Program:
         return self.user(json.loads(created.stdout)["apiKey"])
 
     def user(self, token: str, project_id: str | None = None) -> User:
-        """Return the user of a key; its project is a new one unless it is named."""
+        """Return a client with a user's key, in a new project unless one is named."""
         self.users.append(User(self.url, token, project_id))
         return self.users[-1]
 
@@ -191,22 +174,22 @@ class Program:
         def look() -> psutil.Process | None:
             return next((child for child in self.children() if part in " ".join(_command_line(child))), None)
 
-        found = wait_for(f"{part} runs", look)
-        assert found is not None
-        return found
+        running = wait_for(f"{part} runs", look)
+        assert running is not None
+        return running
 
     def children(self) -> list[psutil.Process]:
         """Return all processes that `up` has started and that run."""
         return psutil.Process(self.pid).children(recursive=True)
 
     def kill(self) -> list[psutil.Process]:
-        """Kill `up` itself with -9 and return its children, orphaned now."""
+        """Kill `up` itself with -9 and return its children, which are orphans now."""
         orphans = self.children()
         self._end(signal.SIGKILL)
         return orphans
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> None:
-        """Stop it as Ctrl-C does: it succeeds, no child is left and nothing listens."""
+        """Stop it as Ctrl-C does; check that it succeeds, no child is left and nothing listens."""
         children = self.children()
         ports = sorted({connection.laddr.port for child in children for connection in _listening(child)})
         assert urlsplit(self.url).port in ports
@@ -215,7 +198,7 @@ class Program:
         assert [port for port in ports if _accepts(port)] == []
 
     def abandon(self) -> None:
-        """End whatever still runs, after a test that failed."""
+        """End all processes that still run after a failed test."""
         left = []
         if self._process is not None and self._process.poll() is None:
             left = self.kill()
@@ -234,12 +217,12 @@ class Program:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """Read the truth, past the API."""
+        """Read the database directly, without the API."""
         with self.uow.read() as tx:
             yield tx
 
     def tail(self) -> str:
-        """Return the end of what it logged."""
+        """Return the end of its log."""
         return self.log_file.read_text("utf-8")[-4000:]
 
     def _end(self, by: signal.Signals) -> int:
@@ -251,14 +234,14 @@ class Program:
         return ended
 
     def _printed(self) -> str:
-        """Return what is printed until nothing more comes for a moment, which has to be something."""
+        """Return the output up to its first pause; fail if there is none."""
         assert self._process is not None
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
-        printed, patience_s = b"", float(READY_TIMEOUT_S)
-        while select.select([pipe], [], [], patience_s)[0] and (some := os.read(pipe, 65_536)):
-            printed += some
-            patience_s = 0.5
+        printed, timeout_s = b"", float(READY_TIMEOUT_S)
+        while select.select([pipe], [], [], timeout_s)[0] and (chunk := os.read(pipe, 65_536)):
+            printed += chunk
+            timeout_s = 0.5
         if not printed:
             raise AssertionError(f"it printed nothing in {READY_TIMEOUT_S} seconds: {self.tail()}")
         return printed.decode()
@@ -272,7 +255,7 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 def _listening(process: psutil.Process) -> list[Any]:
-    return [found for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN]
+    return [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
 def _accepts(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""The file that operators copy, used as its first lines say."""
+""".env.example, which operators copy, used as its first lines say."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text("utf-8")
 
 class TestEnvExample:
     def test_with_every_line_uncommented_it_starts_and_draws(self, launch, models_dir):
-        """Taken as it stands, without the # in front of any setting, the program starts and draws."""
+        """With all settings of the file uncommented and unchanged, the program starts and draws."""
         program = launch(**{**uncommented(EXAMPLE), "MODELS_DIR": str(models_dir)})
         program.start_json()
         user = program.user(program.demo["apiKey"], program.demo["projectId"])

@@ -1,4 +1,4 @@
-"""The whole program with both kinds of worker: one dies under load, the other steps in, nothing is lost."""
+"""The whole program with both kinds of worker: when the local one dies under load, nothing is lost."""
 
 from collections import Counter
 
@@ -10,12 +10,14 @@ from server.events.repository import Events
 from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY
 
+pytestmark = pytest.mark.e2e
+
 GENERATIONS = 24
 
 
 @pytest.fixture(scope="class")
 def program(launch, box):
-    """A running program that draws locally, with providers in reserve."""
+    """A running program that draws locally, with hosted providers in reserve."""
     running = launch(
         INFERENCE_BACKEND="auto", HUGGINGFACE_API_KEY=KEY, HOSTED_GATEWAY_URL=box.url, FAILOVER_WAIT_S="600"
     )
@@ -26,7 +28,7 @@ def program(launch, box):
 
 
 def local_is_ready(program):
-    """Whether /readyz counts on a local worker."""
+    """Return whether /readyz reports a ready local worker."""
     checks = httpx.get(f"{program.url}/readyz", trust_env=False).json()["checks"]
     return checks["local"] == "ok"
 
@@ -40,17 +42,17 @@ class TestAuto:
         assert box.orders == []
 
     def test_the_worker_dies_under_load(self, program, box):
-        """Killed with work pending, its work goes on at the providers; back again, it draws again.
+        """After the local worker is killed, providers draw its pending work; restarted, it draws again.
 
-        Each generation is completed once, charged once and says what drew it.
+        Each generation is completed once, charged once and records what drew it.
         """
         user = program.new_user("free", credits_=1000)
         ids = [user.generate()["generation"]["id"] for _ in range(GENERATIONS)]
         wait_for("some are drawn", lambda: user.generation(ids[2])["status"] == "completed")
         program.child("local").kill()
-        ended = [user.ended(one) for one in ids]
-        assert [one["status"] for one in ended] == ["completed"] * GENERATIONS
-        drew = Counter(one["madeWith"]["backend"] for one in ended)
+        ended = [user.ended(generation_id) for generation_id in ids]
+        assert [generation["status"] for generation in ended] == ["completed"] * GENERATIONS
+        drew = Counter(generation["madeWith"]["backend"] for generation in ended)
         assert drew["local"] >= 3
         assert drew["huggingface"] >= 3
         assert len(box.orders) == drew["huggingface"]
@@ -58,8 +60,8 @@ class TestAuto:
         with program.reading() as tx:
             assert Ledger(tx).sum_of_postings() == 0
             assert Ledger(tx).drifts() == []
-            for one in ids:
-                kinds = Counter(event.kind for event in Events(tx).of(one))
+            for generation_id in ids:
+                kinds = Counter(event.kind for event in Events(tx).of(generation_id))
                 assert (kinds["queued"], kinds["completed"], kinds["failed"]) == (1, 1, 0)
         wait_for("the local worker is back", lambda: local_is_ready(program))
         again = user.ended(user.generate()["generation"]["id"])

@@ -17,10 +17,10 @@ from tests.e2e.program import COMMAND_TIMEOUT_S, environment, wait_for
 
 pytestmark = pytest.mark.e2e
 
-SCHNELL = "avatar-creator:flux-schnell-fast"  # four steps: for what is to be over soon
+SCHNELL = "avatar-creator:flux-schnell-fast"  # four steps: for generations that end soon
 REALISM = "avatar-creator:flux-dev-realism"
 CHARGED = ["hold", "capture"]
-GIVEN_BACK = ["hold", "void"]
+VOIDED = ["hold", "void"]
 BUILD = """
 import sys
 from pathlib import Path
@@ -30,33 +30,33 @@ build_miniature(Path(sys.argv[1]))
 
 
 def submitted(user, count, **wish):
-    """Ask for so many avatars at once and return their generations' ids."""
+    """Request a number of avatars at once and return their generations' ids."""
     return [user.generate(**wish)["generation"]["id"] for _ in range(count)]
 
 
-def being_drawn(user, generation_id):
-    """Wait until a generation's drawing has begun."""
+def wait_until_processing(user, generation_id):
+    """Wait until a worker draws a generation."""
     wait_for(f"{generation_id} is drawn", lambda: user.generation(generation_id)["status"] == "processing")
 
 
 def statuses(user, generation_ids):
-    """Wait until all have ended; return how."""
+    """Wait until all generations have ended, and return their statuses."""
     return [user.ended(generation_id)["status"] for generation_id in generation_ids]
 
 
-def happened(program, generation_id):
-    """Return what happened to a generation, in order."""
+def event_kinds(program, generation_id):
+    """Return the kinds of a generation's events, in order."""
     with program.reading() as tx:
         return [event.kind for event in Events(tx).of(generation_id)]
 
 
-def moved(program, generation_id):
-    """Return how a generation's credits moved, in order, while all postings sum to zero."""
+def transfer_kinds(program, generation_id):
+    """Check that the ledger balances, and return the kinds of a generation's transfers, in order."""
     with program.reading() as tx:
         assert Ledger(tx).sum_of_postings() == 0
         assert Ledger(tx).drifts() == []
-        of_it = select(Transfer.kind).where(Transfer.reference_id == generation_id).order_by(Transfer.id)
-        return list(tx.session.scalars(of_it))
+        statement = select(Transfer.kind).where(Transfer.reference_id == generation_id).order_by(Transfer.id)
+        return list(tx.session.scalars(statement))
 
 
 class TestParts:
@@ -64,16 +64,16 @@ class TestParts:
         """A generation whose worker is killed in the middle is drawn by the next one and charged once."""
         user = program.new_user("free")
         [generation_id] = submitted(user, 1)
-        being_drawn(user, generation_id)
+        wait_until_processing(user, generation_id)
         program.child("server.worker").kill()
         ended = user.ended(generation_id)
         assert (ended["status"], ended["attempt"]) == ("completed", 2)
-        assert happened(program, generation_id) == ["queued", "claimed", "lost", "claimed", "completed"]
-        assert moved(program, generation_id) == CHARGED
+        assert event_kinds(program, generation_id) == ["queued", "claimed", "lost", "claimed", "completed"]
+        assert transfer_kinds(program, generation_id) == CHARGED
         assert user.balance() == 92
 
     def test_redis(self, program):
-        """Redis killed with generations queued loses none; the worker goes on and Redis is back."""
+        """Killing Redis loses no queued generation: the worker goes on, and Redis is restarted."""
         user = program.new_user("basic")
         worker, redis = program.child("server.worker"), program.child("valkey-server")
         ids = submitted(user, 4, modelKey=SCHNELL)
@@ -83,20 +83,20 @@ class TestParts:
         assert user.balance() == 100 - 5 * 6
         assert program.child("server.worker") == worker
         assert program.child("valkey-server") != redis
-        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 5
+        assert [transfer_kinds(program, generation_id) for generation_id in ids] == [CHARGED] * 5
 
     def test_an_emptied_redis(self, program):
-        """FLUSHALL with generations queued loses none."""
+        """FLUSHALL loses no queued generation."""
         user = program.new_user("basic")
         ids = submitted(user, 4, modelKey=SCHNELL)
         with Redis.from_url((program.data_dir / "redis.url").read_text("utf-8")) as redis:
             assert redis.flushall()
         assert statuses(user, ids) == ["completed"] * 4
         assert user.balance() == 100 - 4 * 6
-        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 4
+        assert [transfer_kinds(program, generation_id) for generation_id in ids] == [CHARGED] * 4
 
     def test_the_api(self, program):
-        """The API, killed, comes back at its address; a client that came meanwhile only waited."""
+        """A killed API is restarted at its address; a request that came meanwhile only waits."""
         user = program.new_user("basic")
         ids = submitted(user, 2, modelKey=SCHNELL)
         api = program.child("server.cli api")
@@ -117,47 +117,48 @@ class TestParts:
 
 class TestUp:
     def test_killed(self, launch):
-        """When `up` is killed its processes end, and the next one finishes what it left."""
+        """When `up` is killed its processes end, and the next `up` finishes the work that is left."""
         program = launch()
         program.start_json()
         user = program.new_user("free")
         ids = submitted(user, 3)
-        being_drawn(user, ids[0])
+        wait_until_processing(user, ids[0])
         redis = program.child("valkey-server")
         orphans = program.kill()
-        # Nothing ties Redis to its parent. It holds nothing of its own: the next `up` ends it.
-        _, alive = psutil.wait_procs([one for one in orphans if one != redis], timeout=COMMAND_TIMEOUT_S)
+        # Redis does not end with its parent. It keeps no state of its own: the next `up` ends it.
+        own = [orphan for orphan in orphans if orphan != redis]
+        _, alive = psutil.wait_procs(own, timeout=COMMAND_TIMEOUT_S)
         assert alive == []
         program.start_json()
         assert not redis.is_running()
         assert statuses(user, ids) == ["completed"] * 3
         assert user.balance() == 100 - 3 * 8
-        assert [moved(program, generation_id) for generation_id in ids] == [CHARGED] * 3
+        assert [transfer_kinds(program, generation_id) for generation_id in ids] == [CHARGED] * 3
         program.stop()
 
-    def test_told_to_stop(self, launch):
-        """What is drawn when SIGTERM comes is finished within the grace; without one it is released."""
+    def test_stopped_by_sigterm(self, launch):
+        """On SIGTERM a generation is finished within the grace, or released if there is no grace."""
         program = launch(SHUTDOWN_GRACE_S="0")
         program.start_json()
         user = program.new_user("free")
         [released] = submitted(user, 1)
-        being_drawn(user, released)
+        wait_until_processing(user, released)
         program.stop(signal.SIGTERM)
-        assert happened(program, released) == ["queued", "claimed", "released"]
+        assert event_kinds(program, released) == ["queued", "claimed", "released"]
         del program.changes["SHUTDOWN_GRACE_S"]
         program.start_json()
         assert statuses(user, [released]) == ["completed"]
-        assert moved(program, released) == CHARGED
+        assert transfer_kinds(program, released) == CHARGED
         [finished] = submitted(user, 1)
-        being_drawn(user, finished)
+        wait_until_processing(user, finished)
         program.stop(signal.SIGTERM)
-        assert happened(program, finished) == ["queued", "claimed", "completed"]
-        assert moved(program, finished) == CHARGED
+        assert event_kinds(program, finished) == ["queued", "claimed", "completed"]
+        assert transfer_kinds(program, finished) == CHARGED
 
 
 @pytest.fixture
 def miniature(models_dir):
-    """The folder of the miniature, built if no other test has."""
+    """The folder of the miniature, built if no other test has built it."""
     subprocess.run(
         [sys.executable, "-c", BUILD, str(models_dir)],
         env=environment(),
@@ -169,7 +170,7 @@ def miniature(models_dir):
 
 
 def without_block(lora, block):
-    """Return a safetensors file without the tensors of one block, and how many these are."""
+    """Return a safetensors file without the tensors of one block, and the number of those tensors."""
     (length,) = struct.unpack("<Q", lora[:8])
     header, data = json.loads(lora[8 : 8 + length]), lora[8 + length :]
     kept, rest = {}, b""
@@ -184,7 +185,7 @@ def without_block(lora, block):
 
 class TestWeights:
     def test_missing(self, launch, tmp_path):
-        """Without weights and without a network a generation fails as MODEL_LOADING and is given back."""
+        """With neither weights nor network a generation fails as MODEL_LOADING, and its hold is voided."""
         empty = tmp_path / "models"
         empty.mkdir()
         program = launch(
@@ -199,12 +200,12 @@ class TestWeights:
         ended = user.ended(generation_id)
         assert (ended["status"], ended["errorCode"], ended["avatarId"]) == ("failed", "MODEL_LOADING", None)
         assert ended["errorMessage"].startswith("MODEL_LOADING: The weights of black-forest-labs/FLUX.1-dev ")
-        assert moved(program, generation_id) == GIVEN_BACK
+        assert transfer_kinds(program, generation_id) == VOIDED
         assert user.balance() == 100
         program.stop()
 
     def test_a_broken_lora(self, launch, miniature, tmp_path):
-        """With a LoRA that lacks a block no image comes without it, and the base entry still draws."""
+        """With a LoRA that lacks a block the realism entry draws nothing, and the base entry still draws."""
         models = tmp_path / "models"
         shutil.copytree(miniature, models / miniature.name)
         file = models / miniature.name / "XLabs-AI/flux-RealismLora/lora.safetensors"
@@ -218,7 +219,7 @@ class TestWeights:
         ended = user.ended(realism)
         assert (ended["status"], ended["errorCode"], ended["avatarId"]) == ("failed", "MODEL_LOADING", None)
         assert "XLabs-AI/flux-RealismLora does not fit its base model" in ended["errorMessage"]
-        assert moved(program, realism) == GIVEN_BACK
+        assert transfer_kinds(program, realism) == VOIDED
         assert statuses(user, [base]) == ["completed"]
         assert user.balance() == 100 - 8
         assert len(user.get(f"projects/{user.project_id}")["project"]["avatars"]) == 1

@@ -1,4 +1,4 @@
-"""The whole program without an accelerator: hosted providers draw, the accounts and the record stay true."""
+"""The whole program without an accelerator: hosted providers draw, accounts and provenance are right."""
 
 from io import BytesIO
 
@@ -10,13 +10,15 @@ from server.events.repository import Events
 from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY
 
+pytestmark = pytest.mark.e2e
+
 REALISM = "avatar-creator:flux-dev-realism"
 MAX_WORKER_MIB = 120
 
 
 @pytest.fixture(scope="class")
 def start(launch, box):
-    """Start programs whose workers ask the box."""
+    """Start programs whose workers use the simulated providers."""
 
     def start(**changes):
         running = launch(
@@ -46,7 +48,7 @@ def refuse(conversation):
 
 class TestHosted:
     def test_the_realism_entry_has_its_adapter(self, program, box):
-        """The provider that draws a realism entry was sent the LoRA at 0.9, and the record says so."""
+        """The provider that draws a realism entry was sent the LoRA at 0.9, and the provenance records it."""
         user = program.new_user("basic")
         ended = user.ended(user.generate(seed=7)["generation"]["id"])
         assert ended["status"] == "completed"
@@ -62,17 +64,18 @@ class TestHosted:
             "seed": 7,
         }
         with program.reading() as tx:
-            made = Events(tx).of(ended["id"])[-1].data["provenance"]
-        assert (made["backend"], made["provider"]) == ("huggingface", "fal-ai")
-        assert (made["adapter"]["scale"], made["seed"], made["cost_microusd"]) == (0.9, 7, 35_000)
+            provenance = Events(tx).of(ended["id"])[-1].data["provenance"]
+        assert (provenance["backend"], provenance["provider"]) == ("huggingface", "fal-ai")
+        assert (provenance["adapter"]["scale"], provenance["seed"]) == (0.9, 7)
+        assert provenance["cost_microusd"] == 35_000
 
     def test_the_avatar_has_the_size_that_was_ordered(self, program):
         """What a client downloads is a PNG of the entry's size."""
         drawn = Image.open(BytesIO(program.new_user("free").drawn()))
         assert (drawn.format, drawn.size) == ("PNG", (512, 512))
 
-    def test_a_refused_key_costs_nobody_anything(self, program, box):
-        """Every provider refuses the key: the user is given back, the operator reads what to check."""
+    def test_a_refused_key_costs_no_credits(self, program, box):
+        """If every provider refuses the key, the credits return and the log says what to check."""
         user = program.new_user("free")
         box.will("fal-ai", refuse)
         box.will("replicate", refuse)
@@ -82,20 +85,20 @@ class TestHosted:
         assert ended["errorMessage"].startswith("AI_PROVIDER_ERROR")
         assert user.balance() == 100
         with program.reading() as tx:
-            asked = Events(tx).of(ended["id"])[-1].data["asked"]
-        assert [one["provider"] for one in asked] == ["fal-ai", "replicate", "hf-inference"]
+            attempts = Events(tx).of(ended["id"])[-1].data["asked"]
+        assert [attempt["provider"] for attempt in attempts] == ["fal-ai", "replicate", "hf-inference"]
         assert "check HUGGINGFACE_API_KEY" in program.tail()
         wait_for("/readyz names the key", lambda: "check HUGGINGFACE_API_KEY" in self.hosted(user))
         assert user.ended(user.generate()["generation"]["id"])["status"] == "completed"
-        wait_for("/readyz has seen it mended", lambda: self.hosted(user) == "ok")
+        wait_for("/readyz reports ok again", lambda: self.hosted(user) == "ok")
 
     @staticmethod
     def hosted(user):
-        """What readiness says of the providers."""
+        """Return what readiness reports about the providers."""
         return user.client.get("/readyz").json()["checks"]["hosted"]
 
     def test_the_worker_is_small(self, program):
-        """The worker has no torch in its memory, and stays small after it has worked."""
+        """The worker has no torch in its memory, and is still small after it has drawn."""
         worker = program.child("server.worker")
         assert not any("libtorch" in mapped.path for mapped in worker.memory_maps())
         assert worker.memory_info().rss / 2**20 < MAX_WORKER_MIB
@@ -110,15 +113,15 @@ class TestHosted:
         ids=["right", "wrong", "none"],
     )
     def test_doctor_explains_the_key(self, program, box, key, words):
-        """The doctor says whether there is a key, and whether Hugging Face knows it."""
+        """The doctor reports whether there is a key, and whether Hugging Face accepts it."""
         changes = {"HUGGINGFACE_API_KEY": key, "HF_ENDPOINT": box.url}
-        said = program.run("doctor", **changes)
-        assert words in said.stdout
-        assert said.returncode == (0 if key == KEY else 1)
-        assert "hf_other" not in said.stdout + said.stderr
+        result = program.run("doctor", **changes)
+        assert words in result.stdout
+        assert result.returncode == (0 if key == KEY else 1)
+        assert "hf_other" not in result.stdout + result.stderr
 
     def test_no_secret_is_logged(self, program, box):
-        """Neither the key nor a prompt is in the log, nor the address of an image, which opens it."""
+        """The log contains no key, no prompt and no address of an image, since the address alone opens it."""
         assert f"{box.url}/files/" not in program.tail()
         assert KEY not in program.tail()
         assert "long red hair" not in program.tail()
@@ -126,7 +129,7 @@ class TestHosted:
 
 class TestWithoutLora:
     def test_the_base_image_has_the_base_price(self, start):
-        """Where nobody can apply the LoRA and the operator allows it, the base image costs the base price."""
+        """If no provider can apply the LoRA, the operator may allow the base image at the base price."""
         lenient = start(HF_PROVIDERS="hf-inference", HOSTED_WITHOUT_LORA="base-price")
         user = lenient.new_user("basic")
         accepted = user.generate()
@@ -135,16 +138,16 @@ class TestWithoutLora:
         assert (ended["madeWith"]["loraModel"], ended["madeWith"]["provider"]) == (None, "hf-inference")
         assert user.balance() == 100 - 8
         with lenient.reading() as tx:
-            told = Events(tx).of(ended["id"])[-1].data
-            assert told["credits"] == 8
-            assert "drawn without it" in told["warnings"][0]
+            completion = Events(tx).of(ended["id"])[-1].data
+            assert completion["credits"] == 8
+            assert "drawn without it" in completion["warnings"][0]
             assert Ledger(tx).sum_of_postings() == 0
             assert Ledger(tx).drifts() == []
         lenient.stop()
 
 
 class TestBudget:
-    def test_a_spent_budget_refuses_and_says_until_when(self, start):
+    def test_a_spent_budget_refuses_with_the_time_to_wait(self, start):
         """The image that reaches the day's budget is delivered; the next is refused with the time to wait."""
         program = start(HOSTED_BUDGET_USD_PER_DAY="0.02")
         user = program.new_user("free")

@@ -31,7 +31,7 @@ def opened(content: bytes) -> Image.Image:
 
 @pytest.fixture(scope="class")
 def guide(launch):
-    """A program started without --json, and what it prints for a person."""
+    """A program started without --json, and its output for people."""
     program = launch()
     printed = program.start()
     line = next(line for line in printed.splitlines() if line.startswith("export "))
@@ -43,13 +43,13 @@ def guide(launch):
 
 @pytest.fixture(scope="class")
 def program(guide):
-    """The same, under the name that the other tests know."""
+    """The program of `guide`, under the name that the other tests use."""
     return guide[0]
 
 
 class TestMainJob:
     def test_the_printed_curl(self, guide):
-        """The curl that `up` prints works as it is pasted, and the demo account pays 8 for 512x512."""
+        """The curl that `up` prints works unchanged, and the demo account pays 8 for 512x512."""
         program, printed = guide
         _, _, pasted = printed.partition(PRINTED_MARK)
         answered = subprocess.run(
@@ -88,13 +88,13 @@ class TestMainJob:
         ended = user.ended(accepted["generation"]["id"])
         assert (ended["status"], ended["errorMessage"]) == ("completed", None)
         avatar = user.get(f"avatars/{ended['avatarId']}")["avatar"]
-        # As a browser's <img> opens it: without a header.
+        # As a browser's <img> requests it: without a token.
         image = opened(httpx.get(program.url + avatar["baseImageUrl"]).raise_for_status().content)
         assert (image.format, image.size) == ("PNG", size)
         thumbnail = opened(httpx.get(program.url + avatar["thumbnailUrl"]).raise_for_status().content)
         assert (thumbnail.format, thumbnail.size) == ("JPEG", (300, 300))
         project = user.get(f"projects/{user.project_id}")["project"]
-        assert [found["id"] for found in project["avatars"]] == [avatar["id"]]
+        assert [listed["id"] for listed in project["avatars"]] == [avatar["id"]]
         assert user.balance() == 100 - price
         with program.reading() as tx:
             assert Ledger(tx).sum_of_postings() == 0
@@ -105,13 +105,13 @@ class TestMainJob:
         [("free", None), ("basic", REALISM), ("basic", SCHNELL)],
         ids=["base", "realism", "fast"],
     )
-    def test_the_avatar_is_what_was_asked_for(self, program, tier, model):
-        """Through the whole server, the avatar shows what its prompt names, shaded if so is the entry."""
+    def test_the_avatar_shows_its_prompt(self, program, tier, model):
+        """Drawn through the whole server, an avatar shows its prompt, and shading if the entry is realism."""
         user = program.new_user(tier)
-        asked = questions(6, shipped_entries()[0], seed=1)
+        sample = questions(6, shipped_entries()[0], seed=1)
         wish = {"width": 512} | ({"modelKey": model} if model else {})
-        drawn = (opened(user.drawn(prompt=one.prompt, seed=one.seed, **wish)) for one in asked)
-        score = examine(load_judge(), asked, drawn)
+        drawn = (opened(user.drawn(prompt=each.prompt, seed=each.seed, **wish)) for each in sample)
+        score = examine(load_judge(), sample, drawn)
         assert score.mean >= 0.85
         assert [shading > 0.5 for shading in score.shading].count(model == REALISM) >= 5
 
@@ -123,7 +123,7 @@ class TestMainJob:
         assert first != other
 
     def test_the_lora_shows(self, program):
-        """An image drawn with the LoRA at 0.9 is not the one that the same order gives at 0."""
+        """The LoRA at 0.9 gives another image than the same order with the LoRA at 0."""
         user = program.new_user("basic")
         wish = {"seed": 7, "width": 512, "modelKey": REALISM}
         with_lora = user.drawn(**wish)
@@ -136,7 +136,7 @@ class TestMainJob:
         assert without != with_lora
 
     def test_the_api_loads_no_torch(self, program):
-        """Of the running processes, only the worker has torch in its memory."""
+        """The worker is the only running process that has torch in its memory."""
         loaded = {
             part: any("libtorch" in mapped.path for mapped in program.child(part).memory_maps())
             for part in ("server.cli api", "server.worker")

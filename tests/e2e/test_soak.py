@@ -41,7 +41,7 @@ def counted(program, status):
 
 
 def kill_in_the_middle(program, chance, submitting):
-    """Kill the worker so many times, each time while it draws and after another image was finished."""
+    """Kill the worker KILLS times, each time while it draws and after another image was finished."""
     finished = 0
     for _ in range(KILLS):
         wait_for(
@@ -59,20 +59,20 @@ def kill_in_the_middle(program, chance, submitting):
 
 @pytest.fixture(scope="class")
 def after(program):
-    """The state in which a storm of requests and kills has left the program, and its one user."""
-    chance = random.Random(20)  # the same storm each time
+    """The program after many requests and kills of its worker, and its one user."""
+    chance = random.Random(20)  # the same requests and kills in every run
     user = program.new_user("basic", START)
     keys = [BASE if chance.random() < BASE_SHARE else SCHNELL for _ in range(GENERATIONS)]
     shares = [keys[client::CLIENTS] for client in range(CLIENTS)]
 
     def spend(share):
-        with_own_connection = User(program.url, user.token, user.project_id)
+        client = User(program.url, user.token, user.project_id)
         try:
             for key in share:
-                accepted = with_own_connection.generate(modelKey=key)
-                with_own_connection.ended(accepted["generation"]["id"], PATIENCE_S)
+                accepted = client.generate(modelKey=key)
+                client.ended(accepted["generation"]["id"], PATIENCE_S)
         finally:
-            with_own_connection.client.close()
+            client.client.close()
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         spent = [clients.submit(spend, share) for share in shares]
@@ -84,7 +84,7 @@ def after(program):
 
 class TestSoak:
     def test_every_generation_ends_once(self, after):
-        """Each generation is completed or failed, and its events tell of one end."""
+        """Each generation is completed or failed, and its events record one end."""
         program, _ = after
         generations = read_all(program, Generation)
         assert len(generations) == GENERATIONS
@@ -93,7 +93,7 @@ class TestSoak:
         )
         assert ends == {generation.id: 1 for generation in generations}
         assert {generation.status for generation in generations} <= {"completed", "failed"}
-        # Only a worker lost three times over the same generation fails one.
+        # A generation fails only after it has lost its worker three times.
         assert sum(generation.status == "failed" for generation in generations) <= KILLS // 3
 
     def test_the_kills_hit(self, after):
@@ -108,13 +108,13 @@ class TestSoak:
         """Every generation has one hold and one settlement of it, which agrees with its status."""
         program, _ = after
         transfers = read_all(program, Transfer)
-        holds = {found.id: found for found in transfers if found.kind == "hold"}
+        holds = {transfer.id: transfer for transfer in transfers if transfer.kind == "hold"}
         settlements = {
-            holds[found.settles_id].reference_id: found.kind
-            for found in transfers
-            if found.settles_id is not None
+            holds[transfer.settles_id].reference_id: transfer.kind
+            for transfer in transfers
+            if transfer.settles_id is not None
         }
-        assert len(settlements) == len(holds) == sum(found.settles_id is not None for found in transfers)
+        assert len(settlements) == len(holds) == sum(row.settles_id is not None for row in transfers)
         kinds = {"completed": "capture", "failed": "void"}
         assert settlements == {
             generation.id: kinds[generation.status] for generation in read_all(program, Generation)
@@ -126,7 +126,7 @@ class TestSoak:
         with program.reading() as tx:
             assert Ledger(tx).sum_of_postings() == 0
             assert Ledger(tx).drifts() == []
-        completed = [found for found in read_all(program, Generation) if found.status == "completed"]
+        completed = [row for row in read_all(program, Generation) if row.status == "completed"]
         assert user.balance() == START - sum(PRICES[generation.entry_key] for generation in completed)
 
     def test_every_image_opens(self, after):

@@ -1,4 +1,4 @@
-"""The API as a client meets it: the real application on a real database and a real Redis."""
+"""Fixtures for tests through the API: the real application on a real database and a real Redis."""
 
 import io
 import json
@@ -31,43 +31,43 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @dataclass
 class Api:
-    """A client of the application, and what only a test may look at."""
+    """A client of the application, with direct access to its database and its wake-ups."""
 
     client: TestClient[Litestar]
     uow: UnitOfWork
     wakeups: WakeUps
 
     def generate(self, account: Any, prefix: str = PREFIX, **changes: Any) -> Any:
-        """Ask for an avatar in the account's project; a change to None leaves the field out."""
+        """Request an avatar in the account's project; a field that is changed to None is left out."""
         body = {name: value for name, value in (WISH | changes).items() if value is not None}
         path = f"{prefix}/projects/{account.project_id}/avatars/generate"
         return self.client.post(path, json=body, headers=account.headers)
 
     def post_body(self, account: Any, body: Any, **headers: str) -> Any:
-        """Send the very bytes to the route that generates."""
+        """Send a body unchanged to the route that generates."""
         path = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
         return self.client.post(path, content=body, headers=account.headers | headers)
 
     def balance(self, account: Any) -> int:
-        """Return what GET /api/credits/balance says."""
+        """Return the balance from GET /api/credits/balance."""
         answer = self.client.get("/api/credits/balance", headers=account.headers)
         assert answer.status_code == 200
         balance: int = answer.json()["data"]["balance"]
         return balance
 
     def account(self, account: Any) -> tuple[int, int]:
-        """Return what the database has as available and held."""
+        """Return the available and the held credits in the database."""
         with self.uow.read() as tx:
             row = tx.session.get(Account, account.user_id)
             return row.available, row.held
 
     def generations(self) -> int:
-        """Return how many generations there are, of whatever status."""
+        """Return how many generations there are in any status."""
         with self.uow.read() as tx:
             return tx.session.scalar(select(func.count()).select_from(Generation))
 
     def nothing_happened(self, account: Any, balance: int = 100) -> None:
-        """No generation, no wake-up in Redis, no credit held or spent."""
+        """Check that there is no generation, no wake-up in Redis, and no credit held or spent."""
         assert self.generations() == 0
         assert self.wakeups.waiting() == 0
         assert self.account(account) == (balance, 0)
@@ -102,11 +102,11 @@ OpenApi = Callable[..., Any]
 
 @pytest.fixture
 def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
-    """Open the application with settings of one's own."""
+    """Open the application with changed settings."""
 
     @contextmanager
     def opened(**changes: Any) -> Iterator[Api]:
-        # The reaper has its own tests; here it stays still, so that what is counted does not change.
+        # The reaper has its own tests; here it does nothing, so that no count changes.
         own = settings.changed(**({"reaper_period_s": 3600.0} | changes))
         with TestClient(create_app(own), raise_server_exceptions=False) as client:
             yield Api(client, uow, WakeUps(own))
@@ -133,7 +133,7 @@ LogLines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def log_lines() -> Iterator[LogLines]:
-    """All that is logged from here on, at DEBUG, as the objects of the JSON lines."""
+    """Everything that is logged from here on at DEBUG, as the parsed JSON lines."""
     stream = io.StringIO()
     root = logging.getLogger()
     before = root.level, root.handlers[:]

@@ -1,4 +1,4 @@
-"""What a worker hands to the settlement."""
+"""What a worker passes to the settlement."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -8,7 +8,7 @@ from server.images.store import StoredImage
 
 
 def stored_image():
-    """Return an image as the store names one."""
+    """Return a stored image with a random key."""
     return StoredImage(uuid4().hex, "0" * 64)
 
 

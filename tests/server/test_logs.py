@@ -10,7 +10,7 @@ from server.logs import configure_logs, get_log
 
 @pytest.fixture
 def lines():
-    """Logs configured as in a process `test`; gives the lines written so far."""
+    """Logs configured as in a process `test`; a function that returns the lines written so far."""
     stream = io.StringIO()
     root = logging.getLogger()
     before = root.level, root.handlers[:]
@@ -43,7 +43,7 @@ class TestLines:
         assert (line["event"], line["level"], line["process"]) == ("it is late", "warning", "test")
 
     def test_a_traceback_is_a_field_without_local_variables(self, lines):
-        """An exception is told with where it came from, and not with what was in the variables there."""
+        """An exception is logged with its location, and without the values of local variables."""
 
         def fail(token):
             raise RuntimeError(f"broken by {len(token)} characters")
@@ -58,12 +58,12 @@ class TestLines:
         assert "test_logs.py" in line["exception"]
         assert private not in json.dumps(line)
 
-    def test_chatty_libraries_are_kept_down(self, lines):
-        """Requests, jobs and migrations are not told twice."""
+    def test_chatty_libraries_log_warnings_only(self, lines):
+        """Requests, jobs and migrations are not logged a second time by their libraries."""
         for name in ("uvicorn.access", "rq.worker", "alembic", "httpx"):
             logging.getLogger(name).info("noise")
-            logging.getLogger(name).warning("trouble")
-        assert {line["event"] for line in lines()} == {"trouble"}
+            logging.getLogger(name).warning("problem")
+        assert {line["event"] for line in lines()} == {"problem"}
 
     def test_configuring_twice_does_not_double(self, lines):
         """Each event is written once, however often the logs were set up."""
@@ -77,14 +77,14 @@ class TestLines:
 class TestSecrets:
     @pytest.mark.parametrize("field", ["prompt", "token", "authorization", "api_key", "password", "secret"])
     def test_a_secret_field_is_dropped(self, lines, field):
-        """Whoever logs a secret by its name logs that it was not logged."""
+        """The value of a field that is named like a secret is replaced by a note."""
         get_log("a").info("oops", **{field: "hidden-value"})
         (line,) = lines()
         assert line[field] == "[not logged]"
         assert "hidden-value" not in json.dumps(line)
 
     def test_by_default_the_log_is_standard_error(self, capsys):
-        """Standard output stays free for what a command answers."""
+        """Standard output is left to the output of commands."""
         root = logging.getLogger()
         before = root.level, root.handlers[:]
         configure_logs("test")
@@ -93,6 +93,6 @@ class TestSecrets:
         root.handlers[:] = before[1]
         structlog.contextvars.clear_contextvars()
         structlog.reset_defaults()
-        told = capsys.readouterr()
-        assert "where.am_i" in told.err
-        assert told.out == ""
+        captured = capsys.readouterr()
+        assert "where.am_i" in captured.err
+        assert captured.out == ""

@@ -13,11 +13,11 @@ SETTING = re.compile(r"#([A-Z][A-Z_]+)=(.*)")
 
 def uncommented(text):
     """Return the variables of a file in which the # before every setting was removed."""
-    return dict(found.groups() for line in text.splitlines() if (found := SETTING.fullmatch(line)))
+    return dict(setting.groups() for line in text.splitlines() if (setting := SETTING.fullmatch(line)))
 
 
 def read(data_dir, **environ):
-    """Read settings from an environment of one's own."""
+    """Read settings from the given variables alone."""
     return Settings.from_environment(data_dir, environ)
 
 
@@ -95,15 +95,15 @@ class TestFromEnvironment:
         "url", ["http://me:hidden-word@host", "mysql://me:hidden-word@host", "hidden-word"]
     )
     def test_a_url_of_another_kind_is_refused_without_its_password(self, tmp_path, name, url):
-        """An address of something else is refused at the start, and only its scheme is told."""
+        """An address of something else is refused at the start, and the error repeats only its scheme."""
         with pytest.raises(SettingInvalid, match=name) as refused:
             read(tmp_path, **{name: url})
         assert "hidden-word" not in str(refused.value)
 
 
 class TestSecrets:
-    def test_secrets_stay_out_of_its_repr(self, tmp_path):
-        """What carries a password does not show in a log of the settings."""
+    def test_secrets_stay_out_of_the_repr(self, tmp_path):
+        """Neither the repr nor the str of settings contains a password or a key."""
         settings = read(
             tmp_path,
             DATABASE_URL="postgresql://me:hidden-word@host/db",
@@ -113,6 +113,13 @@ class TestSecrets:
         assert "hidden-word" not in repr(settings)
         assert "hidden-word" not in str(settings)
 
+    def test_changed_settings_hide_the_database_password(self, settings):
+        """The repr of changed settings shows neither the database's nor Redis's address with its password."""
+        shown = repr(
+            settings.changed(database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h")
+        )
+        assert "hunter2" not in shown
+
 
 class TestConnectedRedis:
     def test_a_set_redis_is_taken(self, tmp_path):
@@ -121,7 +128,7 @@ class TestConnectedRedis:
         assert read(tmp_path, REDIS_URL="redis://set").connected_redis_url() == "redis://set"
 
     def test_otherwise_the_one_of_the_data_folder(self, tmp_path):
-        """The address that `up` wrote is read at every asking; without it there is none."""
+        """The address that `up` wrote is read at every call; without one it is None."""
         settings = read(tmp_path)
         assert settings.connected_redis_url() is None
         settings.server.redis_url_file.write_text("")
@@ -132,7 +139,7 @@ class TestConnectedRedis:
 
 class TestSecretFiles:
     def test_a_secret_may_lie_in_a_file(self, tmp_path):
-        """What NAME_FILE names is read, without the line's end, and an empty file is no value."""
+        """NAME is read from the file that NAME_FILE names, without the newline; an empty file is no value."""
         key, empty = tmp_path / "key", tmp_path / "empty"
         key.write_text("hf_x\n")
         empty.write_text("\n")
@@ -147,14 +154,14 @@ class TestSecretFiles:
         ],
     )
     def test_a_file_that_cannot_be_taken_is_named(self, tmp_path, changes, words):
-        """A file that is not there, or is one value too many, is an error that names the variable."""
+        """A missing file, or a file beside a value, is an error that names the variable."""
         with pytest.raises(SettingInvalid, match="HUGGINGFACE_API_KEY_FILE") as caught:
             read(tmp_path, **changes)
         assert words in str(caught.value)
         assert "hf_x" not in str(caught.value)
 
     def test_a_password_is_put_into_the_address(self, tmp_path):
-        """Databases get one password file as their servers do; what an address could misread is quoted."""
+        """A separate password, also from a file, is put into the address and quoted."""
         password = tmp_path / "password"
         password.write_text("a/b@c")
         settings = read(
@@ -169,7 +176,7 @@ class TestSecretFiles:
 
     @pytest.mark.parametrize("url", ["", "sqlite:////tmp/x.db", "postgresql://me:one@host/db"])
     def test_a_password_without_a_place_is_refused(self, tmp_path, url):
-        """Where there is no host, or a password already, the variable is named and no password is told."""
+        """Without a host, or beside another password, the error names the variable but no password."""
         with pytest.raises(SettingInvalid, match="DATABASE_PASSWORD") as caught:
             read(tmp_path, DATABASE_URL=url, DATABASE_PASSWORD="hidden-word")  # noqa: S106
         assert "hidden-word" not in str(caught.value)
@@ -185,7 +192,7 @@ class TestChanged:
         assert after.server.data_dir == before.server.data_dir
 
     def test_an_unknown_name(self, tmp_path):
-        """A name that no setting has is a mistake."""
+        """A name that no setting has is a KeyError."""
         with pytest.raises(KeyError):
             read(tmp_path).changed(PROT=1)
 
@@ -198,7 +205,7 @@ class TestBudget:
         assert settings.hosted_budget_microusd == microusd
 
     def test_local_drawing_has_none(self, tmp_path):
-        """Where nothing is asked of providers, no budget bounds anything."""
+        """Without hosted providers there is no budget."""
         assert read(tmp_path, HOSTED_BUDGET_USD_PER_DAY="0").hosted_budget_microusd is None
 
 
@@ -206,7 +213,7 @@ class TestExample:
     TEXT = (Path(__file__).parents[2] / ".env.example").read_text("utf-8")
 
     def test_it_is_made_of_the_declarations(self):
-        """The file is what `make env-example` writes."""
+        """The file equals the output of `make env-example`."""
         assert render() == self.TEXT
 
     def test_it_has_every_setting_and_no_other(self):
@@ -215,13 +222,13 @@ class TestExample:
         assert set(uncommented(self.TEXT)) == declared
 
     def test_its_defaults_are_the_settings_own(self, tmp_path):
-        """Without their #, the lines change nothing."""
+        """The lines without their # leave all settings at their defaults."""
         lines = uncommented(self.TEXT)
         assert read(tmp_path, **lines) == read(tmp_path)
         assert sum(bool(value) for value in lines.values()) >= 20
 
     def test_every_setting_is_explained(self):
-        """Each line of a setting stands below a sentence."""
+        """Above the line of each setting is a sentence."""
         lines = self.TEXT.splitlines()
         bare = [line for before, line in pairwise(lines) if SETTING.match(line) and not before.endswith(".")]
         assert not bare

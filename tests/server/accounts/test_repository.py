@@ -16,7 +16,7 @@ def mint(uow: UnitOfWork, user_id, label="test"):
 
 
 def caller_of(uow, token):
-    """Return who is behind a token."""
+    """Return the caller whom a token authenticates."""
     with uow.read() as tx:
         return Users(tx).authenticate(token)
 
@@ -29,13 +29,13 @@ def everything_stored(uow, tmp_path):
         tables = connection.exec_driver_sql(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
         ).scalars()
-        rows = [connection.exec_driver_sql(f"SELECT * FROM {table}").all() for table in tables]  # noqa: S608  # their own names
+        rows = [connection.exec_driver_sql(f"SELECT * FROM {table}").all() for table in tables]  # noqa: S608  # names from the schema
     return repr(rows).encode()
 
 
 class TestUsers:
     def test_a_user_is_found_by_id_or_email(self, uow):
-        """Both name a user; the id wins where another's email reads like it."""
+        """An id and an email both find a user; an id wins over another user's email of the same text."""
         with uow.begin() as tx:
             Users(tx).add("ada@example.com", Tier.PRO, "ada")
             Users(tx).add("ada", Tier.FREE, "bob")
@@ -53,20 +53,20 @@ class TestUsers:
         with uow.read() as tx:
             assert Users(tx).find("ada").email == "one@example.com"
 
-    def test_without_an_id_one_is_made(self, uow):
-        """Users without an id from elsewhere get one each."""
+    def test_a_missing_id_is_generated(self, uow):
+        """Users who bring no id get different ids."""
         with uow.begin() as tx:
             assert Users(tx).add(None, Tier.FREE).id != Users(tx).add(None, Tier.FREE).id
 
-    def test_who_is_not_there_is_not_found(self, uow):
-        """An unknown name is an error that says whom it was looking for."""
+    def test_an_unknown_user_is_not_found(self, uow):
+        """The error for an unknown user contains the name that was searched for."""
         with pytest.raises(UserUnknown, match=r"nobody@example\.com"), uow.read() as tx:
             Users(tx).find("nobody@example.com")
 
 
 class TestKeys:
-    def test_a_key_opens_for_its_owner(self, uow, make_account):
-        """A minted token is the user who owns it, with the tier of the moment."""
+    def test_a_key_authenticates_its_owner(self, uow, make_account):
+        """A token authenticates its owner, with the owner's current tier."""
         account = make_account(Tier.BASIC)
         token = mint(uow, account.user_id).token
         assert caller_of(uow, token) == Caller(account.user_id, Tier.BASIC)
@@ -84,7 +84,7 @@ class TestKeys:
             assert len(token.removeprefix(KEY_PREFIX)) * 6 >= 256
 
     def test_only_a_digest_is_kept(self, uow, make_account, tmp_path):
-        """The token is nowhere in the database; its digest and the prefix that is shown are."""
+        """The database contains the digest and the displayed prefix of a token, but never the token."""
         key = mint(uow, make_account().user_id)
         with uow.read() as tx:
             row = tx.session.scalar(select(ApiKey).where(ApiKey.id == key.id))
@@ -95,13 +95,13 @@ class TestKeys:
         assert len(key.token) - len(key.prefix) > 128 / 6
 
     def test_a_minted_key_does_not_show_its_token(self, uow, make_account):
-        """What a key looks like in a log or a traceback leaves the token out."""
+        """The repr and the str of a key, as in a log or a traceback, leave the token out."""
         key = mint(uow, make_account().user_id)
         assert key.token not in repr(key)
         assert key.token not in f"{key}"
 
     @pytest.mark.parametrize("wrong", ["", "ac_", "nonsense", "ac_" + "é" * 43])
-    def test_a_token_that_was_never_minted_opens_nothing(self, uow, make_account, wrong):
+    def test_a_token_that_was_never_minted_is_invalid(self, uow, make_account, wrong):
         """An unknown token is invalid, and so is one that differs in a single character."""
         token = make_account().token
         changed = token[:-1] + ("A" if token[-1] != "A" else "B")
@@ -109,17 +109,17 @@ class TestKeys:
             with pytest.raises(TokenInvalid):
                 caller_of(uow, guess)
 
-    def test_a_revoked_key_is_dead_and_others_live(self, uow, make_account):
-        """Revoking by label or by prefix ends those keys; one's own others and other users' stay."""
+    def test_a_revoked_key_is_invalid_and_others_stay_valid(self, uow, make_account):
+        """Revoking by label or prefix ends those keys; the user's other keys and other users' keys stay."""
         user, other = make_account(), make_account()
         first, second = mint(uow, user.user_id, "first"), mint(uow, user.user_id, "second")
         with uow.begin() as tx:
             assert Users(tx).revoke_keys(user.user_id, label="first") == 1
             assert Users(tx).revoke_keys(user.user_id, prefix=second.prefix) == 1
             assert Users(tx).revoke_keys(user.user_id, prefix=first.prefix) == 0
-        for dead in (first, second):
+        for revoked in (first, second):
             with pytest.raises(TokenInvalid):
-                caller_of(uow, dead.token)
+                caller_of(uow, revoked.token)
         assert caller_of(uow, user.token).user_id == user.user_id
         assert caller_of(uow, other.token).user_id == other.user_id
 

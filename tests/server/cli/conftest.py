@@ -1,4 +1,4 @@
-"""The command line as an operator runs it, in an environment of its own."""
+"""The command line as an operator runs it, in an isolated environment."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -9,20 +9,7 @@ from click.testing import CliRunner, Result
 
 from server.cli import main
 from server.settings import Settings
-
-# Everything that the settings read; what the machine has set must not reach a test.
-VARIABLES = (
-    *("CORS_ORIGIN", "DATABASE_URL", "DATA_DIR", "DEVICE", "FLUX_LORA_MODEL", "FLUX_MODEL", "HOST"),
-    *(
-        "HUGGINGFACE_API_KEY",
-        "MODELS_DIR",
-        "MODEL_PROFILE",
-        "OFFLOAD",
-        "PORT",
-        "REDIS_URL",
-        "WELCOME_CREDITS",
-    ),
-)
+from server.settings.groups import variables
 
 Invoke = Callable[..., Result]
 
@@ -33,7 +20,7 @@ def bare(tmp_path) -> Iterator[Invoke]:
     own = {"DATA_DIR": str(tmp_path / "data"), "MODELS_DIR": str(tmp_path / "models")}
 
     def invoke(*arguments: str, **environ: str) -> Result:
-        env = dict.fromkeys(VARIABLES) | own | environ
+        env = dict.fromkeys(variables()) | own | environ
         return CliRunner().invoke(main, arguments, env=env)
 
     root = logging.getLogger()

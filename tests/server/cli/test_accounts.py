@@ -10,20 +10,20 @@ from server.credits.repository import Ledger
 
 
 def lines(result):
-    """Return what a command that went well printed."""
+    """Check that a command succeeded, and return its output lines."""
     assert result.exit_code == 0, result.output
     return result.stdout.splitlines()
 
 
 def refused(result, words):
-    """Check that a command failed with words and without a traceback."""
+    """Check that a command failed with a message and without a traceback."""
     assert result.exit_code == 1
     assert words in result.stderr
     assert isinstance(result.exception, SystemExit)
 
 
 def created(result):
-    """Return the one line of JSON of a new key."""
+    """Return the line of JSON that describes a new key."""
     (line,) = lines(result)
     answer = json.loads(line)
     assert answer.keys() == {"userId", "apiKey"}
@@ -31,8 +31,8 @@ def created(result):
 
 
 class TestUsers:
-    def test_a_created_user_can_ask(self, cli, uow):
-        """A new user's key opens for the tier, with the credits that were named."""
+    def test_a_created_user_can_authenticate(self, cli, uow):
+        """A new user's key authenticates it with its tier, and the named credits are available."""
         answer = created(cli("users", "create", "--tier", "pro", "--credits", "25", "--json"))
         with uow.read() as tx:
             assert Users(tx).authenticate(answer["apiKey"]).user_id == answer["userId"]
@@ -40,8 +40,8 @@ class TestUsers:
             assert Ledger(tx).available(answer["userId"]) == 25
             assert Ledger(tx).sum_of_postings() == 0
 
-    def test_welcome_credits_are_for_whom_none_are_named(self, cli, uow):
-        """WELCOME_CREDITS is what a user gets by default, and a named figure, zero too, wins."""
+    def test_welcome_credits_are_the_default(self, cli, uow):
+        """A user gets WELCOME_CREDITS unless --credits names another number, which may be zero."""
         welcomed = created(cli("users", "create", "--json", WELCOME_CREDITS="7"))
         named = created(cli("users", "create", "--credits", "0", "--json", WELCOME_CREDITS="7"))
         plain = created(cli("users", "create", "--json"))
@@ -49,8 +49,8 @@ class TestUsers:
             balances = [Ledger(tx).available(each["userId"]) for each in (welcomed, named, plain)]
         assert balances == [7, 0, 0]
 
-    def test_the_existing_platforms_id_is_kept_and_given_once(self, cli):
-        """A user brought over keeps the id; a second one of it is refused in words."""
+    def test_the_existing_platforms_id_is_kept_and_unique(self, cli):
+        """A user of the existing platform keeps its id; a second user of that id is refused."""
         assert created(cli("users", "create", "--id", "platform-7", "--json"))["userId"] == "platform-7"
         refused(cli("users", "create", "--id", "platform-7"), "platform-7 exists already")
 
@@ -73,7 +73,7 @@ class TestUsers:
 
 class TestKeys:
     def test_keys_are_issued_and_revoked(self, cli, uow):
-        """A second key works beside the first; revoked by its prefix it is dead, and then all are."""
+        """A second key works beside the first; a prefix revokes that key, and no prefix revokes all."""
         user = created(cli("users", "create", "--json"))
         second = created(cli("keys", "create", user["userId"], "--label", "laptop", "--json"))
         assert second["userId"] == user["userId"]
@@ -95,13 +95,13 @@ class TestKeys:
 
     @pytest.mark.parametrize("command", ["create", "revoke"])
     def test_an_unknown_user_is_refused(self, cli, command):
-        """Nobody's keys can be neither issued nor revoked."""
+        """Keys of an unknown user can be neither issued nor revoked."""
         refused(cli("keys", command, "nobody"), "nobody")
 
 
 class TestCredits:
     def test_credits_are_granted(self, cli, uow, make_account):
-        """A grant adds to what is available and tells the sum."""
+        """A grant adds to the available credits and prints the sum."""
         user = make_account(credits=5).user_id
         assert lines(cli("credits", "grant", user, "20")) == [f"User {user} has 25 credits available."]
         with uow.read() as tx:
@@ -112,8 +112,8 @@ class TestCredits:
 
 
 class TestGenerations:
-    def test_a_cancelled_generation_is_given_back_once(self, cli, api, make_account):
-        """A pending generation fails as CANCELLED and its credits return; a second time nothing happens."""
+    def test_a_cancelled_generation_returns_its_credits_once(self, cli, api, make_account):
+        """A pending generation fails as CANCELLED and its credits return; a second call does nothing."""
         account = make_account()
         generation = api.generate(account).json()["generation"]["id"]
         assert api.account(account) == (92, 8)

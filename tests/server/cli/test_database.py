@@ -32,18 +32,18 @@ def commands(group, path=()):
 
 class TestEveryCommand:
     def test_takes_a_data_folder(self, bare):
-        """Each command, and there are all of them, has --data-dir and a help text; bench has its own."""
-        found = dict(commands(main))
-        assert len(found) >= 13
-        del found[("bench",)]
-        for words, command in found.items():
+        """Every command has --data-dir and a help text, except bench, which has options of its own."""
+        by_words = dict(commands(main))
+        assert len(by_words) >= 13
+        del by_words[("bench",)]
+        for words, command in by_words.items():
             assert "--data-dir" in {option for each in command.params for option in each.opts}, words
             shown = bare(*words, "--help")
             assert shown.exit_code == 0
             assert "--data-dir" in shown.output
 
-    def test_a_bad_setting_is_told_by_its_name(self, bare):
-        """A variable that cannot be used stops a command with its name, not with a traceback."""
+    def test_a_bad_setting_is_reported_by_its_name(self, bare):
+        """An unusable variable stops a command with an error that names it, not with a traceback."""
         for name, value in (
             ("PORT", "http"),
             ("MODEL_PROFILE", "huge"),
@@ -55,16 +55,16 @@ class TestEveryCommand:
             assert "hidden-word" not in result.output
 
     @pytest.mark.parametrize("words", NEEDS_MIGRATION, ids=" ".join)
-    def test_an_unmigrated_database_is_told(self, bare, words):
-        """On a database that nobody migrated a command says what to run."""
+    def test_an_unmigrated_database_is_reported(self, bare, words):
+        """On an unmigrated database a command prints what to run."""
         result = bare(*words)
         assert result.exit_code == 1
         assert "Run 'avatar-creator migrate' first" in result.stderr
         assert isinstance(result.exception, SystemExit)
 
     @pytest.mark.parametrize("words", [("migrate",), ("seed",), ("users", "create")], ids=" ".join)
-    def test_a_database_that_is_away_is_told(self, bare, words):
-        """A database that does not answer is told in a sentence without its password."""
+    def test_a_database_that_is_away_is_reported(self, bare, words):
+        """A database that does not answer is reported in a sentence without its password."""
         result = bare(*words, DATABASE_URL=AWAY)
         assert result.exit_code == 1
         assert "The database does not answer" in result.stderr
@@ -74,7 +74,7 @@ class TestEveryCommand:
 
 class TestMigrateAndSeed:
     def test_a_laptop_starts_from_nothing(self, bare, tmp_path):
-        """On an empty folder migrate and seed make a database; doing it again changes nothing."""
+        """On an empty folder migrate and seed create a database; a second run changes nothing."""
         for _ in range(2):
             assert bare("migrate").exit_code == 0
         assert (tmp_path / "data" / "avatar-creator.db").exists()
@@ -101,7 +101,7 @@ class TestModels:
             assert entry.licence.name in row
 
     def test_a_malformed_entry_is_named_after_the_rest(self, cli, uow):
-        """What cannot be used is told with the reason, and the exit code says that something is wrong."""
+        """A malformed entry is reported on standard error, and the exit code is 1."""
         key = shipped_entries()[0].key
         with uow.begin() as tx:
             tx.session.execute(

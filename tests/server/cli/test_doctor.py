@@ -8,10 +8,10 @@ AWAY = "postgresql://me:hidden-word@127.0.0.1:1/db"
 
 
 def missing(result):
-    """Return what the doctor found missing, by subject."""
-    found = [line.split(maxsplit=1)[1] for line in result.stdout.splitlines() if line.startswith("missing")]
-    assert result.exit_code == (1 if found else 0)
-    return dict(line.split(": ", 1) for line in found)
+    """Check the exit code and return what is missing, by subject."""
+    absent = [line.split(maxsplit=1)[1] for line in result.stdout.splitlines() if line.startswith("missing")]
+    assert result.exit_code == (1 if absent else 0)
+    return dict(line.split(": ", 1) for line in absent)
 
 
 class TestDoctor:
@@ -23,32 +23,32 @@ class TestDoctor:
             assert words in result.stdout
 
     def test_an_empty_folder_has_no_database(self, bare, tmp_path):
-        """Before the first start the database is what is missing, and looking makes nothing."""
+        """Before the first start the database is reported as missing, and the doctor creates nothing."""
         assert "avatar-creator up" in missing(bare("doctor"))["database"]
         assert not (tmp_path / "data").exists()
 
-    def test_a_database_that_nobody_migrated(self, bare, tmp_path):
-        """A database without tables is told with what to run."""
+    def test_an_unmigrated_database(self, bare, tmp_path):
+        """A database without tables is reported with the command to run."""
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "avatar-creator.db").touch()
         assert "avatar-creator migrate" in missing(bare("doctor"))["database"]
 
     def test_a_database_that_is_away(self, bare):
-        """A database that does not answer is told without its password."""
+        """A database that does not answer is reported without its password."""
         result = bare("doctor", DATABASE_URL=AWAY)
         assert "does not answer" in missing(result)["database"]
         assert "hidden-word" not in result.output
 
-    def test_a_catalogue_that_nobody_seeded(self, cli, uow):
-        """Without an entry the catalogue is what is missing."""
+    def test_an_unseeded_catalogue(self, cli, uow):
+        """Without an entry only the catalogue is missing."""
         with uow.begin() as tx:
             tx.session.execute(delete(CatalogEntry))
-        found = missing(cli("doctor"))
-        assert found.keys() == {"catalogue"}
-        assert "avatar-creator seed" in found["catalogue"]
+        absent = missing(cli("doctor"))
+        assert absent.keys() == {"catalogue"}
+        assert "avatar-creator seed" in absent["catalogue"]
 
     def test_a_malformed_entry(self, cli, uow):
-        """An entry that an operator broke is named, and the rest is still looked at."""
+        """An entry that an operator broke is named, and the other checks still run."""
         with uow.begin() as tx:
             broken = "UPDATE ai_models SET capabilities = '{}' WHERE model_key LIKE '%schnell%'"
             tx.session.execute(text(broken))
@@ -57,7 +57,7 @@ class TestDoctor:
         assert "sum to zero" in result.stdout
 
     def test_a_ledger_that_drifts(self, cli, uow, make_account):
-        """Credits that were changed by hand are found."""
+        """An account whose credits were changed by hand is reported."""
         user = make_account(credits=5).user_id
         with uow.begin() as tx:
             tx.session.execute(update(Account).where(Account.user_id == user).values(available=6))
@@ -65,15 +65,15 @@ class TestDoctor:
 
     @pytest.mark.parametrize("url", ["redis://:hidden-word@127.0.0.1:1/0", "redis://:hidden-word@host:port"])
     def test_a_redis_that_is_away(self, cli, url):
-        """A Redis that does not answer, or whose address is nonsense, is told without its password."""
+        """A Redis that does not answer, or whose address is malformed, is reported without its password."""
         result = cli("doctor", REDIS_URL=url)
-        found = missing(result)
-        assert found.keys() == {"redis"}
-        assert "REDIS_URL" in found["redis"]
+        absent = missing(result)
+        assert absent.keys() == {"redis"}
+        assert "REDIS_URL" in absent["redis"]
         assert "hidden-word" not in result.output
 
     def test_weights_of_the_full_profile(self, cli, tmp_path):
-        """The full profile asks for its weights: the folder that was named, or a key for the gated ones."""
+        """The full profile needs its weights: in the folder that is named, or a key for the gated ones."""
         assert "MODELS_DIR" in missing(cli("doctor", MODEL_PROFILE="full"))["weights"]
         gated = missing(cli("doctor", MODEL_PROFILE="full", MODELS_DIR=""))
         assert "HUGGINGFACE_API_KEY" in gated["weights"]

@@ -18,14 +18,14 @@ def balances(uow, user_id):
 
 class TestHold:
     def test_a_hold_moves_credits_from_available_to_held(self, uow, make_account):
-        """What is held can no longer be spent and is not yet taken."""
+        """Held credits can no longer be spent, and are not yet taken."""
         user = make_account(credits=20).user_id
         with uow.begin() as tx:
             assert Ledger(tx).hold(user, 8, "generation-1", "test") == 12
         assert balances(uow, user) == (12, 8)
 
     def test_too_little_is_refused_with_both_numbers(self, uow, make_account):
-        """A price above the balance raises what it is and what there is, and nothing is held."""
+        """A price above the balance raises an error with both numbers, and nothing is held."""
         user = make_account(credits=7).user_id
         with pytest.raises(InsufficientCredits) as refused, uow.begin() as tx:
             Ledger(tx).hold(user, 8, "generation-1", "test")
@@ -57,7 +57,7 @@ class TestHold:
         assert balances(uow, user) == (92, 8)
 
     def test_a_free_hold_is_recorded(self, uow, make_account):
-        """A hold of nothing, as enterprise has it, can be captured like any other."""
+        """A hold of 0 credits, as enterprise users have it, can be captured like any other."""
         user = make_account(credits=0).user_id
         with uow.begin() as tx:
             Ledger(tx).hold(user, 0, "generation-1", "test")
@@ -75,15 +75,15 @@ class TestSettlement:
             Ledger(tx).capture("generation-1", 8)
         assert balances(uow, user) == (12, 0)
 
-    def test_a_partial_capture_gives_the_rest_back(self, uow, make_account):
-        """What is not captured of a hold comes back in the same transaction."""
+    def test_a_partial_capture_returns_the_rest(self, uow, make_account):
+        """The part of a hold that is not captured comes back in the same transaction."""
         user = make_account(credits=20).user_id
         with uow.begin() as tx:
             Ledger(tx).hold(user, 12, "generation-1", "test")
             Ledger(tx).capture("generation-1", 8)
         assert balances(uow, user) == (12, 0)
 
-    def test_a_void_gives_all_back(self, uow, make_account):
+    def test_a_void_returns_all(self, uow, make_account):
         """A voided hold can be spent again."""
         user = make_account(credits=20).user_id
         with uow.begin() as tx:
@@ -128,7 +128,7 @@ class TestSettlement:
         assert balances(uow, user) == settled
 
     def test_of_many_voids_at_once_one_counts(self, uow, make_account, at_once):
-        """Eight processes that give one generation back at the same moment give it back once."""
+        """Of eight voids of one hold at the same moment, one succeeds."""
         user = make_account(credits=20).user_id
         with uow.begin() as tx:
             Ledger(tx).hold(user, 8, "generation-1", "test")
@@ -147,7 +147,7 @@ class TestGuards:
     @pytest.mark.parametrize("table", ["ledger_transfers", "ledger_postings"])
     @pytest.mark.parametrize("change", ["UPDATE {} SET user_id = user_id", "DELETE FROM {}"])
     def test_the_ledger_is_append_only(self, uow, make_account, table, change):
-        """The database itself refuses to change or delete what was posted."""
+        """The database itself refuses to change or delete a posting."""
         make_account()
         with pytest.raises(DatabaseError, match="append-only"), uow.begin() as tx:
             tx.session.execute(text(change.format(table)))

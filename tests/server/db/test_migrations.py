@@ -53,7 +53,7 @@ class TestMigrations:
         assert is_current(engine)
 
     def test_operators_look_with_sql(self, sqlite_template, tmp_path):
-        """The query that operators know answers the four entries."""
+        """The query that operators use returns the four entries."""
         shutil.copy(sqlite_template, tmp_path / "copy.db")
         with sqlite3.connect(tmp_path / "copy.db") as connection:
             rows = connection.execute(
@@ -98,7 +98,7 @@ DRAFT = {"name": "Ada", "persona_name": "Ada L", "persona_personality": ["calm"]
 class TestOldRows:
     @pytest.fixture
     def old(self, engine):
-        """A database of revision 0005 with a generation in it, as the program of then wrote one."""
+        """A database of revision 0005 with a generation as the program of that revision wrote it."""
         unmigrate(engine, "0005")
         as_json = "CAST(:{0} AS JSON)" if engine.dialect.name == "postgresql" else ":{0}"
         values = {"recipe": json.dumps(ORDER), "draft": json.dumps(DRAFT), "making": json.dumps(MAKING)}
@@ -129,7 +129,7 @@ class TestOldRows:
                 connection.execute(statement, values if table == "generations" else {})
         return engine
 
-    def test_a_generation_of_before_is_read(self, old):
+    def test_an_old_generation_is_read(self, old):
         """Order, provenance, traits and name of an old row are what they were, in their new columns."""
         migrate(old)
         with UnitOfWork(old).read() as tx:
@@ -141,18 +141,18 @@ class TestOldRows:
             persona_name="Ada L", persona_personality=("calm",), gender="female"
         )
 
-    def test_and_back(self, old):
-        """Undone, the row is as the program of then wrote it."""
+    def test_a_downgrade_restores_the_old_row(self, old):
+        """After a downgrade the row is as the program of revision 0005 wrote it."""
         migrate(old)
         unmigrate(old, "0005")
         with old.connect() as connection:
             row = connection.execute(text("SELECT recipe, draft, making, passed_on FROM generations")).one()
-        kept = [one if isinstance(one, dict) else json.loads(one) for one in row[:3]]
+        kept = [value if isinstance(value, dict) else json.loads(value) for value in row[:3]]
         assert kept == [ORDER, DRAFT, MAKING]
         assert row.passed_on
 
     def test_the_leader_locks_are_there(self, old):
-        """Each periodic task keeps its row, without which nobody could do it."""
+        """Each periodic task keeps its row, without which no process could run it."""
         migrate(old)
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()

@@ -18,15 +18,15 @@ from server.generations.tables import Generation
 
 
 class TestBegin:
-    def test_what_went_well_is_committed(self, uow):
-        """What a transaction did is there for the next one."""
+    def test_a_successful_transaction_is_committed(self, uow):
+        """The next transaction reads what a transaction has written."""
         with uow.begin() as tx:
             user = Users(tx).add("a@example.org", Tier.PRO)
         with uow.read() as tx:
             assert Users(tx).find(user.id).tier == "pro"
 
     def test_an_exception_rolls_all_back(self, uow):
-        """What was done before an exception is not there afterwards."""
+        """What was written before an exception is not in the database afterwards."""
 
         def fail_half_way():
             with uow.begin() as tx:
@@ -38,8 +38,8 @@ class TestBegin:
         with uow.read() as tx:
             assert tx.session.get(User, "half-way") is None
 
-    def test_writers_take_turns(self, uow, make_account, at_once):
-        """Of thirty-two writers at the same moment none is turned away."""
+    def test_simultaneous_writers_all_commit(self, uow, make_account, at_once):
+        """Of thirty-two writers at the same moment none fails."""
         user = make_account(credits=0).user_id
 
         def grant():
@@ -53,13 +53,13 @@ class TestBegin:
 
 class TestDatabaseAway:
     def test_an_unreachable_server(self):
-        """A PostgreSQL that does not answer is told as one error, in time."""
+        """A PostgreSQL that does not answer raises DatabaseAway, without a long wait."""
         uow = UnitOfWork(open_engine("postgresql://nobody@127.0.0.1:1/none"))
         with pytest.raises(DatabaseAway), uow.begin() as tx:
             tx.session.execute(text("SELECT 1"))
 
     def test_a_database_without_tables(self, uow):
-        """A database that was never migrated is told as the same error."""
+        """A database that was never migrated raises the same error."""
         unmigrate(uow.engine)
         with pytest.raises(DatabaseAway), uow.read() as tx:
             Entries(tx).all()
@@ -121,13 +121,7 @@ class TestTimes:
         assert read.tzinfo is UTC
 
     def test_a_time_without_a_zone_is_refused(self, uow):
-        """A time that could mean any moment never reaches the database."""
+        """A time whose zone is unknown never reaches the database."""
         naive = datetime(2026, 1, 2)  # noqa: DTZ001  # the fault under test
         with pytest.raises(StatementError, match="without a zone"), uow.begin() as tx:
             tx.session.execute(update(User).values(created_at=naive))
-
-
-def test_settings_hide_the_database_password(settings):
-    """The settings' repr shows neither the database's nor Redis's address, where passwords stand."""
-    shown = repr(settings.changed(database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h"))
-    assert "hunter2" not in shown

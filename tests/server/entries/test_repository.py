@@ -47,7 +47,7 @@ class TestSeed:
         assert set(entries(uow)) == {entry.key for entry in shipped_entries()}
 
     def test_an_operators_change_survives(self, uow):
-        """A price, a switch or a capability that an operator set stays, however often one seeds."""
+        """A price, a switch or a capability that an operator set survives every seeding."""
         with uow.read() as tx:
             capabilities = dict(tx.session.get(CatalogEntry, ("avatar-creator", BASE)).capabilities)
         change(uow, BASE, credit_cost=3, enabled=False, capabilities=capabilities | {"numInferenceSteps": 20})
@@ -58,8 +58,8 @@ class TestSeed:
         assert (base.credit_cost, base.enabled, base.steps) == (3, False, 20)
         assert base.name == "FLUX.1-dev Base 2"
 
-    def test_a_new_value_reaches_what_nobody_touched(self, uow):
-        """What is shipped anew replaces what still is as it was seeded."""
+    def test_a_new_value_replaces_an_unchanged_one(self, uow):
+        """A newly shipped value replaces a seeded value that no operator has changed."""
         newer = [replace(entry, credit_cost=entry.credit_cost + 1) for entry in shipped_entries()]
         assert seed(uow, newer) == 4
         assert entries(uow)[BASE].credit_cost == 9
@@ -68,14 +68,14 @@ class TestSeed:
         assert entries(uow)[BASE].credit_cost == 8
 
     def test_counts_are_not_seeded(self, uow):
-        """How often an entry was used outlives a new seeding."""
+        """The count of an entry's uses survives a new seeding."""
         with uow.begin() as tx:
             Entries(tx).count_use(BASE)
         seed(uow, [replace(entry, name="New") for entry in shipped_entries()])
         assert entries(uow)[BASE].total_usage == 1
 
     def test_another_model_replaces_dev_and_never_schnell(self, uow):
-        """FLUX_MODEL and FLUX_LORA_MODEL reach the entries that draw with them, and can be taken back."""
+        """FLUX_MODEL and FLUX_LORA_MODEL reach the entries that draw with them, and can be unset again."""
         assert seed(uow, shipped_entries("me/my-flux", "me/my-lora")) == 3
         changed = entries(uow)
         assert changed[BASE].model_id == "me/my-flux"
@@ -85,7 +85,7 @@ class TestSeed:
         assert entries(uow) == {entry.key: entry for entry in shipped_entries()}
 
     def test_operators_look_with_sql(self, uow):
-        """The query that operators know answers four rows."""
+        """The query that operators use returns four rows."""
         with uow.read() as tx:
             rows = tx.session.execute(
                 text("SELECT name, tier, enabled FROM ai_models WHERE app_id = 'avatar-creator'")
@@ -97,7 +97,7 @@ class TestSeed:
 
 class TestMalformed:
     def test_one_malformed_entry_does_not_hide_the_rest(self, uow):
-        """An entry that cannot be used is named with the reason; the others are read as ever."""
+        """A malformed entry is returned as an error with its key; the others are read as usual."""
         change(uow, BASE, capabilities={})
         assert set(entries(uow)) == {entry.key for entry in shipped_entries()} - {BASE}
         with uow.read() as tx:
@@ -109,23 +109,23 @@ class TestMalformed:
         "statement",
         ["capabilities = 'no JSON'", "enabled = 'false'", "credit_cost = 'eight'", "total_usage = 'x'"],
     )
-    def test_sqlite_keeps_anything_and_it_is_noticed(self, uow, statement):
-        """A value of the wrong type, which SQLite stores, spoils its own entry only."""
+    def test_a_value_of_the_wrong_type_in_sqlite_is_noticed(self, uow, statement):
+        """A value of the wrong type, which SQLite stores, makes only its own entry malformed."""
         with uow.begin() as tx:
             tx.session.execute(text(f"UPDATE ai_models SET {statement} WHERE model_key = '{BASE}'"))  # noqa: S608
         assert len(entries(uow)) == 3
         with uow.read() as tx:
             assert [error.key for error in Entries(tx).examined()[1]] == [BASE]
 
-    def test_a_catalogue_that_is_well_has_none(self, uow):
-        """Nothing is wrong with what is shipped."""
+    def test_the_shipped_catalogue_has_none(self, uow):
+        """No shipped entry is malformed."""
         with uow.read() as tx:
             assert Entries(tx).examined()[1] == []
 
 
 class TestRoutes:
     def test_the_popular_entries_are_public_and_sorted_by_use(self, api, uow):
-        """Without a token everybody sees the enabled entries, the most used first, with licence and price."""
+        """Without a token the enabled entries are listed, the most used first, with licence and price."""
         with uow.begin() as tx:
             Entries(tx).count_use(SCHNELL)
         change(uow, REALISM, enabled=False)
@@ -140,7 +140,7 @@ class TestRoutes:
         assert models[1]["licence"]["commercial"] is False
 
     def test_usage_counts_what_was_delivered_to_the_caller(self, api, uow, make_account):
-        """Only one's own completed generations count, and pending ones do not."""
+        """Only the caller's completed generations count: pending ones and other users' do not."""
         account, other = make_account(), make_account()
         for _ in range(2):
             deliver(uow, api.generate(account))
@@ -152,7 +152,7 @@ class TestRoutes:
 
 
 def deliver(uow, answer):
-    """Complete a generation in the database, its image left out."""
+    """Complete a generation in the database, without an image."""
     generation_id = answer.json()["generation"]["id"]
     with uow.begin() as tx:
         tx.session.execute(

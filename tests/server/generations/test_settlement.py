@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("books_that_balance")
 
 
 def kinds(uow, generation_id):
-    """Return what happened to a generation."""
+    """Return the kinds of a generation's events, in order."""
     with uow.read() as tx:
         return [event.kind for event in Events(tx).of(generation_id)]
 
@@ -42,7 +42,7 @@ class TestComplete:
     def test_without_its_adapter_it_costs_the_base_price(
         self, make_account, submit_one, claim, uow, balance_of
     ):
-        """Drawn without its LoRA, a realism generation takes the base entry's price; the rest comes back."""
+        """Drawn without its LoRA, a realism generation takes the base entry's price and returns the rest."""
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
         assert balance_of(account) == 8
@@ -51,7 +51,7 @@ class TestComplete:
         assert balance_of(account) == 12
 
     def test_a_late_worker_delivers_nothing(self, make_account, submit_one, claim, uow, balance_of):
-        """Who lost the lease leaves no avatar, no capture and no event behind."""
+        """A worker that lost its lease leaves no avatar, no capture and no event."""
         account = make_account(credits=20)
         generation = submit_one(account)
         late = claim("worker-1")
@@ -86,7 +86,7 @@ class TestComplete:
 
 class TestFail:
     def test_the_hold_comes_back(self, make_account, submit_one, claim, uow, generation_of, balance_of):
-        """A failed generation costs nothing and says why, its message beginning with the code."""
+        """A failed generation costs nothing, and its message begins with the code."""
         account = make_account(credits=20)
         generation = submit_one(account)
         settlement.fail(uow, claim(), Reason.OUT_OF_MEMORY, "The memory does not suffice.")
@@ -96,7 +96,7 @@ class TestFail:
         assert balance_of(account) == 20
 
     def test_it_fails_once(self, make_account, submit_one, claim, uow, balance_of):
-        """A second failure of the same attempt is refused and gives nothing back."""
+        """A second failure of the same attempt is refused and returns no credits."""
         account = make_account(credits=20)
         submit_one(account)
         held = claim()
@@ -108,12 +108,12 @@ class TestFail:
 
 class TestCancel:
     def test_waiting_and_running_ones(self, make_account, submit_one, claim, uow, generation_of, balance_of):
-        """Cancelling ends what waits and what runs, gives both back and fences the worker out."""
+        """Cancelling ends pending and running generations, voids their holds and fences the worker out."""
         account = make_account(credits=20)
         running, waiting = submit_one(account), submit_one(account)
         held = claim()
         assert settlement.cancel(uow, [running.id, waiting.id, "nothing"]) == 2
-        assert {generation_of(one.id).error_code for one in (running, waiting)} == {"CANCELLED"}
+        assert {generation_of(generation.id).error_code for generation in (running, waiting)} == {"CANCELLED"}
         assert balance_of(account) == 20
         with pytest.raises(LeaseLost), uow.begin() as tx:
             Generations(tx).renew(held, 60)
@@ -130,7 +130,7 @@ class TestCancel:
 
 class TestRelease:
     def test_the_hold_stays(self, make_account, submit_one, claim, uow, generation_of, balance_of):
-        """A released generation waits again, still held for."""
+        """A released generation is pending again and keeps its hold."""
         account = make_account(credits=20)
         generation = submit_one(account)
         settlement.release(uow, claim())
@@ -142,7 +142,7 @@ class TestRelease:
 class TestOrder:
     @pytest.fixture
     def rows_in_order(self):
-        """The tables whose rows every end of a generation may share with another, as they are written."""
+        """The order of writes to tables whose rows the settlements of several generations may share."""
         written = []
 
         def look(_connection, _cursor, statement, *_):
@@ -155,10 +155,10 @@ class TestOrder:
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", look)
 
     @pytest.mark.parametrize("delivered", [True, False])
-    def test_every_end_locks_in_one_order(
+    def test_every_settlement_locks_in_one_order(
         self, delivered, make_account, submit_one, claim, uow, rows_in_order
     ):
-        """Delivered or failed, an end writes account, day and tallies in this order: none deadlocks."""
+        """Every settlement writes account, spending day and tallies in this order, so that none deadlocks."""
         generation = submit_one(make_account(Tier.BASIC, credits=20))
         held = claim()
         rows_in_order.clear()

@@ -4,7 +4,7 @@ import pytest
 
 from server.generations.states import LEGAL, IllegalTransition, Status, check
 
-DRAWN = {
+DIAGRAM = {
     ("pending", "processing"),
     ("pending", "failed"),
     ("processing", "pending"),
@@ -14,9 +14,9 @@ DRAWN = {
 
 
 @pytest.mark.parametrize(("source", "target"), list(product(Status, Status)))
-def test_only_what_is_drawn_is_legal(source, target):
-    """A transition passes exactly if the drawing in docs/architecture.md has its arrow."""
-    if (source.value, target.value) in DRAWN:
+def test_only_arrows_of_the_diagram_are_legal(source, target):
+    """A transition is legal exactly if the diagram in docs/architecture.md has its arrow."""
+    if (source.value, target.value) in DIAGRAM:
         check(source, target)
     else:
         with pytest.raises(IllegalTransition):
@@ -24,6 +24,6 @@ def test_only_what_is_drawn_is_legal(source, target):
 
 
 def test_every_status_has_its_row():
-    """The table knows every status, and the two ends lead nowhere."""
+    """The table has a row for every status, and the two final ones allow no transition."""
     assert set(LEGAL) == set(Status)
     assert LEGAL[Status.COMPLETED] == LEGAL[Status.FAILED] == set()

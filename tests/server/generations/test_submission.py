@@ -48,7 +48,7 @@ class TestSubmit:
         assert balance_of(account) == 95
 
     def test_the_order_is_all_that_the_worker_needs(self, submit_one, make_account):
-        """The order holds the entry's parameters, the composed prompt and the seed as they were."""
+        """The order holds the entry's parameters, the composed prompt and the requested seed and size."""
         generation = submit_one(
             make_account(Tier.BASIC),
             seed=7,
@@ -82,7 +82,7 @@ class TestSubmit:
         assert b"portrait" not in everything
 
     def test_redis_away_is_no_error(self, uow, make_account, settings, balance_of):
-        """Without Redis a submission is accepted all the same; its row is the queue."""
+        """Without Redis a submission is still accepted, because its pending row is the queue."""
         account = make_account()
         wakeups = WakeUps(settings.changed(redis_url="redis://127.0.0.1:1/0"))
         request = GenerationRequest(account.project_id, "Ada", "portrait of a person")
@@ -106,7 +106,7 @@ class TestRefusals:
         return expect
 
     def test_too_few_credits(self, make_account, refuse):
-        """Whoever has seven credits for eight gets nothing queued and nothing held."""
+        """With seven credits for a price of eight nothing is queued and nothing held."""
         refuse(InsufficientCredits, make_account(credits=7))
 
     def test_someone_elses_project(self, make_account, refuse):
@@ -114,7 +114,7 @@ class TestRefusals:
         refuse(NotFound, make_account(), project_id=make_account().project_id)
 
     def test_a_full_queue(self, make_account, refuse, submit_one):
-        """When as many wait as may, the next one is refused."""
+        """When the queue has its greatest depth, the next submission is refused."""
         account = make_account()
         submit_one(account)
         refuse(QueueFull, account, max_depth=1)

@@ -22,13 +22,13 @@ class TestLinks:
 
     @pytest.mark.parametrize("variant", list(Variant))
     def test_its_own_path_opens(self, variant):
-        """What was signed is found again."""
+        """A signed path opens the image and variant that it was made for."""
         links = Links(b"secret")
         name = links.path(KEY, variant).removeprefix(ROUTE + "/")
         assert links.open(name) == (KEY, variant)
 
     def test_a_thumbnail_does_not_give_the_image_away(self):
-        """Who knows the thumbnail's path cannot derive the full image's."""
+        """The full image's path cannot be derived from the thumbnail's."""
         links = Links(b"secret")
         thumbnail = links.path(KEY, Variant.THUMBNAIL).removeprefix(ROUTE + "/")
         assert links.open(thumbnail.replace(".jpg", ".png")) is None
@@ -45,30 +45,30 @@ class TestLinks:
 
 class TestSharedSecret:
     def test_threads_agree(self, tmp_path):
-        """Of eight threads that ask at once, all get the same secret."""
-        together = threading.Barrier(8)
-        found = []
+        """Eight threads that ask at the same moment get the same secret."""
+        barrier = threading.Barrier(8)
+        shared = []
 
         def ask():
-            together.wait()
-            found.append(shared_secret(tmp_path / "data"))
+            barrier.wait()
+            shared.append(shared_secret(tmp_path / "data"))
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(found) == 8
-        assert len(set(found)) == 1
-        assert len(found[0]) == 32
+        assert len(shared) == 8
+        assert len(set(shared)) == 1
+        assert len(shared[0]) == 32
 
     def test_processes_agree(self, tmp_path):
-        """Processes that ask for the first time at once get one secret, and so does a later one."""
+        """Processes that first ask at the same moment get one secret, and a later process gets it, too."""
         with ProcessPoolExecutor(4, get_context("spawn")) as processes:
-            found = list(processes.map(shared_secret, [tmp_path] * 8, timeout=60))
-        assert set(found) == {shared_secret(tmp_path)}
+            shared = list(processes.map(shared_secret, [tmp_path] * 8, timeout=60))
+        assert set(shared) == {shared_secret(tmp_path)}
 
-    def test_it_is_for_its_owner_alone(self, tmp_path):
+    def test_only_its_owner_can_read_it(self, tmp_path):
         """The file cannot be read by others, and nothing is left beside it."""
         shared_secret(tmp_path)
         (path,) = tmp_path.iterdir()
@@ -83,13 +83,13 @@ class TestSharedSecret:
 class TestRoute:
     @pytest.fixture
     def paths(self, api, settings):
-        """The paths of a stored image, the store and links being those of the application's data folder."""
+        """The paths of an image that is stored in the application's data folder."""
         key = ImageStore(settings.server.images_dir).put(FILES).key
         links = Links(shared_secret(settings.server.data_dir))
         return {variant: links.path(key, variant) for variant in Variant}
 
     def test_an_img_tag_can_open_it(self, api, paths):
-        """Without a header both files are served whole, as what they are, to be kept for ever."""
+        """Without a token both files are served unchanged, with their media types, marked as immutable."""
         for variant, kind in ((Variant.FULL, "image/png"), (Variant.THUMBNAIL, "image/jpeg")):
             answer = api.client.get(paths[variant])
             assert answer.status_code == 200
@@ -100,7 +100,7 @@ class TestRoute:
             assert "immutable" in answer.headers["cache-control"]
 
     def test_no_neighbour_of_a_path_opens(self, api, paths):
-        """Changing any one character of the key or the signature leads to nothing."""
+        """A path with one changed character in its key or signature is a 404."""
         path = paths[Variant.FULL]
         start, end = len(ROUTE) + 1, len(path) - len(".png")
         assert api.client.get(path).status_code == 200
@@ -110,12 +110,12 @@ class TestRoute:
             assert api.refused(answer, 404, "RESOURCE_NOT_FOUND")["message"] == "Image not found"
 
     def test_a_path_leads_nowhere_else(self, api, paths):
-        """Neither another ending nor a way out of the folder is an image."""
+        """Neither another file extension nor a path out of the folder opens an image."""
         for name in ("x.txt", "%2e%2e%2fimage-links.secret", "..%5c..png", "%00.png", "a" * 2000 + ".png"):
             assert api.client.get(f"{ROUTE}/{name}").status_code == 404
 
     def test_a_signed_path_without_a_file_is_not_found(self, api, settings, paths):
-        """After its image was deleted a path is 404, not an error."""
+        """A path whose image was deleted is a 404, not an error of the server."""
         key = paths[Variant.FULL].removeprefix(ROUTE + "/").partition("-")[0]
         ImageStore(settings.server.images_dir).delete(key)
         api.refused(api.client.get(paths[Variant.FULL]), 404, "RESOURCE_NOT_FOUND")

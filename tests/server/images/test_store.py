@@ -36,8 +36,8 @@ class TestPut:
         assert ImageStore(tmp_path / "deep" / "images").read(stored.key, Variant.FULL) == FILES[Variant.FULL]
 
     def test_a_broken_file_is_noticed(self, store, monkeypatch):
-        """A disk that keeps something else than what was written is an error, not a delivery."""
-        # The fault cannot be made with a real disk here: reading is made to lose the last byte.
+        """A file that reads back other than it was written is an error."""
+        # A real disk cannot be made to fail here, so reading loses the last byte.
         read = store.read
         monkeypatch.setattr(store, "read", lambda key, variant: read(key, variant)[:-1])
         with pytest.raises(ImageBroken) as broken:
@@ -49,18 +49,18 @@ class TestPut:
         flushed = []
         flush = os.fsync
 
-        def remember(descriptor):
+        def record(descriptor):
             flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
             flush(descriptor)
 
-        monkeypatch.setattr(os, "fsync", remember)
+        monkeypatch.setattr(os, "fsync", record)
         key = store.put(FILES).key
         assert {f"{key}.png", f"{key}.jpg", "avatars"} <= set(flushed)
 
 
 class TestDelete:
     def test_a_deleted_image_is_gone(self, store):
-        """Both files go, other images stay."""
+        """Both files are deleted, and other images stay."""
         gone, kept = store.put(FILES).key, store.put(FILES).key
         store.delete(gone)
         for variant in Variant:
@@ -69,7 +69,7 @@ class TestDelete:
         assert store.read(kept, Variant.FULL) == FILES[Variant.FULL]
 
     def test_deleting_twice_is_no_error(self, store):
-        """What is gone, or was never whole, can be deleted."""
+        """An image that is gone or incomplete can be deleted."""
         key = store.put({Variant.FULL: b"alone"}).key
         store.delete(key)
         store.delete(key)
@@ -77,7 +77,7 @@ class TestDelete:
 
 class TestOlderThan:
     def test_only_older_images_are_listed(self, store, tmp_path):
-        """An image counts by the age of its files; each key comes once."""
+        """An image is as old as its files, and each key is listed once."""
         old, new = store.put(FILES).key, store.put(FILES).key
         for variant in Variant:
             path = tmp_path / "deep" / "images" / "avatars" / f"{old}.{variant}"

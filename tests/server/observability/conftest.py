@@ -1,4 +1,4 @@
-"""What the tests of the metrics share: a scrape that is parsed, and a generation that was delivered."""
+"""Fixtures of the metrics' tests: a parsed scrape, and a delivered generation."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,7 +8,7 @@ from tests.server.stored import provenance_of, stored_image
 
 
 class Scrape:
-    """What one scrape found, parsed as a Prometheus parses it."""
+    """The result of one scrape, parsed as Prometheus parses it."""
 
     def __init__(self, exposition):
         self.text = exposition
@@ -18,17 +18,17 @@ class Scrape:
         assert len(self.values) == len(samples)  # no series twice
 
     def __call__(self, name, **labels):
-        """Return a series' value, None if it was not told."""
+        """Return the value of a series, None if it is not exposed."""
         return self.values.get((f"avatar_creator_{name}", *sorted(labels.items())))
 
     def ended(self, entry, outcome, code=""):
-        """Return how many generations of an entry ended so."""
+        """Return how many generations of an entry had an outcome."""
         return self("generations_ended_total", entry=entry, outcome=outcome, error_code=code)
 
 
 @pytest.fixture
 def scrape():
-    """Scrape an application as a Prometheus does: without a token."""
+    """Scrape an application as Prometheus does: without a token."""
 
     def scraped(api):
         answer = api.client.get("/metrics")
@@ -41,7 +41,7 @@ def scrape():
 
 @pytest.fixture
 def parse():
-    """Parse what another process was told."""
+    """Parse the metrics that another process exposes."""
     return Scrape
 
 

@@ -39,123 +39,123 @@ def change(uow, generation_id, **values):
 
 
 class TestQueue:
-    def test_depth_and_age_are_told_by_tier(self, api, uow, make_account, submit_one, scrape):
-        """Each tier has its depth and the age of what waits longest in it; an empty one has zeros."""
+    def test_depth_and_age_are_exposed_by_tier(self, api, uow, make_account, submit_one, scrape):
+        """Each tier has its depth and the age of its oldest pending generation; an empty tier has zeros."""
         free, pro = make_account(Tier.FREE), make_account(Tier.PRO)
         old, _, other = submit_one(free), submit_one(free), submit_one(pro)
         change(uow, old.id, created_at=now() - timedelta(seconds=3000))
         change(uow, other.id, created_at=now() - timedelta(seconds=1000))
-        found = scrape(api)
-        depths = {tier: found("queue_depth", tier=tier) for tier in ("free", "basic", "pro", "enterprise")}
+        metrics = scrape(api)
+        depths = {tier: metrics("queue_depth", tier=tier) for tier in ("free", "basic", "pro", "enterprise")}
         assert depths == {"free": 2, "basic": 0, "pro": 1, "enterprise": 0}
-        assert 3000 <= found("queue_oldest_age_seconds", tier="free") < 4000
-        assert 1000 <= found("queue_oldest_age_seconds", tier="pro") < 2000
-        assert found("queue_oldest_age_seconds", tier="basic") == 0
+        assert 3000 <= metrics("queue_oldest_age_seconds", tier="free") < 4000
+        assert 1000 <= metrics("queue_oldest_age_seconds", tier="pro") < 2000
+        assert metrics("queue_oldest_age_seconds", tier="basic") == 0
 
-    def test_what_is_drawn_waits_no_more(self, api, make_account, submit_one, claim, scrape):
+    def test_a_claimed_generation_is_not_counted(self, api, make_account, submit_one, claim, scrape):
         """A generation that a worker has claimed is not in the queue."""
         submit_one(make_account())
         claim()
         assert scrape(api)("queue_depth", tier="free") == 0
 
     def test_lost_wakeups_are_counted(self, api, own_redis, make_account, submit_one, scrape):
-        """Pending generations whose wake-ups Redis has lost are counted until these are sent again."""
+        """Pending generations whose wake-ups Redis has lost are counted until the wake-ups are sent again."""
         account = make_account()
         submit_one(account)
         assert (scrape(api)("wakeups_waiting"), scrape(api)("wakeups_missing")) == (1, 0)
         own_redis.flushall()
         submit_one(account)
-        found = scrape(api)
-        assert (found("wakeups_waiting"), found("wakeups_missing")) == (1, 1)
-        assert found("redis_up") == 1
+        metrics = scrape(api)
+        assert (metrics("wakeups_waiting"), metrics("wakeups_missing")) == (1, 1)
+        assert metrics("redis_up") == 1
 
 
 class TestFormerNames:
     def test_both_names_have_the_value(self, api, own_redis, make_account, submit_one, scrape):
-        """What was renamed is exposed under its former name, too, for one release."""
+        """A renamed metric is also exposed under its former name, for one release."""
         submit_one(make_account())
         own_redis.flushall()
         submit_one(make_account())
-        found = scrape(api)
-        assert {new: found(new) for new in FORMER_NAMES} == {"wakeups_waiting": 1, "wakeups_missing": 1}
-        assert all(found(former) == found(new) for new, former in FORMER_NAMES.items())
+        metrics = scrape(api)
+        assert {new: metrics(new) for new in FORMER_NAMES} == {"wakeups_waiting": 1, "wakeups_missing": 1}
+        assert all(metrics(former) == metrics(new) for new, former in FORMER_NAMES.items())
 
 
 class TestWorkers:
     def test_only_ready_workers_are_counted(self, api, uow, scrape):
-        """A worker that rests or has fallen silent is not ready; a backend without one has 0."""
+        """Workers that accept no work or have a stale heartbeat are not ready; a backend may have 0."""
         with uow.begin() as tx:
             for name in ("one", "two", "silent"):
                 WorkerRegistry(tx).record_heartbeat(name, "local", accepts=True)
             WorkerRegistry(tx).record_heartbeat("resting", "local", accepts=False)
             silent = update(RegisteredWorker).where(RegisteredWorker.name == "silent")
             tx.session.execute(silent.values(seen_at=now() - 2 * STALE))
-        found = scrape(api)
-        assert found("workers_ready", backend="local") == 2
-        assert found("workers_ready", backend="huggingface") == 0
+        metrics = scrape(api)
+        assert metrics("workers_ready", backend="local") == 2
+        assert metrics("workers_ready", backend="huggingface") == 0
 
 
 class TestPartsAway:
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_a_database_that_is_away(self, open_api, scrape):
-        """A scrape is answered while the database refuses connections, with what is known without it."""
+        """While the database refuses connections a scrape has the metrics that need no database."""
         with open_api(database_url="postgresql://nobody@127.0.0.1:1/nothing") as api:
             self.check_away(scrape(api))
 
     def test_a_database_without_tables(self, api, uow, scrape):
-        """A database that nobody migrated counts as away."""
+        """An unmigrated database counts as away."""
         assert scrape(api)("database_up") == 1
         unmigrate(uow.engine)
         self.check_away(scrape(api))
 
-    def check_away(self, found):
+    def check_away(self, metrics):
         """Check that only the state of the parts and the wake-ups in Redis are there."""
-        assert (found("database_up"), found("redis_up"), found("wakeups_waiting")) == (0, 1, 0)
-        assert len(found.values) == 4  # one of them under its former name, too
+        assert (metrics("database_up"), metrics("redis_up"), metrics("wakeups_waiting")) == (0, 1, 0)
+        assert len(metrics.values) == 4  # one of them under its former name, too
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_a_redis_that_is_away(self, open_api, make_account, scrape):
         """Without Redis the wake-ups are left out, and the queue is there."""
         with open_api(redis_url="redis://127.0.0.1:1/0") as api:
             api.generate(make_account())
-            found = scrape(api)
-        assert found("redis_up") == 0
-        assert found("wakeups_waiting") is None
-        assert found("wakeups_missing") is None
-        assert found("queue_depth", tier="free") == 1
+            metrics = scrape(api)
+        assert metrics("redis_up") == 0
+        assert metrics("wakeups_waiting") is None
+        assert metrics("wakeups_missing") is None
+        assert metrics("queue_depth", tier="free") == 1
 
 
 FORMER_SERIES = tuple(f"avatar_creator_{name}" for name in FORMER_NAMES.values())
 
 
-def from_database(found):
-    """Return what does not change with the moment: no ages, nor whether Redis answered in time."""
+def from_database(metrics):
+    """Return the series that are the same at any moment: no ages, and nothing about Redis."""
     changing = (
         "avatar_creator_queue_oldest",
         "avatar_creator_wakeups",
         *FORMER_SERIES,
         "avatar_creator_redis",
     )
-    return {series: value for series, value in found.values.items() if not series[0].startswith(changing)}
+    return {series: value for series, value in metrics.values.items() if not series[0].startswith(changing)}
 
 
 class TestScrape:
-    def test_nothing_of_a_user_is_told(self, api, uow, make_account, submit_one, claim, complete, scrape):
-        """No prompt, token, id, name of a project or sentence of an error is in the metrics."""
+    def test_nothing_of_a_user_is_exposed(self, api, uow, make_account, submit_one, claim, complete, scrape):
+        """No prompt, token, id, name of a project or error message is in the metrics."""
         account = make_account(credits=1000)
         done = complete(account, step=1.0)
         prompt = "a lighthouse keeper called Zebulon"
         failed = submit_one(account, prompt=prompt)
         settlement.fail(uow, claim(), Reason.INTERNAL_ERROR, prompt)
         pending = submit_one(account, prompt=prompt)
-        told = scrape(api).text
+        exposed = scrape(api).text
         ids = [account.user_id, account.project_id, pending.id, failed.id, done.id, done.avatar_id]
-        assert not [word for word in ("Zebulon", done.prompt, account.token, *ids) if word in told]
+        assert not [word for word in ("Zebulon", done.prompt, account.token, *ids) if word in exposed]
 
-    def test_another_process_tells_the_same(
+    def test_another_process_exposes_the_same(
         self, api, settings, make_account, submit_one, complete, scrape, parse
     ):
-        """A process that has just started tells the same figures as one that has seen it all."""
+        """A process that has just started exposes the same values as one that served all requests."""
         account = make_account(credits=1000)
         complete(account, step=1.0)
         submit_one(account)
@@ -177,7 +177,7 @@ class TestScrape:
         assert from_database(there) == from_database(here)
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-    def test_only_reading_is_done(self, api, uow, scrape):
+    def test_a_scrape_only_reads(self, api, uow, scrape):
         """A scrape is served while another process holds SQLite's only write lock."""
         with uow.begin() as tx:
             Users(tx).add(None, Tier.FREE)

@@ -18,7 +18,7 @@ REALISM = "avatar-creator:flux-dev-realism"
 
 class TestEnded:
     def test_every_end_is_counted_by_entry(self, api, uow, make_account, submit_one, claim, complete, scrape):
-        """Completed, failed and cancelled generations count for their entries, what never happened as 0."""
+        """Completed, failed and cancelled generations count for their entries; other outcomes are 0."""
         free, basic = make_account(Tier.FREE), make_account(Tier.BASIC)
         complete(free)
         complete(basic)
@@ -28,18 +28,19 @@ class TestEnded:
         settlement.cancel(uow, [submit_one(free).id])
         late = submit_one(free)
         settlement.fail_waiting(uow, [late.id], Reason.GENERATION_TIMEOUT, "test")
-        found = scrape(api)
-        assert found.ended(BASE, "completed") == 1
-        assert found.ended(REALISM, "completed") == 2
-        assert found.ended(REALISM, "failed", "OUT_OF_MEMORY") == 1
-        assert found.ended(BASE, "failed", "OUT_OF_MEMORY") == 0
-        assert found.ended(BASE, "cancelled", "CANCELLED") == 1
-        assert found.ended(BASE, "failed", "GENERATION_TIMEOUT") == 1
-        assert found.families["avatar_creator_generations_ended"].type == "counter"
-        assert sum(sample.value for sample in found.families["avatar_creator_generations_ended"].samples) == 6
+        metrics = scrape(api)
+        assert metrics.ended(BASE, "completed") == 1
+        assert metrics.ended(REALISM, "completed") == 2
+        assert metrics.ended(REALISM, "failed", "OUT_OF_MEMORY") == 1
+        assert metrics.ended(BASE, "failed", "OUT_OF_MEMORY") == 0
+        assert metrics.ended(BASE, "cancelled", "CANCELLED") == 1
+        assert metrics.ended(BASE, "failed", "GENERATION_TIMEOUT") == 1
+        ended = metrics.families["avatar_creator_generations_ended"]
+        assert ended.type == "counter"
+        assert sum(sample.value for sample in ended.samples) == 6
 
-    def test_counters_outlive_the_generations(self, api, uow, make_account, complete, scrape):
-        """When the generations and avatars of a project are deleted no counter falls."""
+    def test_counters_survive_deleted_generations(self, api, uow, make_account, complete, scrape):
+        """No counter falls when the generations and avatars of a project are deleted."""
         complete(make_account(), step=2.0)
         before = counters(scrape(api))
         with uow.begin() as tx:
@@ -49,7 +50,7 @@ class TestEnded:
         assert counters(scrape(api)) == before
 
     def test_ends_at_once_are_all_counted(self, api, uow, make_account, submit_one, at_once, scrape):
-        """Generations that end at the same moment are counted each, however their transactions meet."""
+        """All generations that end at the same moment are counted, in any order of their transactions."""
         account = make_account(credits=1000)
         ids = [submit_one(account).id for _ in range(16)]
         assert at_once(8, lambda: settlement.cancel(uow, [ids.pop(), ids.pop()])) == [2] * 8
@@ -58,7 +59,7 @@ class TestEnded:
     def test_an_end_that_is_rolled_back_is_not_counted(
         self, api, uow, make_account, submit_one, claim, scrape
     ):
-        """A settlement that a fence turns away counts nothing."""
+        """A settlement that is fenced out counts nothing."""
         submit_one(make_account())
         late = claim(lease_s=-1)
         settlement.return_lost(uow)
@@ -67,34 +68,34 @@ class TestEnded:
         assert scrape(api).ended(BASE, "failed", "INTERNAL_ERROR") == 0
 
 
-def counters(found):
+def counters(metrics):
     """Return the series that may never fall."""
-    rising = [family for family in found.families.values() if family.type in {"counter", "summary"}]
+    rising = [family for family in metrics.families.values() if family.type in {"counter", "summary"}]
     names = {sample.name for family in rising for sample in family.samples}
-    return {series: value for series, value in found.values.items() if series[0] in names}
+    return {series: value for series, value in metrics.values.items() if series[0] in names}
 
 
 class TestStages:
     def test_seconds_and_steps_of_an_entry(self, api, make_account, complete, scrape):
-        """Each stage has its count and its seconds, the steps their number and their pace."""
+        """Each stage has a count and its seconds, and the steps have a count and a pace."""
         account = make_account(Tier.BASIC)
         complete(account, load=4.0, encode=0.25, step=2.0, decode=0.1)
         complete(account, encode=0.25, step=4.0, decode=0.2)
-        found = scrape(api)
+        metrics = scrape(api)
         stages = {
             stage: tuple(
-                found(f"stage_seconds_{part}", entry=REALISM, stage=stage) for part in ("count", "sum")
+                metrics(f"stage_seconds_{part}", entry=REALISM, stage=stage) for part in ("count", "sum")
             )
             for stage in ("load", "encode", "step", "decode")
         }
         assert stages == {"load": (1, 4.0), "encode": (2, 0.5), "step": (2, 6.0), "decode": (2, 0.3)}
-        assert found("stage_seconds_count", entry=REALISM, stage="hosted") is None
-        assert found("stage_seconds_count", entry=BASE, stage="step") is None
-        assert found("steps_total", entry=REALISM) == 60
-        assert found("steps_per_second", entry=REALISM) == 10
+        assert metrics("stage_seconds_count", entry=REALISM, stage="hosted") is None
+        assert metrics("stage_seconds_count", entry=BASE, stage="step") is None
+        assert metrics("steps_total", entry=REALISM) == 60
+        assert metrics("steps_per_second", entry=REALISM) == 10
 
     def test_the_pace_is_that_of_the_last_hour(self, api, uow, make_account, complete, scrape):
-        """What was drawn over an hour ago has no part in the pace, nor has an event without its steps."""
+        """Generations of over an hour ago and events without steps do not count for the pace."""
         complete(make_account(), step=28.0)
         with uow.begin() as tx:
             old = {"entry": BASE, "attempt": 1, "steps": 28, "seconds": {"step": 1.0}}
@@ -105,15 +106,15 @@ class TestStages:
         assert scrape(api)("steps_per_second", entry=BASE) == 1
 
     def test_hosted_work_has_seconds_and_no_steps(self, api, make_account, complete, scrape):
-        """A provider's time is a stage of its own, and its steps, which nobody saw, are not counted."""
+        """A provider's time is a stage of its own. Its steps are unknown and not counted."""
         complete(make_account(), hosted=3.5)
-        found = scrape(api)
-        assert found("stage_seconds_sum", entry=BASE, stage="hosted") == 3.5
-        assert found("steps_total", entry=BASE) is None
-        assert found("steps_per_second", entry=BASE) is None
+        metrics = scrape(api)
+        assert metrics("stage_seconds_sum", entry=BASE, stage="hosted") == 3.5
+        assert metrics("steps_total", entry=BASE) is None
+        assert metrics("steps_per_second", entry=BASE) is None
 
-    def test_sums_are_free_of_the_order_of_rows(self, api, make_account, complete, scrape):
-        """A sum of seconds is exact, so that it never falls by the last bit of a fraction."""
+    def test_sums_of_seconds_are_exact(self, api, make_account, complete, scrape):
+        """A sum of seconds has no rounding error, so that its counter never falls."""
         account = make_account(credits=1000)
         for _ in range(3):
             complete(account, step=0.1)
@@ -122,40 +123,40 @@ class TestStages:
 
 class TestCredits:
     def test_a_generation_moves_credits(self, api, uow, make_account, submit_one, claim, complete, scrape):
-        """What is held is told as it is, what was captured and voided as it adds up."""
+        """Held credits are a current value; captured and voided credits are running totals."""
         account = make_account(credits=100)
         submit_one(account)
-        found = scrape(api)
-        assert found("credits_held") == 8
-        assert moved(found) == {"grant": 100, "hold": 8, "capture": 0, "void": 0}
+        metrics = scrape(api)
+        assert metrics("credits_held") == 8
+        assert moved(metrics) == {"grant": 100, "hold": 8, "capture": 0, "void": 0}
         settlement.fail(uow, claim(), Reason.INTERNAL_ERROR, "test")
         complete(account)
-        found = scrape(api)
-        assert found("credits_held") == 0
-        assert moved(found) == {"grant": 100, "hold": 16, "capture": 8, "void": 8}
-        assert (found("ledger_drifting_accounts"), found("ledger_postings_sum")) == (0, 0)
+        metrics = scrape(api)
+        assert metrics("credits_held") == 0
+        assert moved(metrics) == {"grant": 100, "hold": 16, "capture": 8, "void": 8}
+        assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (0, 0)
 
     def test_a_posting_too_many_is_drift(self, api, uow, make_account, scrape):
-        """A posting that no transfer made shows in the sum and in the account that it was posted to."""
+        """A posting without a transfer shows in the sum and in the account that it was posted to."""
         user = make_account().user_id
         make_account()
         with uow.begin() as tx:
             stray = {"transfer_id": 1, "user_id": user, "account": "available", "amount": 5}
             tx.session.execute(insert(Posting).values(stray))
-        found = scrape(api)
-        assert (found("ledger_drifting_accounts"), found("ledger_postings_sum")) == (1, 5)
+        metrics = scrape(api)
+        assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (1, 5)
 
     def test_an_account_changed_by_hand_is_drift(self, api, uow, make_account, scrape):
-        """An account that differs from its postings drifts, though these still sum to zero."""
+        """An account that differs from its postings drifts, though the postings still sum to zero."""
         changed, empty = make_account(), make_account(credits=0)
         with uow.begin() as tx:
             tx.session.execute(update(Account).where(Account.user_id == changed.user_id).values(available=99))
             tx.session.execute(update(Account).where(Account.user_id == empty.user_id).values(held=1))
-        found = scrape(api)
-        assert (found("ledger_drifting_accounts"), found("ledger_postings_sum")) == (2, 0)
+        metrics = scrape(api)
+        assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (2, 0)
 
 
-def moved(found):
+def moved(metrics):
     """Return the credits moved by kind."""
     kinds = ("grant", "hold", "capture", "void")
-    return {kind: found("credits_moved_total", kind=kind) for kind in kinds}
+    return {kind: metrics("credits_moved_total", kind=kind) for kind in kinds}

@@ -64,7 +64,7 @@ NO_TOKENS = [
 
 class TestFields:
     def test_a_bad_value_is_refused_by_its_field(self, api, make_account, subtests):
-        """A value that breaks its field's rule is refused, the field named; nothing is queued or held."""
+        """A value that breaks its field's rule is refused by name; nothing is queued, nothing held."""
         account = make_account()
         for field, value in ((field, value) for field, values in BAD.items() for value in values):
             with subtests.test(field=field, value=repr(value)[:30]):
@@ -73,13 +73,13 @@ class TestFields:
                 assert field in error["message"]
         api.nothing_happened(account)
 
-    def test_the_limit_of_a_size_is_told(self, api, make_account):
+    def test_the_limit_of_a_size_is_named(self, api, make_account):
         """A size beyond the entry's maximum is refused with that maximum."""
         error = api.refused(api.generate(make_account(), height=1040), 400, INVALID, "height")
         assert error["message"] == "height must be at most 1024 for FLUX.1-dev Base, not 1040"
 
     def test_every_field_at_fault_is_named(self, api, make_account):
-        """Several bad fields are told at once, one of them as the field."""
+        """An error lists all bad fields, and names one of them as its field."""
         account = make_account()
         answer = api.generate(account, name="", prompt="short", personaAge=0)
         error = api.refused(answer, 400, INVALID, "personaAge")
@@ -94,20 +94,20 @@ class TestFields:
         api.nothing_happened(account)
 
     def test_a_wrong_value_is_not_repeated(self, api, make_account):
-        """An error about a text does not carry the text."""
+        """An error about a text does not contain the text."""
         answer = api.generate(make_account(), personaBackground="my secret story " * 50)
         api.refused(answer, 400, INVALID, "personaBackground")
         assert "secret" not in answer.text
 
     def test_unknown_fields_are_ignored(self, api, make_account):
-        """A field that the contract does not know changes nothing, whatever is in it."""
+        """A field that is not in the contract changes nothing, whatever its value."""
         answer = api.generate(make_account(), model_key="none", persona_age=500, nul="\0", deep={"a": [{}]})
         assert answer.status_code == 200
 
 
 class TestBodies:
     def test_an_unreadable_body_is_refused(self, api, make_account, subtests):
-        """What is no JSON object in UTF-8 is answered 400 in the contract's shape."""
+        """A body that is no JSON object in UTF-8 is a 400 in the contract's shape."""
         account = make_account()
         for body in UNREADABLE:
             with subtests.test(body=repr(body[:60])):
@@ -115,7 +115,7 @@ class TestBodies:
         api.nothing_happened(account)
 
     def test_a_body_that_is_too_large_is_refused(self, api, make_account):
-        """More than 64 KiB is refused, whether its length was told before or not."""
+        """More than 64 KiB is refused, with or without a Content-Length."""
         account = make_account()
         large = json.dumps(WISH | {"unknown": "x" * 70_000}).encode()
         pieces = (large[start : start + 9_000] for start in range(0, len(large), 9_000))
@@ -124,8 +124,8 @@ class TestBodies:
             assert "65536 bytes" in error["message"]
         api.nothing_happened(account)
 
-    def test_the_body_is_json_whatever_it_is_called(self, api, make_account, subtests):
-        """A wrong Content-Type never fails the server: the body is read as JSON."""
+    def test_the_content_type_does_not_matter(self, api, make_account, subtests):
+        """A body with a wrong Content-Type is read as JSON."""
         account = make_account()
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/x-msgpack"):
             with subtests.test(kind=kind):
@@ -134,8 +134,8 @@ class TestBodies:
 
 
 class TestWhoAndWhere:
-    def test_without_a_valid_token_nobody_gets_in(self, api, make_account, subtests):
-        """No token, another scheme or an unknown token: 401, and what to send."""
+    def test_without_a_valid_token_every_route_is_refused(self, api, make_account, subtests):
+        """No token, another scheme or an unknown token is a 401 that names the scheme to use."""
         account = make_account()
         generate = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
         paths = ["projects", f"projects/{account.project_id}", "generations/1", "avatars/1"]
@@ -149,15 +149,15 @@ class TestWhoAndWhere:
                 api.refused(api.client.post(generate, json=WISH, headers=headers), 401, code)
         api.nothing_happened(account)
 
-    def test_a_revoked_key_opens_nothing(self, api, uow, make_account):
-        """From the moment of its revocation a key is like one that never was."""
+    def test_a_revoked_key_is_invalid(self, api, uow, make_account):
+        """As soon as a key is revoked, it is refused like an unknown one."""
         account = make_account()
         with uow.begin() as tx:
             assert Users(tx).revoke_keys(account.user_id) == 1
         api.refused(api.generate(account), 401, "TOKEN_INVALID")
         api.nothing_happened(account)
 
-    def test_the_scheme_is_read_kindly(self, api, make_account):
+    def test_the_scheme_is_read_leniently(self, api, make_account):
         """The case of the scheme and blanks before the token do not matter."""
         account = make_account()
         for scheme in ("bearer", "BEARER", "Bearer "):
@@ -165,7 +165,7 @@ class TestWhoAndWhere:
             assert api.client.get(f"{PREFIX}/projects", headers=headers).status_code == 200
 
     def test_an_unknown_project_is_not_found(self, api, make_account, subtests):
-        """A project that is not there cannot be generated in."""
+        """A request to generate in an unknown project is a 404."""
         account = make_account()
         for project in ("none", str(UUID(int=0)), "x" * 300, "%F0%9F%98%80", "%ff"):
             with subtests.test(project=project[:40]):
@@ -175,7 +175,7 @@ class TestWhoAndWhere:
         api.nothing_happened(account)
 
     def test_another_users_project_is_not_found(self, api, make_account):
-        """Someone else's project looks like none at all: 404, never 403."""
+        """Another user's project is answered like an unknown one: 404, never 403."""
         owner, other = make_account(), make_account()
         path = f"{PREFIX}/projects/{owner.project_id}/avatars/generate"
         theirs = api.client.post(path, json=WISH, headers=other.headers)
@@ -184,12 +184,12 @@ class TestWhoAndWhere:
         api.nothing_happened(other)
 
     def test_a_nul_in_a_path_finds_nothing(self, api, make_account, subtests):
-        """A NUL in an id is a 404, on a database that cannot hold one too."""
+        """A NUL in an id is a 404, also on a database that cannot store a NUL."""
         account = make_account()
         for path in ("/projects/%00", "/generations/a%00b", "/avatars/%00", "/projects/%00/avatars/generate"):
             with subtests.test(path=path):
-                ask = api.client.post if path.endswith("generate") else api.client.get
-                api.refused(ask(PREFIX + path, headers=account.headers), 404, "ENDPOINT_NOT_FOUND")
+                send = api.client.post if path.endswith("generate") else api.client.get
+                api.refused(send(PREFIX + path, headers=account.headers), 404, "ENDPOINT_NOT_FOUND")
 
     def test_too_few_credits_are_refused_with_both_numbers(self, api, make_account):
         """A price above the balance is 402 with exactly the contract's message."""
@@ -199,7 +199,7 @@ class TestWhoAndWhere:
         api.nothing_happened(account, balance=3)
 
     def test_an_entry_beyond_the_tier_is_denied(self, api, make_account):
-        """An entry that exists and is not for this tier is 403, and says which tier it takes."""
+        """An entry that exists but needs a higher tier is a 403 that names both tiers."""
         account = make_account(Tier.FREE)
         answer = api.generate(account, modelKey="avatar-creator:flux-dev-hd-realism")
         error = api.refused(answer, 403, "ACCESS_DENIED", "modelKey")

@@ -9,7 +9,7 @@ PREFIX = PREFIXES[0]
 
 
 def add_avatar(uow, account, **changes):
-    """Store an avatar as a delivery does, its image left out."""
+    """Store an avatar as the settlement does, without an image."""
     columns = {
         "id": str(uuid4()),
         "user_id": account.user_id,
@@ -29,7 +29,7 @@ def add_avatar(uow, account, **changes):
 
 class TestProjects:
     def test_a_project_is_created_and_read_back(self, api, make_account):
-        """Under both prefixes a new project answers with its fields, its name folded, and can be read."""
+        """Under both prefixes a new project is returned with its fields, its name folded, and can be read."""
         account = make_account()
         for prefix in PREFIXES:
             body = {"name": "  My \n avatars ", "description": "d" * 500, "unknown": 1}
@@ -48,19 +48,19 @@ class TestProjects:
                 assert read.json() == {"project": project}
 
     def test_projects_are_listed_newest_first_and_only_ones_own(self, api, make_account):
-        """A list shows all of the caller's projects, newest first, and nobody else's."""
+        """A list contains all of the caller's projects, newest first, and no other user's."""
         account, other = make_account(), make_account()
-        made = []
+        created = []
         for name in ("one", "two", "three"):
             answer = api.client.post(f"{PREFIX}/projects", json={"name": name}, headers=account.headers)
-            made.append(answer.json()["project"]["id"])
+            created.append(answer.json()["project"]["id"])
         listed = api.client.get(f"{PREFIX}/projects", headers=account.headers).json()["projects"]
-        assert [project["id"] for project in listed] == [*reversed(made), account.project_id]
+        assert [project["id"] for project in listed] == [*reversed(created), account.project_id]
         theirs = api.client.get(f"{PREFIX}/projects", headers=other.headers).json()["projects"]
         assert [project["id"] for project in theirs] == [other.project_id]
 
     def test_a_project_shows_its_avatars_newest_first(self, api, uow, make_account):
-        """Both the list and the single project carry the avatars, the newest at the front."""
+        """Both the list and the single project contain the avatars, newest first."""
         account = make_account()
         older, newer = add_avatar(uow, account), add_avatar(uow, account)
         read = api.client.get(f"{PREFIX}/projects/{account.project_id}", headers=account.headers).json()
@@ -69,7 +69,7 @@ class TestProjects:
         assert listed["projects"] == [read["project"]]
 
     def test_a_bad_project_is_refused(self, api, make_account, subtests):
-        """A name or description against its rule is refused, the field named."""
+        """A name or description that breaks its rule is refused with the field's name."""
         account = make_account()
         bad = {"name": ["", "  ", "n" * 101, 1, None, "a\0"], "description": ["d" * 501, 1, "a\0"]}
         for field, value in ((field, value) for field, values in bad.items() for value in values):
@@ -83,7 +83,7 @@ class TestProjects:
 
 class TestAvatars:
     def test_an_avatar_has_every_field_of_the_contract(self, api, uow, make_account):
-        """An avatar answers with all of the contract's fields; what was left out is null."""
+        """An avatar is returned with all of the contract's fields; missing values are null."""
         account = make_account()
         avatar = add_avatar(uow, account)
         read = api.client.get(f"{PREFIX}/avatars/{avatar.id}", headers=account.headers).json()["avatar"]
@@ -102,13 +102,13 @@ class TestAvatars:
 
 class TestOwnership:
     def test_what_belongs_to_another_is_not_found(self, api, uow, make_account, subtests):
-        """Another user's project, generation or avatar answers just as one that does not exist."""
+        """Another user's project, generation or avatar is answered like one that does not exist."""
         owner, other = make_account(), make_account()
         generation = api.generate(owner).json()["generation"]["id"]
         avatar = add_avatar(uow, owner).id
-        for noun, found in (("project", owner.project_id), ("generation", generation), ("avatar", avatar)):
+        for noun, id_ in (("project", owner.project_id), ("generation", generation), ("avatar", avatar)):
             with subtests.test(noun=noun):
-                path = f"{PREFIX}/{noun}s/{found}"
+                path = f"{PREFIX}/{noun}s/{id_}"
                 assert api.client.get(path, headers=owner.headers).status_code == 200
                 theirs = api.client.get(path, headers=other.headers)
                 none = api.client.get(f"{PREFIX}/{noun}s/none", headers=other.headers)

@@ -22,7 +22,7 @@ def opened(clock):
 
 class TestBreaker:
     def test_failures_in_a_row_open_it(self):
-        """It allows attempts until as many in a row have failed as one device may."""
+        """It allows attempts until FAILURES in a row have failed."""
         breaker = Breaker(Clock().read)
         for _ in range(FAILURES - 1):
             breaker.record(success=False)
@@ -40,7 +40,7 @@ class TestBreaker:
         assert breaker.closed
 
     def test_cooled_down_it_tries_once(self):
-        """After its rest it allows an attempt; a failure opens it for another whole rest."""
+        """After the cool-down it allows an attempt; a failure opens it for another whole cool-down."""
         clock = Clock()
         breaker = opened(clock)
         clock.seconds = COOL_DOWN_S - 0.1
@@ -53,7 +53,7 @@ class TestBreaker:
         assert not breaker.allows()
 
     def test_a_success_closes_it(self):
-        """An attempt that goes well after the rest closes it."""
+        """An attempt that succeeds after the cool-down closes it."""
         clock = Clock()
         breaker = opened(clock)
         clock.seconds = COOL_DOWN_S

@@ -11,8 +11,8 @@ from server.worker.registration import registered
 
 
 @pytest.fixture
-def there(uow):
-    """Let a worker be there."""
+def register_worker(uow):
+    """Register a worker with a recent heartbeat."""
 
     def register(backend, name=None, *, accepts=True, mean_duration_s=None):
         with uow.begin() as tx:
@@ -25,7 +25,7 @@ def there(uow):
 
 @pytest.fixture
 def claimable(uow):
-    """Ask a policy what may be claimed now."""
+    """Return what a policy may claim now."""
 
     def ask(policy):
         with uow.read() as tx:
@@ -35,8 +35,8 @@ def claimable(uow):
 
 
 @pytest.fixture
-def waiting(make_account, submit_one):
-    """Let generations wait."""
+def submit_pending(make_account, submit_one):
+    """Submit generations, which stay pending."""
 
     def submit(count=1):
         account = make_account(credits=1000)
@@ -46,17 +46,17 @@ def waiting(make_account, submit_one):
 
 
 class TestLocal:
-    def test_alone_it_does_everything(self, claimable):
-        """Without a hosted worker it claims what local ones have failed, too, whatever its breaker says."""
+    def test_alone_it_claims_everything(self, claimable):
+        """Without a hosted worker it also claims failed-over work, even while its breaker is open."""
         policy = LocalPolicy()
         assert claimable(policy) is Claimable.ALL
         for _ in range(FAILURES):
             policy.record_failure()
         assert claimable(policy) is Claimable.ALL
 
-    def test_beside_a_reserve_it_takes_first_tries(self, claimable, there):
-        """What failed over is the hosted worker's, and while the breaker is open so is everything."""
-        there(HOSTED)
+    def test_beside_a_reserve_it_claims_first_tries(self, claimable, register_worker):
+        """It leaves failed-over work to the hosted worker, and everything while its breaker is open."""
+        register_worker(HOSTED)
         policy = LocalPolicy()
         assert claimable(policy) is Claimable.FIRST_TRIES
         for _ in range(FAILURES):
@@ -64,59 +64,61 @@ class TestLocal:
         assert claimable(policy) is Claimable.NONE
         assert not policy.accepts
 
-    def test_it_fails_over_to_somebody_only(self, uow, there):
-        """Failures fail over while a hosted worker is there, and end the generation otherwise."""
+    def test_it_fails_over_only_to_a_hosted_worker(self, uow, register_worker):
+        """Failures fail over while a hosted worker is registered, and end the generation otherwise."""
         policy = LocalPolicy()
         with uow.read() as tx:
             assert not policy.fails_over(tx)
-        there(HOSTED)
+        register_worker(HOSTED)
         with uow.read() as tx:
             assert policy.fails_over(tx)
 
 
 class TestReserve:
-    def test_it_leaves_local_workers_their_work(self, claimable, there, waiting):
-        """While a local worker is ready nothing is claimed but what failed over."""
-        waiting(3)
-        there(LOCAL)
+    def test_it_leaves_local_workers_their_work(self, claimable, register_worker, submit_pending):
+        """While a local worker is ready, only failed-over work may be claimed."""
+        submit_pending(3)
+        register_worker(LOCAL)
         assert claimable(ReservePolicy(60)) is Claimable.NONE
 
-    def test_it_claims_what_failed_over(self, uow, claimable, there, waiting, claim):
-        """What a local worker has failed to draw is claimed at once."""
-        waiting(1)
-        there(LOCAL)
+    def test_it_claims_what_failed_over(self, uow, claimable, register_worker, submit_pending, claim):
+        """A generation that a local worker failed to draw may be claimed at once."""
+        submit_pending(1)
+        register_worker(LOCAL)
         taken = claim()
         with uow.begin() as tx:
             Generations(tx).release(taken, failed_over=True)
         assert claimable(ReservePolicy(60)) is Claimable.FAILED_OVER
 
-    @pytest.mark.parametrize("why", ["none", "open", "silent"])
-    def test_without_a_ready_local_worker_it_takes_all(self, uow, claimable, there, waiting, why):
-        """None is there, its breaker is open, or it has fallen silent: each time all is claimed."""
-        waiting(1)
-        if why != "none":
-            there(LOCAL, accepts=why != "open")
-        if why == "silent":
+    @pytest.mark.parametrize("obstacle", ["none", "open", "silent"])
+    def test_without_a_ready_local_worker_it_claims_all(
+        self, uow, claimable, register_worker, submit_pending, obstacle
+    ):
+        """All may be claimed if no local worker is there, its breaker is open or its heartbeat is stale."""
+        submit_pending(1)
+        if obstacle != "none":
+            register_worker(LOCAL, accepts=obstacle != "open")
+        if obstacle == "silent":
             with uow.begin() as tx:
                 tx.session.get(RegisteredWorker, LOCAL).seen_at -= 2 * STALE
         assert claimable(ReservePolicy(60)) is Claimable.ALL
 
-    def test_without_work_it_rests(self, claimable):
-        """Nothing pending is nothing to do, whoever is ready."""
+    def test_with_nothing_pending_it_claims_nothing(self, claimable):
+        """With nothing pending nothing may be claimed, even without a local worker."""
         assert claimable(ReservePolicy(60)) is Claimable.NONE
 
-    def test_a_long_wait_is_shared(self, claimable, there, waiting):
+    def test_a_long_wait_is_shared(self, claimable, register_worker, submit_pending):
         """Four pending at ten seconds each: two workers need twenty, which is beyond fifteen, not thirty."""
-        waiting(4)
-        there(LOCAL, "one", mean_duration_s=10.0)
-        there(LOCAL, "two", mean_duration_s=10.0)
+        submit_pending(4)
+        register_worker(LOCAL, "one", mean_duration_s=10.0)
+        register_worker(LOCAL, "two", mean_duration_s=10.0)
         assert claimable(ReservePolicy(30)) is Claimable.NONE
         assert claimable(ReservePolicy(15)) is Claimable.ALL
 
 
 class TestPace:
     def test_it_follows_what_attempts_take(self):
-        """The seconds of an attempt are averaged over the last ones; failures do not count."""
+        """The mean duration follows recent successful attempts; failures do not count."""
         policy = ClaimPolicy(LOCAL)
         assert policy.mean_duration_s is None
         policy.record_success(10)
@@ -127,8 +129,8 @@ class TestPace:
 
 
 class TestRegistration:
-    def test_a_worker_is_known_while_it_runs(self, uow):
-        """It is in the registry at once, and gone as soon as it ends."""
+    def test_a_worker_is_registered_while_it_runs(self, uow):
+        """A worker is in the registry while it runs, and removed as soon as it ends."""
 
         def ready():
             with uow.read() as tx:

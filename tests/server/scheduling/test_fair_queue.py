@@ -3,8 +3,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.tiers import Tier
 from server.generations.queue import Head
-from server.scheduling.fair_queue import PATIENCE, next_of
+from server.generations.repository import Generations
+from server.scheduling.fair_queue import PATIENCE, FairQueue, next_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -17,16 +19,16 @@ def head(name, *, waited_s=0.0, served_s_ago=None, model="dev"):
 
 class TestNextOf:
     def test_nothing_waits(self):
-        """Without a head there is no next one."""
+        """Without a head nothing is chosen."""
         assert next_of([], {"dev"}, NOON) is None
 
     def test_users_take_turns(self):
-        """Who was served longest ago is next, however long the other has waited."""
+        """The user who was served longest ago is next, however long another one has waited."""
         patient = head("a", waited_s=20, served_s_ago=1)
         assert next_of([patient, head("b", served_s_ago=5)], {"dev"}, NOON).user_id == "b"
 
     def test_a_newcomer_goes_first(self):
-        """Who was never served comes before everybody who was."""
+        """A user who was never served comes before all others."""
         assert next_of([head("a", served_s_ago=900), head("b")], {"dev"}, NOON).user_id == "b"
 
     def test_the_resident_pipeline_goes_first(self):
@@ -35,7 +37,7 @@ class TestNextOf:
         assert next_of(heads, {"dev"}, NOON).user_id == "b"
 
     def test_patience_ends(self):
-        """Nobody is passed over for longer than the patience."""
+        """No head is passed over for longer than PATIENCE."""
         heads = [head("a", waited_s=PATIENCE.total_seconds() + 1, model="schnell"), head("b", model="dev")]
         assert next_of(heads, {"dev"}, NOON).user_id == "a"
 
@@ -54,9 +56,59 @@ class TestNextOf:
         st.randoms(),
     )
     def test_the_order_of_the_rows_does_not_matter(self, heads, resident, random):
-        """Some head is always chosen, and the same one whatever order the database gives them in."""
+        """A head is always chosen, and the same one in any order of the rows."""
         shuffled = sorted(heads, key=lambda _: random.random())
         unique = {head.user_id: head for head in heads}
         chosen = next_of(list(unique.values()), resident, NOON)
         assert chosen is not None
         assert next_of([unique[head.user_id] for head in shuffled], resident, NOON) == chosen
+
+
+class TestClaim:
+    def test_nothing_waits(self, claim):
+        """A claim on an empty queue gets nothing."""
+        assert claim() is None
+
+    def test_each_generation_has_one_claimant(self, make_account, submit_one, uow, at_once):
+        """Twelve workers at the same moment get the six pending generations, each of them once."""
+        account = make_account(credits=1000)
+        waiting = {submit_one(account).id for _ in range(6)}
+        numbers = iter(range(12))
+
+        def claim_one():
+            with uow.begin() as tx:
+                claimed = FairQueue(tx).claim(f"worker-{next(numbers)}", 60, ())
+            return claimed and claimed[0].generation_id
+
+        outcomes = at_once(12, claim_one)
+        assert sorted(filter(None, outcomes)) == sorted(waiting)
+
+    def test_the_attempt_is_the_fence(self, make_account, submit_one, claim, uow):
+        """Every claim of a generation has a higher number than the last."""
+        submit_one(make_account())
+        first = claim("worker-1")
+        with uow.begin() as tx:
+            Generations(tx).return_lost(worker="worker-1")
+        assert (first.attempt, claim("worker-2").attempt) == (1, 2)
+
+    def test_users_take_turns(self, make_account, submit_one, claim, generation_of):
+        """A user who submits one generation after another's ten does not wait for the ten."""
+        hasty, modest = make_account(credits=1000), make_account()
+        for _ in range(10):
+            submit_one(hasty)
+        wanted = submit_one(modest)
+        claimed = [claim().generation_id for _ in range(2)]
+        assert wanted.id in claimed
+        assert {generation_of(id_).user_id for id_ in claimed} == {hasty.user_id, modest.user_id}
+
+    def test_a_users_own_go_in_order(self, make_account, submit_one, claim):
+        """One user's generations are claimed in the order in which they were submitted."""
+        account = make_account()
+        submitted = [submit_one(account).id for _ in range(3)]
+        assert [claim().generation_id for _ in range(3)] == submitted
+
+    def test_the_resident_pipeline_is_kept(self, make_account, submit_one, claim):
+        """A worker takes what its resident pipeline can draw before what needs another pipeline."""
+        submit_one(make_account())
+        fast = submit_one(make_account(Tier.BASIC), modelKey="avatar-creator:flux-schnell-fast")
+        assert claim(resident={"black-forest-labs/FLUX.1-schnell"}).generation_id == fast.id

@@ -27,7 +27,7 @@ def images(settings):
 
 @pytest.fixture
 def reaper(uow, settings, images):
-    """A reaper like that of any process."""
+    """A reaper as every process runs it."""
     return Reaper(uow, WakeUps(settings), images, settings)
 
 
@@ -37,22 +37,22 @@ def change(uow, generation_id, **values):
         tx.session.execute(update(Generation).where(Generation.id == generation_id).values(**values))
 
 
-def rings(settings):
-    """Return how many rings wait in Redis."""
+def waiting_wakeups(settings):
+    """Return how many wake-ups wait in Redis."""
     with Redis.from_url(settings.redis.url) as client:
         return len(open_queue(client).get_job_ids())
 
 
 class TestReturnLost:
     def test_an_expired_lease(self, make_account, submit_one, claim, reaper, generation_of):
-        """What a dead worker held waits again once its lease has run out."""
+        """A generation whose lease has expired is pending again."""
         generation = submit_one(make_account())
         claim(lease_s=-1)
         assert reaper.return_lost() == 1
         assert generation_of(generation.id).status == "pending"
 
     def test_a_valid_lease(self, make_account, submit_one, claim, reaper):
-        """What a living worker holds is left alone."""
+        """A generation with a valid lease stays with its worker."""
         submit_one(make_account())
         claim(lease_s=60)
         assert reaper.return_lost() == 0
@@ -60,7 +60,7 @@ class TestReturnLost:
 
 class TestFailHopeless:
     def test_poison(self, make_account, submit_one, claim, reaper, generation_of, balance_of):
-        """A generation that lost its worker three times fails and is given back."""
+        """A generation that lost its worker three times fails, and its hold is voided."""
         account = make_account(credits=20)
         generation = submit_one(account)
         for attempt in (1, 2, 3):
@@ -75,7 +75,7 @@ class TestFailHopeless:
     def test_waited_too_long(
         self, make_account, submit_one, reaper, uow, generation_of, balance_of, settings
     ):
-        """A generation that no worker took up in time fails and is given back."""
+        """A generation that no worker claimed in time fails, and its hold is voided."""
         account = make_account(credits=20)
         late, fresh = submit_one(account), submit_one(account)
         change(uow, late.id, created_at=now() - timedelta(seconds=settings.server.queue_max_wait_s + 1))
@@ -85,9 +85,9 @@ class TestFailHopeless:
         assert balance_of(account) == 12
 
 
-class TestRingForForgotten:
+class TestReplaceWakeups:
     def test_redis_was_wiped(self, make_account, submit_one, reaper, settings):
-        """After Redis was emptied every pending generation is rung for again, once."""
+        """After Redis was emptied every pending generation gets one new wake-up."""
         account = make_account(credits=1000)
         for _ in range(5):
             submit_one(account)
@@ -95,16 +95,16 @@ class TestRingForForgotten:
             client.flushall()
         assert reaper.replace_wakeups() == 5
         assert reaper.replace_wakeups() == 0
-        assert rings(settings) == 5
+        assert waiting_wakeups(settings) == 5
 
-    def test_a_ring_that_waits_is_enough(self, make_account, submit_one, reaper, settings):
-        """As long as a ring stands for each pending generation none is added."""
+    def test_a_waiting_wakeup_is_enough(self, make_account, submit_one, reaper, settings):
+        """As long as each pending generation has a waiting wake-up none is sent."""
         submit_one(make_account())
         assert reaper.replace_wakeups() == 0
-        assert rings(settings) == 1
+        assert waiting_wakeups(settings) == 1
 
     def test_redis_is_away(self, make_account, submit_one, uow, images, settings):
-        """Without Redis there is nothing to ring, and no error."""
+        """Without Redis no wake-up is sent, and there is no error."""
         submit_one(make_account())
         away = settings.changed(redis_url="redis://127.0.0.1:1/0")
         assert Reaper(uow, WakeUps(away), images, away).replace_wakeups() == 0
@@ -135,7 +135,7 @@ class TestSweepImages:
             images.read(orphan.key, Variant.THUMBNAIL)
 
 
-class TestTurns:
+class TestRounds:
     def test_one_process_at_a_time(self, uow, settings, images, make_account, submit_one, claim, at_once):
         """Of six reapers at the same moment one does the round."""
         submit_one(make_account())
@@ -150,7 +150,7 @@ class TestTurns:
         assert len(generation) == 1
 
     def test_it_runs_until_it_is_stopped(self, uow, settings, images, make_account, submit_one, claim):
-        """A running reaper returns lost work by itself and ends when it is told to."""
+        """A running reaper returns lost work by itself and ends when it is stopped."""
         generation = submit_one(make_account())
         claim(lease_s=-1)
         quick = settings.changed(reaper_period_s=0.05)

@@ -17,7 +17,7 @@ def queue(redis_url):
 
 
 def work(queue):
-    """Take what waits, as a worker does."""
+    """Run all waiting jobs, as a worker does."""
     SimpleWorker([queue], connection=queue.connection, job_class=WakeUpJob, serializer=JSONSerializer).work(
         burst=True, logging_level="CRITICAL"
     )
@@ -25,12 +25,12 @@ def work(queue):
 
 class TestWakeUpJob:
     def test_a_wakeup_calls_its_handler(self, queue, monkeypatch):
-        """A wake-up calls what the worker has put behind its name, with the generation's id."""
-        heard = []
-        monkeypatch.setitem(WakeUpJob.handlers, WAKE_UP, heard.append)
+        """A wake-up calls the handler that the worker registered, with the generation's id."""
+        received = []
+        monkeypatch.setitem(WakeUpJob.handlers, WAKE_UP, received.append)
         queue.enqueue(WAKE_UP, "generation-1", result_ttl=0)
         work(queue)
-        assert heard == ["generation-1"]
+        assert received == ["generation-1"]
 
     @pytest.mark.parametrize("name", ["os.mkdir", "server.scheduling.wakeups.open_queue", "builtins.exec"])
     def test_no_other_function_is_called(self, queue, tmp_path, name):
@@ -44,7 +44,7 @@ class TestWakeUpJob:
             _ = job.func
 
     def test_a_forged_payload(self, queue, tmp_path):
-        """A payload that was written into Redis by hand, instance and all, is refused as well."""
+        """A forged payload in Redis that names an instance is refused as well."""
         target = tmp_path / "made-by-a-payload"
         job = queue.enqueue(WAKE_UP, "generation-1")
         forged = json.dumps([WAKE_UP, "os", [str(target)], {}]).encode()

@@ -16,7 +16,7 @@ def at(monkeypatch):
 
 class TestSpending:
     def test_a_day_adds_up(self, uow, at):
-        """What is spent on a day in UTC adds up, and the next day begins at nothing."""
+        """The costs of a day in UTC add up, and the next day begins at zero."""
         at(NOON)
         for microusd in (25_000, 0, 35_000):
             with uow.begin() as tx:
@@ -28,7 +28,7 @@ class TestSpending:
             assert Spending(tx).today() == 0
 
     def test_many_at_once_lose_nothing(self, uow, at_once):
-        """Eight that spend at the same moment are all counted."""
+        """Eight costs that are added at the same moment are all counted."""
 
         def spend():
             with uow.begin() as tx:
@@ -39,7 +39,7 @@ class TestSpending:
             assert Spending(tx).today() == 8000
 
     def test_the_limit(self, uow, at):
-        """Below the limit all passes; at it nothing does, and the error says how long the day lasts."""
+        """Below the limit the check passes; at the limit it raises with the seconds until the day ends."""
         at(NOON)
         with uow.begin() as tx:
             Spending(tx).check(1)

@@ -7,8 +7,8 @@ from server.supervisor.api_process import ApiProcess, PortTaken, listen
 
 
 class TestListen:
-    def test_a_taken_port_is_told(self):
-        """A port that another program listens on is an error that names it and what to do."""
+    def test_a_taken_port_is_reported(self):
+        """A port that another program listens on is an error that names it and the option to change it."""
         with listen("127.0.0.1", 0) as first:
             port = first.getsockname()[1]
             with pytest.raises(PortTaken, match=f"Port {port}.*--port") as taken:
@@ -26,7 +26,7 @@ class TestListen:
         listen("127.0.0.1", port).close()
 
     def test_zero_takes_a_free_port(self):
-        """Two that ask for any port get two."""
+        """Two sockets on port 0 get two different ports."""
         with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as two:
             assert one.getsockname()[1] != two.getsockname()[1]
 

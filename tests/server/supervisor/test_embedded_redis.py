@@ -13,7 +13,7 @@ from server.supervisor.embedded_redis import EmbeddedRedis
 
 @pytest.fixture
 def server(tmp_path):
-    """An embedded Redis that runs."""
+    """A running embedded Redis."""
     server = EmbeddedRedis(tmp_path / "redis.url")
     server.start()
     yield server
@@ -21,7 +21,7 @@ def server(tmp_path):
 
 
 def ping(url):
-    """Whether a Redis answers at an address."""
+    """Return whether a Redis answers at an address."""
     try:
         with Redis.from_url(url, socket_timeout=1) as client:
             return client.ping()
@@ -30,7 +30,7 @@ def ping(url):
 
 
 def wait_for(condition, seconds=10):
-    """Wait until something is so; return whether it became so."""
+    """Wait until a condition is true; return whether it became true in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -40,15 +40,15 @@ def wait_for(condition, seconds=10):
 
 
 class TestEmbeddedRedis:
-    def test_it_runs_and_tells_its_owner_where(self, server, tmp_path):
-        """It answers at the address in the file, which nobody but the owner can read."""
+    def test_its_address_is_in_a_file_for_its_owner(self, server, tmp_path):
+        """It answers at the address in the file, which only the owner can read."""
         file = tmp_path / "redis.url"
         assert file.read_text() == server.url
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert ping(server.url)
 
-    def test_it_wants_its_password(self, server):
-        """Who does not know the password, which is random, gets nothing."""
+    def test_it_requires_its_password(self, server):
+        """A client without the password, which is random, is refused."""
         address = "redis://" + server.url.partition("@")[2]
         with Redis.from_url(address) as client, pytest.raises(AuthenticationError):
             client.ping()
@@ -56,18 +56,18 @@ class TestEmbeddedRedis:
         assert len(password) >= 32
 
     def test_its_password_is_on_no_command_line(self, server):
-        """Other users of the machine, who see all command lines, do not see the password."""
+        """The password is hidden from other users of the machine, who can read all command lines."""
         password = server.url.removeprefix("redis://:").partition("@")[0]
         with open(f"/proc/{server._process.pid}/cmdline", "rb") as file:  # noqa: PTH123  # a file of the kernel's
             assert password.encode() not in file.read()
 
     def test_it_listens_to_this_machine_alone(self, server):
-        """Its one address is on loopback."""
+        """Its only address is on loopback."""
         with Redis.from_url(server.url) as client:
             assert client.config_get("bind")["bind"] == "127.0.0.1"
 
     def test_it_comes_back_after_being_killed(self, server):
-        """Killed with SIGKILL it is started again, on the same address with the same password."""
+        """After SIGKILL it is started again, on the same address with the same password."""
         stopped = threading.Event()
         keeper = threading.Thread(target=server.keep, args=(stopped,))
         keeper.start()
@@ -80,8 +80,8 @@ class TestEmbeddedRedis:
             keeper.join(15)
         assert not keeper.is_alive()
 
-    def test_stopping_takes_its_address_back(self, tmp_path):
-        """Once stopped, nothing answers and no file says otherwise."""
+    def test_stopping_removes_its_address(self, tmp_path):
+        """After a stop nothing answers, and the file with the address is gone."""
         server = EmbeddedRedis(tmp_path / "redis.url")
         server.start()
         server.stop()
@@ -105,7 +105,7 @@ class TestEmbeddedRedis:
 
     @pytest.mark.parametrize("left", ["", "nonsense", "redis://:x@127.0.0.1:1/0"])
     def test_a_stale_address_is_no_obstacle(self, tmp_path, left):
-        """Whatever an earlier run left in the file, a new one starts."""
+        """A new Redis starts, whatever an earlier run left in the file."""
         (tmp_path / "redis.url").write_text(left)
         server = EmbeddedRedis(tmp_path / "redis.url")
         server.start()

@@ -7,7 +7,7 @@ from server.supervisor.heartbeat import Beat, Heartbeat
 
 @pytest.mark.parametrize("beat", [Beat("ready"), Beat("idle"), Beat("busy", 12.5)])
 def test_a_beat_survives_the_pipe(beat):
-    """What is read from a line is what was written to it."""
+    """A beat that is decoded from a line is the one that was encoded."""
     assert Beat.decode(beat.encode()) == beat
 
 

@@ -25,7 +25,7 @@ time.sleep(60)
 
 
 def is_gone(pid):
-    """Whether no process has this id, or only its body is left to be collected."""
+    """Return whether no process has this id, or only a zombie that is not yet collected."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:  # noqa: PTH123  # a file of the kernel's
             return stat.read().rpartition(")")[2].split()[0] in "ZX"
@@ -34,7 +34,7 @@ def is_gone(pid):
 
 
 def wait_until_gone(pid, seconds):
-    """Wait for the end of a process that is not one's own child; return whether it came."""
+    """Wait for the end of a process that is no child of this one; return whether it ended in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if is_gone(pid):
@@ -45,7 +45,7 @@ def wait_until_gone(pid, seconds):
 
 @pytest.fixture
 def family():
-    """A parent and its child, both ended afterwards; the child's program can do more."""
+    """Start a parent and its child, which runs extra code; both are ended after the test."""
     parents, children = [], []
 
     def start(extra=""):
@@ -68,7 +68,7 @@ def family():
 
 class TestExitWithParent:
     def test_a_child_stops_when_its_parent_is_killed(self, family):
-        """A parent that dies of SIGKILL, with no time for a word, takes its child with it."""
+        """A child ends when SIGKILL ends its parent, which cannot signal the child."""
         parent, child = family()
         parent.kill()
         assert wait_until_gone(child, 10)
@@ -80,6 +80,6 @@ class TestExitWithParent:
         assert wait_until_gone(child, 10)
 
     def test_a_child_lives_as_long_as_its_parent(self, family):
-        """Nothing happens to a child whose parent is there."""
+        """A child keeps running while its parent runs."""
         _, child = family()
         assert not wait_until_gone(child, 0.5)

@@ -24,13 +24,13 @@ PATIENCE_S = 60
 
 
 def until(condition, what):
-    """Wait for a condition, with an end."""
+    """Wait until a condition returns something truthy, and return that; fail after PATIENCE_S."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         time.sleep(0.02)
-    raise AssertionError(f"waited in vain for {what}")
+    raise AssertionError(f"not within {PATIENCE_S} seconds: {what}")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ class TestWatchdog:
         assert not psutil.pid_exists(pid)
 
     def test_a_killed_worker(self, watched, make_account, submit_one, generation_of, balance_of):
-        """What a worker drew when it was killed with -9 is drawn by the next one, and charged once."""
+        """A generation whose worker is killed with -9 is drawn by the next worker, and charged once."""
         account = make_account(credits=20)
         with watched({"step_s": 0.1}) as watchdog:
             generation = submit_one(account)
@@ -85,7 +85,7 @@ class TestWatchdog:
         assert balance_of(account) == 12
 
     def test_a_worker_that_hangs(self, watched, make_account, submit_one, generation_of, balance_of):
-        """A worker whose steps stop is killed; after three attempts its generation is given back."""
+        """A worker whose steps stall is killed; after three attempts its generation fails at no cost."""
         account = make_account(credits=20)
         with watched({"stall_at": 2}, PHASE_TIMEOUT_S="1") as watchdog:
             watchdog._settings = watchdog._settings.changed(phase_timeout_s=1)
@@ -97,7 +97,7 @@ class TestWatchdog:
         assert balance_of(account) == 20
 
     def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of):
-        """A watchdog that is told to stop lets its worker finish the generation that it draws."""
+        """A watchdog that is stopped lets its worker finish the generation that it draws."""
         with watched({"step_s": 0.05}):
             generation = submit_one(make_account())
             until(lambda: generation_of(generation.id).status == "processing", "the drawing")
@@ -122,7 +122,7 @@ class TestRedisAway:
         server.stop()
 
     def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of, redis_server):
-        """Told to stop when Redis has just gone, as when both are restarted, it finishes what it draws."""
+        """Stopped just after Redis, as when both are restarted, a worker finishes what it draws."""
         with watched({"step_s": 0.1}):
             generation = submit_one(make_account())
             until(lambda: generation_of(generation.id).status == "processing", "the drawing")

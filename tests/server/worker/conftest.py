@@ -1,4 +1,4 @@
-"""What the tests of the worker share: a runner on a scripted backend."""
+"""Fixtures of the worker's tests: a runner on a scripted backend."""
 
 import os
 
@@ -23,18 +23,18 @@ def images(settings):
 
 @pytest.fixture
 def heartbeat():
-    """A heartbeat, and the beats that it has written so far."""
+    """A heartbeat whose written lines can be read."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
 
-    class Heard(Heartbeat):
+    class ReadableHeartbeat(Heartbeat):
         def lines(self):
             try:
                 return os.read(reading, 65_536).decode().splitlines()
             except BlockingIOError:
                 return []
 
-    yield Heard(writing)
+    yield ReadableHeartbeat(writing)
     os.close(reading)
     os.close(writing)
 

@@ -1,4 +1,4 @@
-"""A worker process on a scripted backend: `python scripted_worker.py SCRIPT NAME PULSE DATA_DIR BACKEND`."""
+"""A worker on a scripted backend: `scripted_worker.py SCRIPT NAME HEARTBEAT_FD DATA_DIR BACKEND`."""
 
 import ast
 import sys

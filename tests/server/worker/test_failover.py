@@ -1,4 +1,4 @@
-"""A local and a hosted worker side by side: the same generation, one charge, and the truth on its record."""
+"""A local and a hosted worker side by side: one generation, one charge, and both attempts recorded."""
 
 import pytest
 
@@ -17,7 +17,7 @@ FAILING = Script(fail_at=1, failure=OutOfMemory("cuda:0"))
 
 @pytest.fixture
 def reserve(make_runner, uow):
-    """A hosted worker that is there, in reserve."""
+    """A registered hosted worker in reserve."""
     with uow.begin() as tx:
         WorkerRegistry(tx).record_heartbeat("reserve", HOSTED, accepts=True)
     return make_runner(policy=ReservePolicy(3600), inference_backend="auto")
@@ -25,7 +25,7 @@ def reserve(make_runner, uow):
 
 @pytest.fixture
 def local(make_runner, uow):
-    """Make a local worker that is there."""
+    """Make a registered local worker."""
 
     def make(script=None):
         policy = LocalPolicy()
@@ -37,7 +37,7 @@ def local(make_runner, uow):
 
 
 class TestFailingOver:
-    def test_what_fails_here_is_drawn_there(
+    def test_a_failed_local_attempt_is_drawn_by_the_hosted_worker(
         self, make_account, submit_one, local, reserve, generation_of, balance_of, uow
     ):
         """The local attempt fails, the hosted one delivers: one generation, one capture, both recorded."""
@@ -62,40 +62,40 @@ class TestFailingOver:
         ]
 
     def test_without_a_reserve_it_fails(self, make_account, submit_one, local, generation_of, balance_of):
-        """Where nobody could take it, a failure is a failure at once and given back."""
+        """Without a hosted worker a failure ends the generation at once, and its hold is voided."""
         account = make_account(credits=20)
         submitted = submit_one(account)
         local(FAILING).run_next()
         assert generation_of(submitted.id).error_code == "OUT_OF_MEMORY"
         assert balance_of(account) == 20
 
-    def test_a_local_worker_does_not_take_it_back(
+    def test_a_local_worker_does_not_claim_it_again(
         self, make_account, submit_one, local, reserve, generation_of
     ):
-        """What has failed over it does not claim, and it claims what waits behind."""
+        """A local worker leaves a failed-over generation, and claims the one behind it."""
         account = make_account()
         first, second = submit_one(account), submit_one(account)
         local(FAILING).run_next()
-        well = local()
-        assert well.run_next()
-        assert not well.run_next()
+        healthy = local()
+        assert healthy.run_next()
+        assert not healthy.run_next()
         assert (generation_of(first.id).status, generation_of(second.id).status) == ("pending", "completed")
         assert reserve.run_next()
         assert not reserve.run_next()
         assert generation_of(first.id).status == "completed"
 
     def test_failures_in_a_row_leave_all_to_the_reserve(self, make_account, submit_one, local, reserve, uow):
-        """After so many failures the local worker rests, and the reserve takes up first tries, too."""
+        """After FAILURES failures the local worker rests, and the reserve claims first tries, too."""
         account = make_account(credits=1000)
         submitted = [submit_one(account) for _ in range(FAILURES + 2)]
         failing = local(FAILING)
         assert [failing.run_next() for _ in submitted] == [True] * FAILURES + [False] * 2
-        with uow.begin() as tx:  # as its next heartbeat says
+        with uow.begin() as tx:  # as its next heartbeat records it
             WorkerRegistry(tx).record_heartbeat(RUNNER, "local", accepts=failing.context.policy.accepts)
         assert [reserve.run_next() for _ in submitted] == [True] * len(submitted)
 
     def test_a_dead_worker_is_gone_at_once(self, make_account, submit_one, local, reserve, uow):
-        """When its watchdog returns a dead worker's work, the reserve takes it up without waiting."""
+        """When the watchdog returns a dead worker's generation, the reserve claims it without waiting."""
         submit_one(make_account())
         local()
         assert not reserve.run_next()

@@ -1,4 +1,4 @@
-"""What users and operators get of a provider's faults, through the worker."""
+"""Faults of a provider as users and operators see them, through the worker."""
 
 from collections import Counter
 
@@ -14,16 +14,16 @@ pytestmark = pytest.mark.usefixtures("books_that_balance")
 
 @pytest.fixture
 def runner_at(make_runner, monkeypatch):
-    """Make runners whose one provider is in a box, and is asked once."""
+    """Make runners with one simulated provider, which gets one request per generation."""
     monkeypatch.setattr("inference.hosted.backend.FIRST_WAIT_S", NEVER_AGAIN_S)
-    made = []
+    backends = []
 
     def make(box, provider, timeout_s):
-        made.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=timeout_s, gateway=box.url)))
-        return make_runner(backend=made[-1], inference_backend="huggingface")
+        backends.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=timeout_s, gateway=box.url)))
+        return make_runner(backend=backends[-1], inference_backend="huggingface")
 
     yield make
-    for backend in made:
+    for backend in backends:
         backend.close()
 
 
@@ -31,7 +31,7 @@ class TestFaults:
     def test_each_ends_in_a_code_a_void_and_a_line(
         self, make_account, submit_one, runner_at, generation_of, balance_of, uow, log_lines, capsys
     ):
-        """Of each fault come the contract's code, the whole hold once, and a line that says why."""
+        """Each fault gives the contract's code, returns the whole hold once, and logs its cause."""
         account = make_account(credits=20)
         codes = Counter()
         for name, (fault, provider, error, code, unknown) in FAULTS.items():
@@ -48,7 +48,9 @@ class TestFaults:
                 event = Events(tx).of(generation.id)[-1]
             assert (event.kind, event.data["asked"][0]["outcome"] == "unknown") == ("failed", unknown), name
             (line,) = (
-                one for one in log_lines() if one.get("generation_id") == generation.id and "cause" in one
+                logged
+                for logged in log_lines()
+                if logged.get("generation_id") == generation.id and "cause" in logged
             )
             assert line["level"] == "warning", name
             assert line["asked"][0]["cause"] in line["cause"], name

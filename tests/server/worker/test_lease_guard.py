@@ -13,7 +13,7 @@ STEP = Progress(Phase.STEP, 1, 28)
 
 
 class Clock:
-    """A clock that a test can put forward."""
+    """A clock that a test can advance."""
 
     now = 1000.0
 
@@ -24,7 +24,7 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    """A clock that a test can put forward."""
+    """A clock that a test can advance."""
     return Clock()
 
 
@@ -63,12 +63,12 @@ class TestLease:
         assert self.lease_of(uow, guard) <= before
 
     def test_loading_lengthens_it(self, guard, uow, settings):
-        """A phase that may take longer than the lease lasts lengthens the lease before it begins."""
+        """Before a phase that may outlast the lease begins, the lease is lengthened."""
         guard(Progress(Phase.LOAD))
         assert self.lease_of(uow, guard) > settings.worker.load_timeout_s
 
     def test_what_follows_loading_shortens_it(self, guard, uow, settings):
-        """After a long phase the lease is cut, so that a machine that dies does not keep its work."""
+        """After a long phase the lease is shortened, so that the work of a dead machine is soon returned."""
         guard(Progress(Phase.LOAD))
         guard(Progress(Phase.ENCODE))
         assert self.lease_of(uow, guard) <= settings.worker.phase_timeout_s + settings.worker.lease_margin_s
@@ -81,7 +81,7 @@ class TestLease:
         assert remaining > settings.worker.phase_timeout_s
 
     def test_a_lost_lease_stops_the_drawing(self, guard, uow, clock):
-        """Progress after the generation was taken away raises."""
+        """Progress raises after the generation was taken away."""
         settlement.cancel(uow, [guard._claim.generation_id])
         clock.now += 1
         with pytest.raises(LeaseLost):
@@ -90,13 +90,13 @@ class TestLease:
 
 class TestDeadlines:
     def test_the_attempt_as_a_whole(self, guard, clock):
-        """Progress beyond the attempt's time raises, naming the limit."""
+        """Progress beyond the attempt's time raises an error that names the limit."""
         clock.now += 901
         with pytest.raises(DeadlinePassed, match="900 seconds"):
             guard(STEP)
 
     def test_a_stop_within_the_grace(self, guard):
-        """A stop that was asked for lets progress pass until the grace is over."""
+        """After a stop request progress passes until the grace is over."""
         stop = StopRequest(60)
         stop.receive()
         guard._stop = stop

@@ -82,7 +82,7 @@ class TestFailures:
             (RuntimeError("portrait of a person"), "INTERNAL_ERROR"),
         ],
     )
-    def test_what_cannot_be_drawn_is_given_back(
+    def test_a_failed_drawing_costs_nothing(
         self, make_account, submit_one, make_runner, generation_of, balance_of, uow, failure, code
     ):
         """Whatever the backend raises fails the generation with its code and voids the hold."""
@@ -98,7 +98,7 @@ class TestFailures:
             assert tx.session.scalar(select(Avatar)) is None
 
     def test_the_next_one_is_drawn(self, make_account, submit_one, make_runner, generation_of):
-        """A failure leaves the worker able to draw."""
+        """After a failure the worker can still draw."""
         account = make_account()
         first, second = submit_one(account), submit_one(account)
         backend = ScriptedBackend(Script(fail_at=1, failure=OutOfMemory("cpu")))
@@ -111,7 +111,7 @@ class TestFailures:
     def test_an_attempt_that_takes_too_long(
         self, make_account, submit_one, make_runner, generation_of, balance_of
     ):
-        """An attempt beyond its time fails at the next step with GENERATION_TIMEOUT and is given back."""
+        """An attempt beyond its time fails at the next step with GENERATION_TIMEOUT, and costs nothing."""
         account = make_account(credits=20)
         generation = submit_one(account)
         make_runner(Script(step_s=0.02), generation_timeout_s=0.1).run_next(generation.id)
@@ -123,7 +123,7 @@ class TestInterruptions:
     def test_a_cancellation_stops_the_drawing(
         self, make_account, submit_one, make_runner, uow, generation_of, balance_of
     ):
-        """A generation that is cancelled while it is drawn is given up at a step, and nothing is stored."""
+        """A generation that is cancelled while it is drawn is abandoned at a step, and nothing is stored."""
         account = make_account(credits=20)
         generation = submit_one(account)
         backend = ScriptedBackend(Script(step_s=0.05))
@@ -145,8 +145,8 @@ class TestInterruptions:
         assert steps[-1].step < 28
         assert balance_of(account) == 20
 
-    def test_a_worker_that_is_to_stop_finishes(self, make_account, submit_one, make_runner, generation_of):
-        """Within its grace a worker finishes what it draws, and takes up nothing more."""
+    def test_a_stopping_worker_finishes(self, make_account, submit_one, make_runner, generation_of):
+        """Within its grace a worker finishes its generation, and claims no other."""
         account = make_account()
         running, waiting = submit_one(account), submit_one(account)
         stop = StopRequest(grace_s=60)
@@ -158,7 +158,7 @@ class TestInterruptions:
         assert generation_of(waiting.id).status == "pending"
 
     def test_a_grace_that_is_over(self, make_account, submit_one, make_runner, generation_of, balance_of):
-        """Past its grace a worker returns what it draws to the queue, still held for and unharmed."""
+        """After its grace a worker returns its generation to the queue, with its hold and without a loss."""
         account = make_account(credits=20)
         generation = submit_one(account)
         stop = StopRequest(grace_s=0)
@@ -183,7 +183,7 @@ class TestInterruptions:
 
 
 class FlakyDatabase(UnitOfWork):
-    """A database that is away for some transactions: the real one cannot be told to fail so exactly."""
+    """A database that is away for some transactions: a real one cannot fail at an exact moment."""
 
     away = 0
 
@@ -199,7 +199,7 @@ class TestDatabaseAway:
     def test_settling_waits_for_the_database(
         self, make_account, submit_one, make_runner, generation_of, database_url
     ):
-        """A finished image is delivered though the database was away when it was done."""
+        """A finished image is delivered although the database was away when it was drawn."""
         generation = submit_one(make_account())
         unit = FlakyDatabase(open_engine(database_url))
         backend = ScriptedBackend()
@@ -218,7 +218,7 @@ class TestDatabaseAway:
     def test_a_wakeup_without_a_database(
         self, make_account, submit_one, make_runner, generation_of, database_url
     ):
-        """A wake-up that comes while the database is away is given up; the generation waits."""
+        """A wake-up that comes while the database is away is dropped; the generation stays pending."""
         generation = submit_one(make_account())
         unit = FlakyDatabase(open_engine(database_url))
         unit.away = 1

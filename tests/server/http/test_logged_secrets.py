@@ -19,7 +19,7 @@ REFUSE = {
 
 @pytest.fixture
 def logged(log_lines):
-    """All that is logged from here on at DEBUG, every library's loggers included, as one text."""
+    """Everything that is logged from here on at DEBUG, by libraries too, as one text."""
     loggers = [logging.getLogger(name) for name in ("rq", "rq.worker", "litestar", "psycopg", "alembic")]
     before = [each.level for each in loggers]
     for each in loggers:
@@ -45,18 +45,16 @@ class TestSecrets:
         for secret in ("private", account.token, poor.token, "ac_not_a_real_token"):
             assert secret not in logged()
 
-    def test_redis_away_tells_no_secret(self, logged, open_api, make_account):
-        """A bell that nobody hears is logged without the password of Redis or the prompt."""
+    def test_redis_away_logs_no_secret(self, logged, open_api, make_account):
+        """A wake-up that cannot be sent is logged without the password of Redis or the prompt."""
         with open_api(redis_url="redis://:hidden-word@127.0.0.1:1/0") as api:
             assert api.generate(make_account(), prompt=PRIVATE).status_code == 200
         assert "wakeup.not_sent" in logged()
         for secret in ("private", "hidden-word"):
             assert secret not in logged()
 
-    def test_a_database_error_is_logged_without_what_was_to_be_stored(
-        self, logged, open_api, uow, make_account
-    ):
-        """A bug in the midst of storing a generation is logged, and the prompt is not in its traceback."""
+    def test_a_database_error_is_logged_without_the_row(self, logged, open_api, uow, make_account):
+        """An error while a generation is stored is logged, and the prompt is not in its traceback."""
         account = make_account()
         with uow.begin() as tx:
             for statement in REFUSE[uow.engine.dialect.name]:

@@ -23,7 +23,7 @@ def change(uow, statement, **values):
 
 
 def unavailable(api, answer):
-    """Check that an answer asks to come again."""
+    """Check that an answer is a 503 with a time to wait, and return the error."""
     error = api.refused(answer, 503, "SERVICE_UNAVAILABLE")
     assert error["retryable"] is True
     assert error["retryAfter"] > 0
@@ -31,8 +31,8 @@ def unavailable(api, answer):
 
 
 class TestCatalogue:
-    def test_without_a_catalogue_nothing_is_on_offer(self, api, uow, make_account):
-        """An unseeded catalogue refuses generations in words, and readiness says what to do."""
+    def test_without_a_catalogue_generations_are_refused(self, api, uow, make_account):
+        """With an empty catalogue generations are refused, and readiness names the command to run."""
         account = make_account()
         with uow.begin() as tx:
             tx.session.execute(delete(CatalogEntry))
@@ -44,8 +44,8 @@ class TestCatalogue:
         assert "avatar-creator seed" in ready.json()["checks"]["catalogue"]
         assert api.client.get(f"{PREFIX}/health").json()["ready"] is False
 
-    def test_a_tier_that_reaches_no_entry_is_told_so(self, api, uow, make_account):
-        """With the base entry disabled a free user has none within reach, and others still have theirs."""
+    def test_a_tier_without_an_entry_is_refused(self, api, uow, make_account):
+        """With the base entry disabled a free user has no entry, and other tiers still have theirs."""
         free, basic = make_account(Tier.FREE), make_account(Tier.BASIC)
         with uow.begin() as tx:
             base = update(CatalogEntry).where(CatalogEntry.model_key == BASE)
@@ -58,7 +58,7 @@ class TestCatalogue:
 
     @pytest.mark.parametrize("broken", ["{}", "[]", '{"width": "large"}'])
     def test_a_malformed_entry_is_left_out(self, api, uow, make_account, log_lines, broken):
-        """One entry that an operator has broken is not on offer; the others are, and readiness names it."""
+        """An entry that an operator has broken is left out and named by readiness; the others stay."""
         realism = "avatar-creator:flux-dev-realism"
         change(uow, "UPDATE ai_models SET capabilities = :it WHERE model_key = :key", it=broken, key=realism)
         basic = make_account(Tier.BASIC)
@@ -73,7 +73,7 @@ class TestCatalogue:
 
 
 class TestQueueFull:
-    def test_a_full_queue_asks_to_come_again(self, open_api, make_account):
+    def test_a_full_queue_answers_with_a_time_to_wait(self, open_api, make_account):
         """Beyond the queue's depth a generation is refused with a time to wait, and nothing is held."""
         account = make_account()
         with open_api(queue_max_depth=2) as api:
@@ -86,7 +86,7 @@ class TestQueueFull:
 
 @contextmanager
 def closed(postgres, database):
-    """Let nobody into a PostgreSQL database for a while, and put out who is in it."""
+    """Refuse new connections to a PostgreSQL database while the body runs, and end the open ones."""
     url = postgres("postgres").replace("postgresql:", "postgresql+psycopg:")
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -102,7 +102,7 @@ def closed(postgres, database):
 
 class TestDatabaseAway:
     def check_away(self, api, account):
-        """Check what a client meets while the database is away."""
+        """Check the answers to a client while the database is away."""
         unavailable(api, api.generate(account))
         unavailable(api, api.client.get(f"{PREFIX}/projects", headers=account.headers))
         unavailable(api, api.client.get("/api/models/popular"))
@@ -113,8 +113,8 @@ class TestDatabaseAway:
         assert api.client.get(f"{PREFIX}/health").json()["ready"] is False
 
     @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-    def test_a_postgresql_that_went_away_is_waited_for(self, api, uow, make_account, postgres, database_url):
-        """While PostgreSQL is away requests are 503 with Retry-After, and afterwards all is well again."""
+    def test_a_postgresql_that_went_away_can_come_back(self, api, uow, make_account, postgres, database_url):
+        """While PostgreSQL is away requests are 503 with Retry-After, and afterwards they succeed."""
         account = make_account()
         assert api.generate(account).status_code == 200
         with closed(postgres, uow.engine.url.database):
@@ -124,7 +124,7 @@ class TestDatabaseAway:
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_a_sqlite_file_without_tables_is_no_bug(self, api, uow, make_account, tmp_path, database_url):
-        """On a SQLite file that nobody migrated requests are 503 with Retry-After until somebody does."""
+        """On an unmigrated SQLite file requests are 503 with Retry-After until it is migrated."""
         account = make_account()
         unmigrate(uow.engine)
         self.check_away(api, account)
@@ -135,7 +135,7 @@ class TestDatabaseAway:
 
     @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
     def test_a_postgresql_without_tables_is_no_bug(self, api, uow, make_account, database_url, log_lines):
-        """On a PostgreSQL that nobody migrated requests are 503 with Retry-After, and the log says why."""
+        """On an unmigrated PostgreSQL requests are 503 with Retry-After, and the log has the cause."""
         account = make_account()
         unmigrate(uow.engine)
         self.check_away(api, account)

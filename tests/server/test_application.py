@@ -9,7 +9,7 @@ HOME = "http://localhost:5173"
 
 
 class TestRoutes:
-    def test_an_unknown_route_or_method_is_told_as_such(self, api, make_account, subtests):
+    def test_an_unknown_route_or_method_is_not_found(self, api, make_account, subtests):
         """A path without a route and a route without the method are 404 ENDPOINT_NOT_FOUND, token or not."""
         account = make_account()
         for method, path in (
@@ -27,7 +27,7 @@ class TestRoutes:
                     api.refused(api.client.request(method, path, headers=headers), 404, "ENDPOINT_NOT_FOUND")
 
     def test_every_answer_has_an_id_of_its_own(self, api, make_account):
-        """Good answers and bad ones carry an X-Request-Id, no two the same."""
+        """Successes and errors carry an X-Request-Id, no two the same."""
         account = make_account()
         answers = [
             api.generate(account),
@@ -41,15 +41,15 @@ class TestRoutes:
         assert len({each[0] for each in ids}) == len(answers)
 
     def test_the_api_describes_itself(self, api):
-        """The OpenAPI document is served without a token and knows both prefixes."""
+        """The OpenAPI document is served without a token and contains both prefixes."""
         answer = api.client.get("/schema/openapi.json")
         assert answer.status_code == 200
         paths = answer.json()["paths"]
         for prefix in (PREFIX, "/api/apps/avatar-creator"):
             assert "post" in paths[prefix + "/projects/{project_id}/avatars/generate"]
 
-    def test_the_process_says_that_it_lives(self, api):
-        """Health needs no token and names the application, under both prefixes."""
+    def test_health_is_public(self, api):
+        """The health routes need no token; under both prefixes health names the application."""
         assert api.client.get("/healthz").json() == {"status": "ok"}
         for prefix in (PREFIX, "/api/apps/avatar-creator"):
             answer = api.client.get(f"{prefix}/health").json()
@@ -66,29 +66,29 @@ class TestCors:
             assert "X-Request-Id" in headers["access-control-expose-headers"]
 
     def test_another_origin_gets_nothing(self, api):
-        """An origin that is not listed is told nothing, least of all a star."""
+        """An origin that is not listed gets no Access-Control-Allow-Origin."""
         for origin in ("http://evil.example", HOME + ".evil.example", "null"):
             headers = api.client.get("/healthz", headers={"Origin": origin}).headers
             assert "access-control-allow-origin" not in headers
 
     def test_a_preflight_passes_for_the_front_end_alone(self, api):
-        """A browser may ask before it posts JSON with a token; from elsewhere the answer is no."""
+        """A preflight for JSON with a token passes from the front end, and is a 400 from other origins."""
         path = f"{PREFIX}/projects"
-        asked = {
+        preflight = {
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type",
         }
-        allowed = api.client.options(path, headers=asked | {"Origin": HOME})
+        allowed = api.client.options(path, headers=preflight | {"Origin": HOME})
         assert allowed.status_code == 204
         assert allowed.headers["access-control-allow-origin"] == HOME
         assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
         assert "POST" in allowed.headers["access-control-allow-methods"]
-        refused = api.client.options(path, headers=asked | {"Origin": "http://evil.example"})
+        refused = api.client.options(path, headers=preflight | {"Origin": "http://evil.example"})
         assert refused.status_code == 400
         assert "access-control-allow-origin" not in refused.headers
 
     def test_an_operator_lists_the_origins(self, open_api):
-        """Every origin of the setting is allowed, and the default one no longer."""
+        """Every origin of the setting is allowed, and the default one no longer is."""
         with open_api(cors_origin=("https://one.example", "https://two.example")) as api:
             for origin, allowed in (
                 ("https://one.example", True),
@@ -112,7 +112,7 @@ class TestBug:
         return api
 
     def test_a_bug_leaks_no_detail(self, broken):
-        """An exception that nobody foresaw answers 500 in the contract's shape, and tells nothing."""
+        """An unexpected exception is answered 500 in the contract's shape, without any detail."""
         answer = broken.client.get("/broken")
         error = broken.refused(answer, 500, "INTERNAL_ERROR")
         assert error == {"message": "An internal error occurred", "code": "INTERNAL_ERROR", "statusCode": 500}
@@ -120,7 +120,7 @@ class TestBug:
         assert "Traceback" not in answer.text
 
     def test_a_bug_is_logged_with_its_request(self, broken, log_lines):
-        """The log has the bug's traceback under the id that the client was told."""
+        """The log has the bug's traceback under the request id that the client got."""
         request_id = broken.client.get("/broken").json()["requestId"]
         (line,) = [line for line in log_lines() if line["event"] == "request.failed"]
         assert line["request_id"] == request_id
@@ -128,7 +128,7 @@ class TestBug:
         assert "the innermost detail" in line["exception"]
 
     def test_the_server_goes_on_after_it(self, broken):
-        """After a bug the next request is answered as ever."""
+        """After a bug the next request is answered as usual."""
         broken.client.get("/broken")
         assert isinstance(broken.client, TestClient)
         assert broken.client.get("/readyz").status_code == 200

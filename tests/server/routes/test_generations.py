@@ -34,7 +34,7 @@ def options(answer):
 
 class TestSelectionAndPrice:
     def test_each_tier_gets_its_entry_at_its_price(self, api, make_account, subtests):
-        """Every tier is served by the entry of the contract's table and pays its price, no more."""
+        """Every tier is served by the entry of the contract's table and pays exactly its price."""
         for tier, size, entry, price, pixels, steps in TIERS:
             with subtests.test(tier=tier, size=size):
                 account = make_account(tier, credits=20)
@@ -52,7 +52,7 @@ class TestSelectionAndPrice:
                 assert api.account(account) == (20 - price, price)
 
     def test_an_entry_can_be_asked_for_by_its_key(self, api, make_account):
-        """A modelKey within reach decides the entry, its price and its parameters."""
+        """A modelKey that the tier allows selects the entry, its price and its parameters."""
         account = make_account(Tier.BASIC)
         answer = api.generate(account, modelKey=SCHNELL)
         assert options(answer)["modelKey"] == SCHNELL
@@ -61,12 +61,12 @@ class TestSelectionAndPrice:
         assert answer.json()["creditUsed"] == 6
 
     def test_one_side_alone_means_a_square(self, api, make_account):
-        """A width without a height is both."""
+        """A width without a height is also the height."""
         chosen = options(api.generate(make_account(), width=640))
         assert (chosen["width"], chosen["height"]) == (640, 640)
 
     def test_sides_may_differ(self, api, make_account):
-        """A size that is no square is kept as it was asked for."""
+        """A requested size that is no square is kept."""
         chosen = options(api.generate(make_account(), width=1024, height=512))
         assert (chosen["width"], chosen["height"]) == (1024, 512)
 
@@ -100,7 +100,7 @@ class TestSelectionAndPrice:
 
 class TestSeed:
     def test_a_given_seed_is_recorded(self, api, uow, make_account):
-        """The seed that a client names is the one that will be drawn with."""
+        """A seed that a client names is the seed of the order."""
         account = make_account()
         for seed in (0, 42, 2**32 - 1):
             answer = api.generate(account, seed=seed)
@@ -108,8 +108,8 @@ class TestSeed:
             with uow.read() as tx:
                 assert Generations(tx).get(answer.json()["generation"]["id"]).order.seed == seed
 
-    def test_an_absent_seed_is_drawn(self, api, make_account):
-        """Two requests without a seed get two."""
+    def test_a_missing_seed_is_random(self, api, make_account):
+        """Two requests without a seed get different seeds."""
         account = make_account()
         assert options(api.generate(account))["seed"] != options(api.generate(account))["seed"]
 
@@ -117,7 +117,7 @@ class TestSeed:
 class TestAccepted:
     @pytest.mark.parametrize("prefix", PREFIXES)
     def test_what_was_accepted_can_be_read_back(self, api, make_account, prefix):
-        """Under both prefixes a submission answers the generation that GET then shows."""
+        """Under both prefixes a submission returns the generation that GET then returns."""
         account = make_account()
         accepted = api.generate(account, prefix).json()
         assert accepted.keys() == {"message", "generation", "creditUsed", "creditBalance", "note"}
@@ -134,7 +134,7 @@ class TestAccepted:
             assert read.json()["generation"] == generation
 
     def test_the_prompt_is_trimmed_and_folded(self, api, uow, make_account):
-        """The stored prompt is the user's own words, white space folded; the model's has more."""
+        """The stored prompt is the user's with white space folded; the model's prompt has more words."""
         answer = api.generate(make_account(), prompt="  a \t portrait\n\n of Ada  ", gender="female").json()
         generation = answer["generation"]
         assert generation["prompt"] == "a portrait of Ada"
@@ -154,14 +154,14 @@ class TestAccepted:
         assert b"secret wish" not in b"".join(kept.values())
 
     def test_redis_away_refuses_nothing(self, open_api, make_account):
-        """Without Redis a generation is accepted all the same: the pending row is the queue."""
+        """Without Redis a generation is still accepted, because the pending row is the queue."""
         account = make_account()
         with open_api(redis_url="redis://127.0.0.1:1/0") as api:
             assert api.generate(account).status_code == 200
             assert api.generations() == 1
 
     def test_every_optional_field_is_taken(self, api, uow, make_account):
-        """Persona and looks go with the generation until there is an avatar; unknown fields do not."""
+        """Persona and looks are stored with the generation; unknown fields are not."""
         traits = {
             "personaName": "n" * 100,
             "personaAge": 120,
@@ -186,16 +186,16 @@ class TestAccepted:
         assert generation.traits.persona_personality == ("calm" * 12,) * 10
         assert "unknown" not in generation.traits.to_json()
 
-    def test_the_bounds_of_the_prompt_are_inside(self, api, make_account):
-        """Ten and two thousand characters are prompts, whatever alphabet they are of."""
+    def test_the_bounds_of_the_prompt_are_inclusive(self, api, make_account):
+        """Prompts of 10 and of 2000 characters are accepted, in any alphabet."""
         account = make_account()
         for length in (10, 2000):
             answer = api.generate(account, prompt="é" * length)
             assert answer.status_code == 200
             assert answer.json()["generation"]["prompt"] == "é" * length
 
-    def test_many_at_once_spend_what_there_is_and_no_more(self, api, uow, make_account, at_once):
-        """Of ten submissions at the same moment, credits for three let three through."""
+    def test_simultaneous_submissions_spend_no_more_than_the_balance(self, api, uow, make_account, at_once):
+        """Of ten submissions at the same moment with credits for three, three are accepted."""
         account = make_account(credits=25)
         answers = at_once(10, lambda: api.generate(account))
         assert sorted(answer.status_code for answer in answers) == [200] * 3 + [402] * 7
