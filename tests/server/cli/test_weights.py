@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from catalog.entries import shipped_entries
+from server.settings.groups import variables
 from tests.inference.weights.hub import TOKEN, open_hub
 from tests.inference.weights.repositories import DEV, LARGEST, SCHNELL, repositories
-from tests.server.cli.conftest import VARIABLES
 
 COMMAND = [sys.executable, "-m", "server.cli", "weights", "download"]
 
@@ -30,7 +30,7 @@ def environ(hub, tmp_path):
     inherited = {
         name: text
         for name, text in os.environ.items()
-        if name not in VARIABLES and "PROXY" not in name.upper()
+        if name not in variables() and "PROXY" not in name.upper()
     }
     return inherited | {
         "COLUMNS": "200",
