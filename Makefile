@@ -1,10 +1,10 @@
-# Everything that developing and running needs. Only python3 (3.11 or later) and make have to be there already.
+# All commands for developing and running. Only python3 (3.11 or later) and make must be installed.
 #
 # PYTHON           the interpreter that makes .venv
-# ARGS             handed to the command: make up ARGS="--port 5001", make test ARGS="tests/catalog -q"
-# TORCH_INDEX_URL  the index of torch's CPU builds. The default index serves Linux a CUDA build of several GB, which
-#                  cpu.lock is not made for; PyTorch's install page names the CPU index to put here. Not needed
-#                  where pip finds a CPU wheel by itself, as on macOS, or through PIP_FIND_LINKS.
+# ARGS             passed to the command: make up ARGS="--port 5001", make test ARGS="tests/catalog -q"
+# TORCH_INDEX_URL  the index of torch's CPU builds. On Linux the default index has a CUDA build of several GB, which
+#                  cpu.lock does not match; PyTorch's install page names the CPU index. Not needed where pip finds
+#                  a CPU wheel without it, as on macOS or through PIP_FIND_LINKS.
 
 PYTHON ?= python3
 ARGS ?=
@@ -84,7 +84,7 @@ clean:  ## remove .venv and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks dist
 	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
 
-# Begins anew when the interpreter in .venv is gone; otherwise pip brings it up to the lock.
+# Makes .venv again if its interpreter is gone; otherwise pip updates it to the lock.
 $(STAMP): pyproject.toml requirements/cpu.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'avatar-creator needs Python 3.11 or later: make PYTHON=/path/to/python3.11 install' >&2; exit 1; }

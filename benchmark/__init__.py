@@ -1,4 +1,4 @@
-"""bench: measure this machine. Ships with the program, so that whoever installed it can run it.
+"""bench: measures this machine. It is part of the installed program, so every installation can run it.
 
-Each measurement is one function in `measuring`; docs/performance.md explains every figure.
+`measuring` lists the measurements; docs/performance.md explains every figure.
 """

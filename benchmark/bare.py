@@ -1,4 +1,4 @@
-"""The worker's own backend without the server around it: loaded, drawn with, and what it takes."""
+"""Times the worker's backend without the server: loading, drawing, encoding and peak memory."""
 
 import time
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ _MIB: Final = 2**20
 
 
 class BarePipeline:
-    """One backend, asked by the benchmark's words."""
+    """One backend, driven by the benchmark's commands."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        """Make the backend of this environment's settings; with random weights, the one that invents them."""
+        """Make the backend that the environment's settings describe, or RandomBackend for `random`."""
         settings = Settings.from_environment()
         self._torch_device = devices.choose_device(settings.worker.device)
         self._kind = kind
@@ -46,22 +46,24 @@ class BarePipeline:
         cuda = self._torch_device.type == "cuda"
         return torch.cuda.get_device_name(self._torch_device) if cuda else self._torch_device.type
 
-    def do(self, what: str, told: Any) -> dict[str, Any]:
-        """Do what is asked and return what there is to tell of it.
+    def run(self, command: str, argument: Any) -> dict[str, Any]:
+        """Run one command and return its measurements.
+
+        `close` takes no argument; `warm_up` and `draw` take an order as JSON.
 
         Raises:
-            InferenceError: the backend cannot.
+            InferenceError: the backend cannot load or draw.
 
         """
-        if what == "close":
+        if command == "close":
             return self.close()
-        order = Order.from_json(told)
-        return self._warm_up(order) if what == "warm_up" else self._draw(order)
+        order = Order.from_json(argument)
+        return self._warm_up(order) if command == "warm_up" else self._draw(order)
 
     def close(self) -> dict[str, Any]:
-        """Let all pipelines go, and forget how much memory they took."""
+        """Unload all pipelines and reset the peak of memory."""
         self._backend.close()
-        self._process.forget()
+        self._process.reset()
         if self._torch_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._torch_device)
         return {}
@@ -97,7 +99,7 @@ class BarePipeline:
 
 
 def step_flop(kind: str, order: Order) -> Flop:
-    """Count one step of an order from the config of the transformer that draws it."""
+    """Count the operations of one denoising step from the config of the order's transformer."""
     dev = "schnell" not in order.model_id.lower()
     config, limit, token_px = _miniature(dev=dev) if kind == "miniature" else _full(dev=dev)
     canvas = canvas_for(order.width_px, order.height_px, token_px)
@@ -107,7 +109,7 @@ def step_flop(kind: str, order: Order) -> Flop:
 
 
 def _miniature(*, dev: bool) -> tuple[Mapping[str, Any], int, int]:
-    """Return the miniature's config, how many tokens it reads, and the side of an image token in pixels."""
+    """Return the miniature's config, its limit of text tokens and the side of an image token in pixels."""
     with torch.device("meta"):
         config = architecture.transformer(guidance_embeds=dev).config
     return config, MAX_TEXT_TOKENS, 2 * architecture.SPATIAL_FACTOR

@@ -1,6 +1,6 @@
-"""One double and one single block of FLUX.1, at their real width in bfloat16, on whatever device there is.
+"""Times one double and one single block of FLUX.1 at their real width in bfloat16, on any device.
 
-All of FLUX.1's blocks are alike, so these two say what a machine makes of them where the whole does not fit.
+FLUX.1 repeats these two kinds of block, so they show a machine's speed even where the whole does not fit.
 """
 
 import statistics
@@ -28,7 +28,7 @@ _ROPE_THETA: Final = 10_000  # Source: diffusers 0.42, FluxTransformer2DModel
 
 @dataclass(frozen=True)
 class Tokens:
-    """How long the sequence is, of an image of this size and of text, and how often it is timed."""
+    """The length of the sequence, from the size of the image and the text, and the number of timed runs."""
 
     size_px: int
     text: int
@@ -36,18 +36,18 @@ class Tokens:
 
     @property
     def image(self) -> int:
-        """How many tokens the image is."""
+        """The number of image tokens."""
         return (self.size_px // fullsize.TOKEN_PX) ** 2
 
 
-# A CPU without bfloat16 of its own takes a minute a block for what a GPU does in a millisecond.
+# A CPU without bfloat16 instructions takes a minute for a block that a GPU computes in a millisecond.
 ON_CPU: Final = Tokens(size_px=256, text=128, runs=1)
 ON_GPU: Final = Tokens(size_px=1024, text=fullsize.MAX_TEXT_TOKENS, runs=10)
 
 
 @dataclass(frozen=True)
 class BlockTiming:
-    """One block: its seconds, and its operations as counted from the config and as torch saw them run."""
+    """The time of one block, and its operations: counted from the config and counted by torch as it runs."""
 
     name: str
     size_px: int
@@ -58,8 +58,8 @@ class BlockTiming:
     parameters: int
 
 
-def time_both(tell: Callable[..., None]) -> None:
-    """Time the two blocks, telling of each as it is done; then of memory, and of the whole on `meta`."""
+def time_both(report: Callable[..., None]) -> None:
+    """Time and report each block, then report the peak memory and the sizes of all FLUX.1 weights."""
     device = devices.choose_device(devices.AUTO)
     tokens = ON_CPU if device.type == "cpu" else ON_GPU
     width, peak = fullsize.WIDTH, ProcessPeak()
@@ -68,8 +68,8 @@ def time_both(tell: Callable[..., None]) -> None:
         ("double", FluxTransformerBlock, flops.double_block(width, total)),
         ("single", FluxSingleTransformerBlock, flops.single_block(width, total)),
     ):
-        tell(block=asdict(time_block(name, kind, counted, tokens, device)))
-    tell(peak_mib=peak.mib(), weights_gb=weights_gb())
+        report(block=asdict(time_block(name, kind, counted, tokens, device)))
+    report(peak_mib=peak.mib(), weights_gb=weights_gb())
 
 
 def time_block(
@@ -79,7 +79,7 @@ def time_block(
     tokens: Tokens,
     device: torch.device,
 ) -> BlockTiming:
-    """Make a block with fresh weights, run it once under torch's counter, and then against the clock."""
+    """Make a block with random weights, count its operations with torch in one run, then time it."""
     heads, head_width = (fullsize.TRANSFORMER[key] for key in ("num_attention_heads", "attention_head_dim"))
     torch.manual_seed(1)
     with fullsize.fresh(device):
@@ -99,9 +99,9 @@ def time_block(
 
 
 def seen_flop(run: Callable[[], object]) -> int:
-    """Return how many operations torch sees while something runs, whichever kernel attention takes."""
+    """Return the operations that torch counts while `run` runs, with any attention kernel."""
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  # torch's own name
-    # Source: torch 2.13 counts every other attention kernel, and not the one for CPUs.
+    # Source: torch 2.13 counts every attention kernel except the one for CPUs.
     mapping = {kernel: _attention_flop}
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         run()
@@ -138,4 +138,4 @@ def _timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def _attention_flop(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]  # torch 2.13 left it so
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]  # untyped in torch 2.13

@@ -1,7 +1,7 @@
-"""What the benchmark runs in processes of their own, so that it holds none of the memory that it measures.
+"""The child processes of the benchmark: the parent must not hold the memory that it measures.
 
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
-or `draw`. `load` reads one line, the plan, and submits by it. `blocks` times FLUX.1's blocks by themselves.
+or `draw`. `load` reads one line, the plan, and submits its requests. `blocks` times two blocks of FLUX.1.
 """
 
 import json
@@ -15,16 +15,18 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import inference  # noqa: F401  # for its effect: it sets what torch reads when it is imported
 
-def answer(**told: Any) -> None:
-    """Tell the benchmark one line."""
-    sys.stdout.write(json.dumps(told) + "\n")
+
+def answer(**fields: Any) -> None:
+    """Write one line of JSON to the benchmark."""
+    sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 
 def draw_bare(kind: str) -> None:
-    """Draw as the worker does, without a server, and encode what the worker stores as PNG."""
-    # Here and not above: the process that submits has no use for torch.
+    """Draw as the worker does, without a server, and encode the pictures as PNG."""
+    # Imported here: the process that submits must not load torch.
     from benchmark.bare import BarePipeline  # noqa: PLC0415
     from inference.errors import InferenceError  # noqa: PLC0415
 
@@ -32,9 +34,9 @@ def draw_bare(kind: str) -> None:
         bare = BarePipeline(kind, Path(folder))
         answer(ready=True, device=bare.device)
         for line in sys.stdin:
-            ((what, order),) = json.loads(line).items()
+            ((command, argument),) = json.loads(line).items()
             try:
-                answer(**bare.do(what, order))
+                answer(**bare.run(command, argument))
             except InferenceError as error:
                 answer(problem=str(error))
         bare.close()
@@ -50,37 +52,37 @@ def time_blocks(kind: str) -> None:
 
 
 def submit_load(kind: str) -> None:
-    """Let every client submit over one connection as fast as it is answered."""
+    """Submit from all clients at once: each sends its next request as soon as the last is answered."""
     del kind
     plan = json.loads(sys.stdin.readline())
-    together = threading.Barrier(len(plan["clients"]) + 1)
+    start = threading.Barrier(len(plan["clients"]) + 1)
     with ThreadPoolExecutor(len(plan["clients"])) as threads:
-        running = [threads.submit(_one_client, plan, client, together) for client in plan["clients"]]
-        together.wait()
+        futures = [threads.submit(_run_client, plan, client, start) for client in plan["clients"]]
+        start.wait()
         began = time.perf_counter()
-        outcomes = [outcome for done in running for outcome in done.result()]
+        outcomes = [outcome for future in futures for outcome in future.result()]
         seconds = time.perf_counter() - began
     latencies_s = [latency_s for _, latency_s in outcomes]
     answer(seconds=seconds, latencies_s=latencies_s, statuses=[status for status, _ in outcomes])
 
 
-def _one_client(
-    plan: dict[str, Any], client: dict[str, Any], together: threading.Barrier
+def _run_client(
+    plan: dict[str, Any], client: dict[str, Any], start: threading.Barrier
 ) -> list[tuple[int, float]]:
-    """Submit a client's share; return each answer's status and its latency in seconds."""
+    """Submit a client's requests; return the status and the latency in seconds of each."""
     connection = HTTPConnection(plan["host"], plan["port"], timeout=60)
     connection.connect()
     path = f"/api/avatar-creator/projects/{client['project_id']}/avatars/generate"
     headers = {"Authorization": f"Bearer {client['token']}", "Content-Type": "application/json"}
     body = json.dumps({"name": "Ada", "prompt": plan["prompt"]})
     outcomes = []
-    together.wait()
+    start.wait()
     for _ in range(client["requests"]):
         began = time.perf_counter()
         connection.request("POST", path, body, headers)
-        answered = connection.getresponse()
-        answered.read()
-        outcomes.append((answered.status, time.perf_counter() - began))
+        response = connection.getresponse()
+        response.read()
+        outcomes.append((response.status, time.perf_counter() - began))
     connection.close()
     return outcomes
 

@@ -1,4 +1,4 @@
-"""bench: the command line of the benchmark."""
+"""The command `bench`."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
 ALL: Final = ("api", "up", "drawing", "overhead", "submit", "blocks")
-USUAL: Final = ALL[:-1]  # the blocks take a minute, and only say something of the real model
+USUAL: Final = ALL[:-1]  # the blocks take a minute and only concern the real model
 FULL_SIZE: Final = ("drawing", "blocks")
-"""What can be measured with random weights: a server does not draw with them."""
+"""The measurements that random weights allow: a server does not draw with them."""
 
 ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
 DEFAULTS: Final = Effort()
@@ -25,31 +25,37 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option(
-    "--only", multiple=True, type=click.Choice(ALL), help="May be repeated. By default all but blocks."
+    "--only", multiple=True, type=click.Choice(ALL), help="May be repeated. By default all except blocks."
 )
 @click.option(
     "--weights",
     "kind",
     type=click.Choice(WEIGHTS),
-    help="What draws; by default what MODEL_PROFILE says. random: FLUX.1 at full size, its weights invented "
-    "on the GPU; without one, two of its blocks.",
+    help="The weights to draw with; by default those of MODEL_PROFILE. random: FLUX.1 at full size with "
+    "random weights made on the GPU; without a GPU, two of its blocks.",
 )
 @click.option("--entry", "entries", multiple=True, type=click.Choice(ENTRIES), help="By default all.")
-@click.option("--through", type=click.Choice(["server"]), help="Draw the entries through the API, too.")
-@click.option("--gpu-usd-per-hour", type=click.FloatRange(min=0), help="For the cost of a thousand images.")
+@click.option("--through", type=click.Choice(["server"]), help="Also draw the entries through the API.")
+@click.option(
+    "--gpu-usd-per-hour",
+    type=click.FloatRange(min=0),
+    help="The price of the GPU, for the cost of a thousand images.",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=DEFAULTS.runs, show_default=True)
 @click.option("--starts", type=click.IntRange(min=1), default=DEFAULTS.starts, show_default=True)
 @click.option("--images", type=click.IntRange(min=2), default=DEFAULTS.images, show_default=True)
 @click.option("--submits", type=click.IntRange(min=2), default=DEFAULTS.submits, show_default=True)
 @click.option("--clients", type=click.IntRange(min=1), default=DEFAULTS.clients, show_default=True)
 @click.option(
-    "--models-dir", type=_FOLDER, help="Where weights are. The miniature's are otherwise built for this run."
+    "--models-dir",
+    type=_FOLDER,
+    help="The folder of the weights. Without it the miniature is built for this run.",
 )
 @click.option(
-    "--to", type=_FOLDER, default=".benchmarks", show_default=True, help="Where the files are written."
+    "--to", type=_FOLDER, default=".benchmarks", show_default=True, help="The folder for the report."
 )
-@click.option("--json", "json_file", type=_FILE, help="Write the JSON here, too.")
-@click.option("--compare", nargs=2, type=_RECORD, help="Measure nothing: set two JSON files side by side.")
+@click.option("--json", "json_file", type=_FILE, help="Also write the JSON here.")
+@click.option("--compare", nargs=2, type=_RECORD, help="Measure nothing and compare two JSON files.")
 def bench(
     only: tuple[str, ...],
     kind: WeightsKind | None,
@@ -62,9 +68,9 @@ def bench(
     compare: tuple[Path, Path] | None,
     **repeats: int,
 ) -> None:
-    """Measure this machine: every entry of the catalogue, and what the server costs beside the drawing.
+    """Measure this machine: every entry of the catalogue, and the costs of the server itself.
 
-    Prints Markdown, and writes it with the JSON and a chart as benchmark.md, .json, .png and .svg.
+    Prints Markdown, and writes it, the JSON and a chart to benchmark.md, .json, .png and .svg.
     """
     _need_extra()
     if compare:
@@ -86,7 +92,7 @@ def _measure(
     from benchmark.measuring import measure  # noqa: PLC0415  # not for --help
     from benchmark.reports import write_report  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it ends what it started, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM also ends the child processes
     record = measure(plan, names, gpu_usd_per_hour)
     text, files = write_report(record, to)
     if json_file is not None:
@@ -106,8 +112,8 @@ def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> No
         raise click.UsageError("--through server is a part of the measurement 'drawing'")
     if kind != "random":
         return
-    strangers = [name for name in names if name not in FULL_SIZE]
-    if strangers or through:
+    unsupported = [name for name in names if name not in FULL_SIZE]
+    if unsupported or through:
         raise click.UsageError(f"a server does not draw with random weights: --only {' or '.join(FULL_SIZE)}")
     if "drawing" in names and not _has_gpu():
         raise click.UsageError(
@@ -135,7 +141,7 @@ def _compared(first: Path, second: Path) -> str:
 
 
 def _need_extra() -> None:
-    """Check that what only the benchmark needs is installed."""
+    """Check that the packages of the extra `bench` are installed."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
         import psutil  # type: ignore[import-untyped]  # noqa: PLC0415

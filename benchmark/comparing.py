@@ -1,11 +1,11 @@
-"""Two records side by side: what became faster, what slower."""
+"""Compares two records figure by figure."""
 
 from collections.abc import Iterator
 
 from benchmark.record import EntryTiming, Record
 from benchmark.tables import NOTHING, headline, rounded
 
-# What of an entry is compared, and its unit.
+# The compared fields of an entry's Measured, and their units.
 _PARTS = {
     "load_s": "s",
     "first_s": "s",
@@ -18,7 +18,7 @@ _PARTS = {
 
 
 def compare(before: Record, after: Record) -> str:
-    """Return both records' figures as a table, those too that only one of them has."""
+    """Return all figures of both records as a table, also those that only one record has."""
     first, second = dict(_values(before)), dict(_values(after))
     lines = [f"A: {headline(before)}", "", f"B: {headline(after)}", ""]
     if before.weights != after.weights:
@@ -36,8 +36,8 @@ Value = tuple[float, str]
 def _values(record: Record) -> Iterator[tuple[str, Value]]:
     for row in record.entries:
         yield from _entry_values(row)
-    for found in record.figures.values():
-        for figure in found:
+    for figures in record.figures.values():
+        for figure in figures:
             yield figure.name, (figure.value, figure.unit)
 
 
@@ -56,7 +56,7 @@ def _cell(value: Value | None) -> str:
 
 
 def _ratio(a: Value | None, b: Value | None) -> str:
-    """Return how many times the first value the second is; of nothing there is no such number."""
+    """Return b / a, or a dash where a is not positive or b is negative."""
     if a is None or b is None or a[0] <= 0 or b[0] < 0:
         return NOTHING
     return f"{b[0] / a[0]:.2f}"

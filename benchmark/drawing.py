@@ -1,4 +1,4 @@
-"""How long each entry of the catalogue draws, warm and without a server, and the memory that it takes."""
+"""Measures the drawing time and the memory of each entry, warm and without a server."""
 
 import statistics
 import tempfile
@@ -15,13 +15,13 @@ from benchmark.running import Child, NotMeasured, ask, child, read_line
 from catalog.entries import Entry
 from catalog.orders import Order
 
-# For the miniature on two cores, in seconds and MiB.
+# Of the miniature on two cores, in seconds and MiB.
 _TARGETS_S: Final = {"flux-dev-base": 2.0, "flux-schnell-fast": 1.0, "flux-dev-hd-realism": 12.0}
 _TARGET_MIB: Final = 1200.0
 
 
 def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
-    """Draw with every entry, at its own size and steps; then with all of them resident together."""
+    """Draw with every entry at its own size and steps, then with all pipelines resident together."""
     with tempfile.TemporaryDirectory() as folder, child("bare", plan.weights, Path(folder)) as bare:
         device = read_line(bare)["device"]
         timings = [time_entry(bare, entry, plan.effort.runs, device, advance) for entry in plan.chosen()]
@@ -42,7 +42,7 @@ def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
 
 
 def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advance) -> EntryTiming:
-    """Measure one entry, with nothing but its own pipeline resident."""
+    """Measure one entry while only its own pipeline is resident."""
     row = EntryTiming(
         name=entry.short_key,
         title=entry.name,
@@ -54,33 +54,35 @@ def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advan
     )
     order = Order.of_entry(entry, PROMPT, seed=0)
     try:
-        loaded, answers = draw_anew(bare, order, runs, advance, entry.name)
-        bases = (
-            draw_anew(bare, replace(order, adapter=None), runs, advance, "its base")
+        loaded, answers = load_and_draw(bare, order, runs, advance, entry.name)
+        without_lora = (
+            load_and_draw(bare, replace(order, adapter=None), runs, advance, "its base")[1]
             if entry.realism
             else None
         )
     except NotMeasured as problem:
         return replace(row, problem=str(problem))
-    adds_s = median_of(answers[1:]) - median_of(bases[1][1:]) if bases else None
+    adds_s = median_of(answers[1:]) - median_of(without_lora[1:]) if without_lora else None
     return replace(row, measured=measured(loaded, answers, order.steps, adds_s, peak_tflops(device)))
 
 
-def draw_anew(
-    bare: Child, order: Order, runs: int, advance: Advance, what: str
+def load_and_draw(
+    bare: Child, order: Order, runs: int, advance: Advance, title: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Load a pipeline into an empty backend and draw with it; the first of the answers was cold.
+    """Load a pipeline into an empty backend and draw with it.
+
+    Returns the answer to the load and one answer for each image. The first image is cold.
 
     Raises:
-        NotMeasured: the device cannot.
+        NotMeasured: the device cannot load or draw.
 
     """
-    advance(f"loading {what}")
+    advance(f"loading {title}")
     ask(bare, close=True)
     loaded = ask(bare, warm_up=order.to_json())
     answers = []
     for seed in range(1 + runs):
-        advance(f"drawing {what}")
+        advance(f"drawing {title}")
         answers.append(ask(bare, draw=replace(order, seed=seed).to_json()))
     return loaded, answers
 
@@ -92,7 +94,7 @@ def measured(
     lora_adds_s: float | None,
     peak: float | None,
 ) -> Measured:
-    """Summarise what the child told of one entry, its first image apart."""
+    """Summarise the child's answers for one entry; the first image counts only as `first_s`."""
     seconds = [answer["draw_s"] for answer in answers[1:]]
     per_s = steps / statistics.median(answer["steps_s"] for answer in answers[1:])
     return Measured(
@@ -115,10 +117,10 @@ def median_of(answers: Sequence[dict[str, Any]]) -> float:
 
 
 def peak_together(bare: Child, entries: Sequence[Entry]) -> float:
-    """Draw with every entry without letting any pipeline go; return the most memory that took, in MiB.
+    """Draw with every entry while all pipelines stay loaded; return the peak of memory in MiB.
 
     Raises:
-        NotMeasured: they do not fit together.
+        NotMeasured: the pipelines do not fit together.
 
     """
     return max(
@@ -128,16 +130,16 @@ def peak_together(bare: Child, entries: Sequence[Entry]) -> float:
 
 
 def entry_figures(row: EntryTiming, weights: str) -> list[Figure]:
-    """Return an entry's time; the targets are the miniature's."""
+    """Return an entry's p50; only the miniature has targets."""
     if row.measured is None:
         return []
-    what = f"drawing {row.name}: {row.width_px} px, {row.steps} steps, p50"
+    name = f"drawing {row.name}: {row.width_px} px, {row.steps} steps, p50"
     at_most = _TARGETS_S.get(row.name) if weights == "miniature" else None
-    return [Figure(what, row.measured.p50_s, "s", at_most=at_most)]
+    return [Figure(name, row.measured.p50_s, "s", at_most=at_most)]
 
 
 def memory_figure(peak_mib: float, device: str, weights: str) -> Figure:
-    """Return the most that was held with all pipelines resident; the target is the miniature's on a CPU."""
-    whose = "process" if device == "cpu" else "device"
-    at_most = _TARGET_MIB if weights == "miniature" and whose == "process" else None
-    return Figure(f"drawing: peak memory of the {whose}", peak_mib, "MiB", at_most=at_most)
+    """Return the peak of memory with all pipelines resident; only the miniature on a CPU has a target."""
+    holder = "process" if device == "cpu" else "device"
+    at_most = _TARGET_MIB if weights == "miniature" and holder == "process" else None
+    return Figure(f"drawing: peak memory of the {holder}", peak_mib, "MiB", at_most=at_most)

@@ -1,4 +1,4 @@
-"""FLUX.1's blocks at their real width, and its size: what any machine can say of the real model."""
+"""Measures FLUX.1's blocks at their real width, and its size, on machines of any memory."""
 
 import tempfile
 from pathlib import Path
@@ -10,18 +10,18 @@ from benchmark.running import child, read_line
 
 
 def measure_blocks(plan: Plan, advance: Advance) -> list[Figure]:
-    """Time a double and a single block in a process of their own."""
+    """Time a double and a single block in a child process."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, child("blocks", plan.weights, Path(folder)) as process:
         advance("a double and a single block")
-        while "done" not in (told := read_line(process)):
+        while "done" not in (answer := read_line(process)):
             advance("a double and a single block")
-            figures += block_figures(told["block"]) if "block" in told else size_figures(told)
+            figures += block_figures(answer["block"]) if "block" in answer else size_figures(answer)
     return figures
 
 
 def block_figures(block: dict[str, Any]) -> list[Figure]:
-    """Say how long a block took, and how far what was counted is from what torch saw."""
+    """Return a block's time and operations, and the difference between both counts of operations."""
     name = f"{block['name']} block, {block['size_px']} px and {block['text_tokens']} text tokens, bf16"
     counted, seen = block["counted_flop"], block["seen_flop"]
     return [
@@ -34,12 +34,12 @@ def block_figures(block: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def size_figures(told: dict[str, Any]) -> list[Figure]:
-    """Say what the blocks took, and what all of FLUX.1 would."""
+def size_figures(sizes: dict[str, Any]) -> list[Figure]:
+    """Return the peak memory of the blocks and the sizes of all FLUX.1 weights."""
     return [
-        Figure("blocks: peak memory of the process", told["peak_mib"], "MiB", at_most=8192),
+        Figure("blocks: peak memory of the process", sizes["peak_mib"], "MiB", at_most=8192),
         *(
             Figure(f"FLUX.1-dev in bf16, from its shapes: {part}", size_gb, "GB")
-            for part, size_gb in told["weights_gb"].items()
+            for part, size_gb in sizes["weights_gb"].items()
         ),
     ]

@@ -1,4 +1,4 @@
-"""What the figures depend on: the machine, the versions and the commit."""
+"""Describes what the figures depend on: the machine, the versions and the commit."""
 
 import platform
 import subprocess
@@ -41,10 +41,10 @@ def _processor() -> str:
 
 def accelerator() -> str:
     """Return the GPU's name, or `none`."""
-    asked = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')"
-    # In a process of its own: the benchmark must not hold the memory that it measures.
-    told = subprocess.run([sys.executable, "-c", asked], check=False, capture_output=True, text=True)  # noqa: S603  # fixed words
-    return told.stdout.strip() or "unknown"
+    code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')"
+    # In a child process: the benchmark must not hold the memory that it measures.
+    query = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603  # fixed words
+    return query.stdout.strip() or "unknown"
 
 
 def _version(package: str) -> str:
@@ -55,7 +55,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the checkout's commit; what was installed as a package has a version and no commit."""
+    """Return the checkout's commit; an installed package has a version and no commit."""
     if not (ROOT / ".git").exists():
         return "unknown"
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]

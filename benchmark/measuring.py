@@ -1,4 +1,4 @@
-"""The measurements by name, each run behind a progress bar."""
+"""The measurements by name. Each one shows a progress bar while it runs."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,17 +18,17 @@ from benchmark.serving import measure_api, measure_submits, measure_up
 
 
 class Measurement(NamedTuple):
-    """One measurement, and of how many parts it tells."""
+    """One measurement, and the number of parts that its progress bar counts."""
 
     measure: Callable[[Plan, Advance], Sequence[Figure | EntryTiming]]
     parts: Callable[[Plan], int]
 
 
 def _drawing_parts(plan: Plan) -> int:
-    """Count the loads and the images: those of entries with a LoRA are drawn without it, too."""
-    once = 2 + plan.effort.runs
-    ways = sum((1 + entry.realism) * once for entry in plan.chosen())
-    return ways + 1 + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
+    """Count the loads and the images; entries with a LoRA are drawn with and without it."""
+    parts = 2 + plan.effort.runs
+    bare = sum((1 + entry.realism) * parts for entry in plan.chosen())
+    return bare + 1 + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
@@ -48,9 +48,9 @@ def measure(plan: Plan, names: Iterable[str], gpu_usd_per_hour: float | None) ->
     loads: dict[str, float] = {}
     for name in names:
         loads[name] = os.getloadavg()[0]
-        found = _behind_a_bar(name, plan)
-        figures[name] = [one for one in found if isinstance(one, Figure)]
-        entries += [one for one in found if isinstance(one, EntryTiming)]
+        results = _with_progress_bar(name, plan)
+        figures[name] = [result for result in results if isinstance(result, Figure)]
+        entries += [result for result in results if isinstance(result, EntryTiming)]
     return Record(
         machine=describe_machine(),
         weights=plan.weights.kind,
@@ -62,7 +62,7 @@ def measure(plan: Plan, names: Iterable[str], gpu_usd_per_hour: float | None) ->
     )
 
 
-def _behind_a_bar(name: str, plan: Plan) -> Sequence[Figure | EntryTiming]:
+def _with_progress_bar(name: str, plan: Plan) -> Sequence[Figure | EntryTiming]:
     measurement = MEASUREMENTS[name]
     columns = (
         TextColumn("{task.fields[measurement]}: {task.description}"),
@@ -74,11 +74,10 @@ def _behind_a_bar(name: str, plan: Plan) -> Sequence[Figure | EntryTiming]:
         task = progress.add_task("preparing", total=measurement.parts(plan), measurement=name)
         begun = False
 
-        def advance(word: str) -> None:
+        def advance(description: str) -> None:
             nonlocal begun
-            progress.update(
-                task, description=word, advance=int(begun)
-            )  # what is told of now is yet to be done
+            # The first call announces a part and completes none; each later call completes the part before.
+            progress.update(task, description=description, advance=int(begun))
             begun = True
 
         return measurement.measure(plan, advance)

@@ -1,4 +1,4 @@
-"""The most memory that this process has held, counted anew where the system allows it."""
+"""The peak memory of this process, which can be reset where the system allows it."""
 
 import resource
 import sys
@@ -11,14 +11,14 @@ _STATUS: Final = Path("/proc/self/status")
 
 
 class ProcessPeak:
-    """The peak of the resident set since it was last forgotten; elsewhere than on Linux, since the start."""
+    """The peak of the resident set since the last reset on Linux, on other systems since the start."""
 
-    def forget(self) -> None:
-        """Begin anew from what is held now."""
+    def reset(self) -> None:
+        """Set the peak to the memory that the process holds now."""
         try:
             _CLEAR.write_text("5", "ascii")
         except OSError:
-            return  # no Linux, or a container that forbids it: the peak stays that of all so far
+            return  # not Linux, or a container forbids it: the peak stays the largest so far
 
     def mib(self) -> float:
         """Return the peak in MiB."""
@@ -26,8 +26,8 @@ class ProcessPeak:
             lines = _STATUS.read_text("ascii", errors="replace").splitlines()
         except OSError:
             lines = []
-        told_kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-        if told_kib:
-            return told_kib[0] / 2**10
+        peaks_kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+        if peaks_kib:
+            return peaks_kib[0] / 2**10
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, KiB elsewhere

@@ -1,4 +1,4 @@
-"""What the server adds to the drawing: the same images with and without it."""
+"""Measures what the server adds to the drawing: the same images with and without the server."""
 
 import json
 import statistics
@@ -36,14 +36,14 @@ from server.generations.tables import Generation
 from server.supervisor.preparation import DEMO_ID
 
 PROMPT: Final = "portrait of a woman with long red hair and glasses, blue background"
-GENERATION_TIMEOUT_S: Final = 900  # Source: the server's own limit of one attempt, loading included
+GENERATION_TIMEOUT_S: Final = 900  # Source: the server's limit of one attempt, loading included
 WARM_UPS: Final = 2
 
 
 def measure_overhead(plan: Plan, advance: Advance) -> list[Figure]:
-    """Draw the same images with and without the server, by turns: the free entry, and the fast one.
+    """Draw the same images alternately with and without the server, for the free entry and the fast one.
 
-    The fast entry's drawing is short, so that what drawing itself varies by hides less of what is added.
+    The drawing of the fast entry is short, so its variation hides less of the overhead.
     """
     figures = []
     with tempfile.TemporaryDirectory() as folder, child("bare", plan.weights, Path(folder)) as bare:
@@ -53,25 +53,25 @@ def measure_overhead(plan: Plan, advance: Advance) -> list[Figure]:
                 pairs = []
                 for _ in range(WARM_UPS + plan.effort.images):
                     advance(f"drawing {entry} with and without the server")
-                    pairs.append(one_pair(demo, uow, bare, f"{APP_ID}:{entry}"))
+                    pairs.append(draw_pair(demo, uow, bare, f"{APP_ID}:{entry}"))
                 figures += overhead_figures(entry, pairs[WARM_UPS:])
     return figures
 
 
 def measure_served(plan: Plan, advance: Advance) -> dict[str, Served]:
-    """Draw every entry through the API, and take what passed outside the pipeline's own phases.
+    """Draw every entry through the API, and measure the time outside the pipeline's phases.
 
-    Nothing else holds weights meanwhile: FLUX.1 fits a device once, and not twice.
+    No other process holds weights meanwhile: FLUX.1 fits on a device once, not twice.
     """
     served = {}
     with tempfile.TemporaryDirectory() as folder, serving(plan.weights, Path(folder)) as (demo, uow):
         for entry in plan.chosen():
             timed = []
-            for _ in range(1 + plan.effort.runs):  # one to load and warm up
+            for _ in range(1 + plan.effort.runs):  # the first loads and warms up
                 advance(f"drawing {entry.name} through the server")
-                timed.append(one_served(demo, uow, entry.key))
-            seconds = [one.served_s for one in timed[1:]]
-            added_ms = [(one.served_s - one.phases_s) * 1000 for one in timed[1:]]
+                timed.append(draw_served(demo, uow, entry.key))
+            seconds = [image.served_s for image in timed[1:]]
+            added_ms = [(image.served_s - image.phases_s) * 1000 for image in timed[1:]]
             served[entry.key] = Served(
                 p50_s=statistics.median(seconds),
                 p95_s=percentile(seconds, 95),
@@ -82,7 +82,7 @@ def measure_served(plan: Plan, advance: Advance) -> dict[str, Served]:
 
 @contextmanager
 def serving(weights: Weights, data_dir: Path) -> Iterator[tuple[dict[str, str], UnitOfWork]]:
-    """Everything, ready, its demo account free to draw with every entry, at no price."""
+    """Start the whole server, and let its demo account draw with every entry at no price."""
     with running_up(data_dir, weights) as demo, database(data_dir) as uow:
         with uow.begin() as tx:
             Users(tx).find(DEMO_ID).tier = Tier.ENTERPRISE.value
@@ -91,7 +91,7 @@ def serving(weights: Weights, data_dir: Path) -> Iterator[tuple[dict[str, str], 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image, drawn by the server and then bare. Seconds."""
+    """The times in seconds of one image, drawn by the server and then bare."""
 
     posted_s: float
     served_s: float
@@ -102,7 +102,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class ServedImage:
-    """One image that the server drew. Seconds."""
+    """The times in seconds and the order of one image that the server drew."""
 
     posted_s: float
     served_s: float
@@ -110,16 +110,22 @@ class ServedImage:
     order: Order
 
 
-def one_pair(demo: dict[str, str], uow: UnitOfWork, bare: Child, model_key: str) -> Pair:
-    """Draw one image through the server, and the same one without it."""
-    served = one_served(demo, uow, model_key)
-    alone = ask(bare, draw=served.order.to_json())
-    return Pair(served.posted_s, served.served_s, served.phases_s, alone["draw_s"], alone["encode_s"])
+def draw_pair(demo: dict[str, str], uow: UnitOfWork, bare: Child, model_key: str) -> Pair:
+    """Draw one image through the server, and the same image without it."""
+    served = draw_served(demo, uow, model_key)
+    bare_answer = ask(bare, draw=served.order.to_json())
+    return Pair(
+        posted_s=served.posted_s,
+        served_s=served.served_s,
+        phases_s=served.phases_s,
+        bare_s=bare_answer["draw_s"],
+        encode_s=bare_answer["encode_s"],
+    )
 
 
-def one_served(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> ServedImage:
+def draw_served(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> ServedImage:
     """Draw one image through the server."""
-    posted_s, accepted_at, generation = one_generation(demo, uow, model_key)
+    posted_s, accepted_at, generation = generate(demo, uow, model_key)
     with uow.read() as tx:
         phases = Events(tx).of(generation.id)[-1].data["seconds"]
     completed_at = generation.completed_at or datetime.max.replace(tzinfo=UTC)
@@ -128,7 +134,7 @@ def one_served(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> ServedI
 
 
 def overhead_figures(entry: str, pairs: Sequence[Pair]) -> list[Figure]:
-    """Compare what was served with what was drawn bare."""
+    """Compare the served images with the bare ones."""
     bare_s = [pair.bare_s + pair.encode_s for pair in pairs]
     added_ms = [(pair.served_s - bare) * 1000 for pair, bare in zip(pairs, bare_s, strict=True)]
     outside_ms = [(pair.served_s - pair.phases_s - pair.encode_s) * 1000 for pair in pairs]
@@ -148,28 +154,26 @@ def overhead_figures(entry: str, pairs: Sequence[Pair]) -> list[Figure]:
     ]
 
 
-def one_generation(
-    demo: dict[str, str], uow: UnitOfWork, model_key: str
-) -> tuple[float, datetime, Generation]:
-    """Submit one generation and wait for its end.
+def generate(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> tuple[float, datetime, Generation]:
+    """Submit one generation and wait until it is completed.
 
-    Returns the seconds that the POST took, when its answer was there, and the generation that was completed.
+    Returns the seconds of the POST, the time of its answer, and the completed generation.
     """
     address = urlsplit(demo["url"])
     connection = HTTPConnection(address.hostname or "", address.port, timeout=TIMEOUT_S)
     path = f"/api/avatar-creator/projects/{demo['projectId']}/avatars/generate"
     headers = {"Authorization": f"Bearer {demo['apiKey']}", "Content-Type": "application/json"}
-    wish = {"name": "Ada", "prompt": PROMPT, "seed": 7, "modelKey": model_key}
+    body = {"name": "Ada", "prompt": PROMPT, "seed": 7, "modelKey": model_key}
     began = time.perf_counter()
-    connection.request("POST", path, json.dumps(wish), headers)
-    answered = json.load(connection.getresponse())
+    connection.request("POST", path, json.dumps(body), headers)
+    answer = json.load(connection.getresponse())
     posted_s, accepted_at = time.perf_counter() - began, datetime.now(UTC)
     connection.close()
-    until = time.monotonic() + GENERATION_TIMEOUT_S
-    while time.monotonic() < until:
-        time.sleep(0.1)  # the end's own time stands in the row: looking seldom leaves the cores to the worker
+    deadline = time.monotonic() + GENERATION_TIMEOUT_S
+    while time.monotonic() < deadline:
+        time.sleep(0.1)  # rare polling leaves the cores to the worker; the row has the exact time of the end
         with uow.read() as tx:
-            generation = Generations(tx).get(answered["generation"]["id"])
+            generation = Generations(tx).get(answer["generation"]["id"])
         if generation is not None and generation.completed_at is not None:
             assert_that(generation.status == "completed", f"completed: {generation.error_message}")
             return posted_s, accepted_at, generation

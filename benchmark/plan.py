@@ -1,4 +1,4 @@
-"""What is measured, with which weights and how often."""
+"""The plan of a run: which measurements, with which weights and how often."""
 
 import os
 from collections.abc import Callable
@@ -12,15 +12,15 @@ WeightsKind = Literal["miniature", "random", "real"]
 WEIGHTS: Final[tuple[WeightsKind, ...]] = get_args(WeightsKind)
 
 Advance = Callable[[str], None]
-"""Called before each part of a measurement, with a word on what comes."""
+"""Called before each part of a measurement with a description of that part."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How often things are repeated.
+    """The number of repetitions of each measurement.
 
-    starts: of the API and of everything. runs: images of an entry whose times count. images: the same of
-    the overhead. submits: of all clients together.
+    starts: of the API, and of the whole server. runs: timed images of an entry. images: timed images of the
+    overhead. submits: of all clients together.
     """
 
     starts: int = 3
@@ -32,17 +32,17 @@ class Effort:
 
 @dataclass(frozen=True)
 class Weights:
-    """What is drawn with.
+    """The weights to draw with.
 
-    `miniature` draws on any CPU, `real` is FLUX.1 from models_dir or the hub's cache, `random` is FLUX.1
-    at full size filled with chance on the device: as fast as the real one, and no licence to accept.
+    `miniature` draws on any CPU. `real` is FLUX.1 from models_dir or the hub's cache. `random` is FLUX.1 at
+    full size with random weights made on the device: as fast as the real one, without a licence to accept.
     """
 
     kind: WeightsKind
     models_dir: Path | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return what tells a process of the program to draw with these; it cannot with random ones."""
+        """Return the settings that let the program draw with these weights; it cannot use random ones."""
         profile = {"MODEL_PROFILE": "full" if self.kind == "real" else "miniature"}
         return profile | ({"MODELS_DIR": str(self.models_dir)} if self.models_dir else {})
 
@@ -51,8 +51,8 @@ class Weights:
 class Plan:
     """One run of the benchmark.
 
-    entries: names of the catalogue's entries, none for all. through_server: draw each entry through the
-    API, too.
+    entries: short keys of the catalogue's entries, empty for all. through_server: also draw each entry
+    through the API.
     """
 
     weights: Weights

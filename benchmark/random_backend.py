@@ -1,6 +1,6 @@
-"""The local backend with FLUX.1 at full size, its weights invented on the device.
+"""The local backend with FLUX.1 at full size, with random weights made on the device.
 
-Timing does not depend on the values, so whoever has a card can measure it before accepting a licence.
+Timing does not depend on the values, so the owner of a card can measure it before accepting a licence.
 """
 
 from pathlib import Path
@@ -19,11 +19,11 @@ from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
 
 _SEED: Final = 1
-_ADAPTER_DEVIATION: Final = 0.01  # enough that it is not nothing, too little to make numbers overflow
+_ADAPTER_DEVIATION: Final = 0.01  # large enough to change the image, too small to overflow
 
 
 class MakePipeline(Protocol):
-    """What makes a pipeline with fresh weights."""
+    """Makes a pipeline with random weights."""
 
     def __call__(self, device: torch.device, *, dev: bool) -> FluxPipeline:
         """Make dev's pipeline, or schnell's, on a device."""
@@ -31,7 +31,7 @@ class MakePipeline(Protocol):
 
 
 class RandomBackend(LocalBackend):
-    """Draws noise with the kernels, the memory and the time of the real model."""
+    """Draws noise with the same kernels, memory and time as the real model."""
 
     def __init__(
         self,
@@ -49,17 +49,17 @@ class RandomBackend(LocalBackend):
     def _load(self, model_id: str, revision: str | None) -> Resident:
         del revision
         silence_libraries()
-        # What is offloaded waits in the host's memory: there is no room for it on the device to be made in.
-        made_on = self._device if self._offload is Offload.NONE else torch.device("cpu")
+        # Offloaded parts wait in the host's memory: the device has no room to make them all.
+        target = self._device if self._offload is Offload.NONE else torch.device("cpu")
         torch.manual_seed(_SEED)
-        pipeline = self._make(made_on, dev="schnell" not in model_id.lower())
+        pipeline = self._make(target, dev="schnell" not in model_id.lower())
         pipeline.set_progress_bar_config(disable=True)
         place(pipeline, self._device, self._offload)
         return Resident(pipeline, AdapterSwitch(pipeline))
 
 
 class _RandomAdapter:
-    """The one adapter there is, in a file as the real one, so that it is checked and attached as that is."""
+    """The only adapter, in a file like the real one, so that the same code checks and attaches it."""
 
     def __init__(self, file: Path, shapes: dict[str, tuple[int, int]]) -> None:
         generator = torch.Generator().manual_seed(_SEED)

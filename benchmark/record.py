@@ -1,4 +1,4 @@
-"""What one run of the benchmark found, as a file that another run can be compared with."""
+"""The results of one run of the benchmark, as a file that `--compare` reads."""
 
 import json
 import statistics
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that was measured, and what it should be."""
+    """One measured number and its target."""
 
     name: str
     value: float
@@ -20,21 +20,21 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """The target in words, empty where there is none."""
+        """The target in words, empty without a target."""
         if self.at_most is not None:
             return f"at most {self.at_most:g} {self.unit}".strip()
         return f"at least {self.at_least:g} {self.unit}".strip() if self.at_least is not None else ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met, None where there is none."""
+        """Whether the target is met, None without a target."""
         if self.at_most is not None:
             return self.value <= self.at_most
         return self.value >= self.at_least if self.at_least is not None else None
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value below which so many percent of the values lie; of a single value, that one."""
+    """Return the percentile of the values; a single value is its own percentile."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
@@ -42,14 +42,14 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """One entry, drawn without a server.
+    """The measurements of one entry, drawn without a server.
 
     load_s: the pipeline and its LoRA, from the disk to the device; random weights are made there instead.
-    first_s: the first image after loading. p50_s, p95_s: of so many runs after it, from the order to the
-    picture. steps_per_s: of the denoising alone. peak_mib: the most that the device held for this entry
-    alone, or on a CPU the process. tflop_per_step: counted from the config. peak_share: what part of the
-    device's own peak that makes, None where the peak is not known. lora_adds_s: p50 with the LoRA minus p50
-    of the same pipeline without it, None for entries that have none.
+    first_s: the first image after loading. p50_s, p95_s: from the order to the picture, over the `runs`
+    images after the first. steps_per_s: of the denoising alone. peak_mib: the peak of memory for this entry
+    alone, of the device or, on a CPU, of the process. tflop_per_step: counted from the config. peak_share:
+    the rate of operations divided by the device's peak rate, None where that is unknown. lora_adds_s: p50
+    with the LoRA minus p50 of the same pipeline without it, None for entries without a LoRA.
     """
 
     load_s: float
@@ -66,7 +66,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Served:
-    """The same entry, drawn through the API: accepted to stored, and how much of it no phase accounts for."""
+    """The times of one entry, drawn through the API.
+
+    p50_s, p95_s: from accepted to stored. adds_p50_ms: the part of it outside the pipeline's phases.
+    """
 
     p50_s: float
     p95_s: float
@@ -75,7 +78,7 @@ class Served:
 
 @dataclass(frozen=True)
 class EntryTiming:
-    """One row of the timing table; `problem` says why nothing was measured where nothing was."""
+    """One row of the timing table. Where `measured` is None, `problem` gives the reason."""
 
     name: str
     title: str
@@ -89,22 +92,22 @@ class EntryTiming:
     problem: str = ""
 
     @classmethod
-    def of_json(cls, told: Mapping[str, Any]) -> Self:
-        """Read a row back from a file."""
-        measured, served = told["measured"], told["served"]
+    def of_json(cls, row: Mapping[str, Any]) -> Self:
+        """Return the row that a file holds as JSON."""
+        measured, served = row["measured"], row["served"]
         parts = {
             "measured": Measured(**measured) if measured else None,
             "served": Served(**served) if served else None,
         }
-        return cls(**{**told, **parts})
+        return cls(**{**row, **parts})
 
 
 @dataclass(frozen=True)
 class Record:
-    """The findings, and what they depend on.
+    """The results of a run, and what they depend on.
 
-    weights: see `plan.Weights.kind`. load_average: of the machine as each measurement began. figures: by
-    the measurement's name. gpu_usd_per_hour: what the operator pays for the card, if told.
+    weights: see `plan.Weights.kind`. load_average: of the machine at the start of each measurement. figures:
+    by the measurement's name. gpu_usd_per_hour: the price of the card, None if not given.
     """
 
     machine: Mapping[str, Any]
@@ -116,10 +119,10 @@ class Record:
     gpu_usd_per_hour: float | None = None
 
     def to_json(self) -> str:
-        """Return the record as text, each figure with its verdict."""
+        """Return the record as JSON; each figure also has the field `met`."""
         figures = {
-            name: [asdict(figure) | {"met": figure.met} for figure in found]
-            for name, found in self.figures.items()
+            name: [asdict(figure) | {"met": figure.met} for figure in figures]
+            for name, figures in self.figures.items()
         }
         return json.dumps(asdict(self) | {"figures": figures}, indent=2) + "\n"
 
@@ -128,14 +131,14 @@ class Record:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the file holds something else.
+            ValueError, KeyError, TypeError: the file is not a record.
 
         """
-        told = json.loads(file.read_text("utf-8"))
-        figures = {name: [_figure(one) for one in found] for name, found in told["figures"].items()}
-        entries = [EntryTiming.of_json(row) for row in told["entries"]]
-        return cls(**{**told, "figures": figures, "entries": entries})
+        fields = json.loads(file.read_text("utf-8"))
+        figures = {name: [_figure(row) for row in rows] for name, rows in fields["figures"].items()}
+        entries = [EntryTiming.of_json(row) for row in fields["entries"]]
+        return cls(**{**fields, "figures": figures, "entries": entries})
 
 
-def _figure(told: Mapping[str, Any]) -> Figure:
-    return Figure(**{name: value for name, value in told.items() if name != "met"})
+def _figure(row: Mapping[str, Any]) -> Figure:
+    return Figure(**{name: value for name, value in row.items() if name != "met"})

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from typing import Final
 
 IMAGES: Final = 1000
-"""How many images a cost is told for."""
+"""The number of images that a cost is for."""
 
 
 @dataclass(frozen=True)
 class Hosted:
-    """The old back end's average of one image, and the hosted API's price of it."""
+    """The old back end's average time of one image, and the hosted API's price of it."""
 
     average_s: float
     usd_per_image: float
 
     @property
     def usd(self) -> float:
-        """What a thousand images cost."""
+        """The price of a thousand images."""
         return IMAGES * self.usd_per_image
 
 
@@ -32,12 +32,12 @@ LORA_ADDS_S: Final = (15, 20)  # Source: the same
 
 
 def own_usd(seconds_per_image: float, gpu_usd_per_hour: float) -> float:
-    """Return what a thousand images cost on a card that draws one after another and is never idle."""
+    """Return the cost of a thousand images on a card that draws one after another and is never idle."""
     return IMAGES * seconds_per_image * gpu_usd_per_hour / 3600
 
 
-# Dense bfloat16 with 32-bit sums, TFLOP/s. Source: the vendor's data sheets. Names are matched whole: the
-# smaller siblings (PCIe, laptop, a slice of a partitioned card) have names and peaks of their own.
+# Dense bfloat16 with 32-bit sums, TFLOP/s. Source: the vendor's data sheets. Patterns match whole names: the
+# smaller variants (PCIe, laptop, a slice of a partitioned card) have other names and lower peaks.
 _BF16_TFLOPS: Final = (
     (re.compile(r"NVIDIA H100 80GB HBM3"), 989.0),  # the SXM board
     (re.compile(r"NVIDIA A100[- ](?:SXM4-40GB|SXM4-80GB|PCIE-40GB|80GB PCIe|SXM-80GB)"), 312.0),
@@ -47,5 +47,5 @@ _BF16_TFLOPS: Final = (
 
 
 def peak_tflops(device: str) -> float | None:
-    """Return a device's peak in bfloat16, None where it is not known: a guess would be worse than a gap."""
+    """Return a device's peak rate in bfloat16 in TFLOP/s, None where it is unknown: a guess would mislead."""
     return next((peak for name, peak in _BF16_TFLOPS if name.fullmatch(device)), None)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: Markdown, JSON, and the timing table as a chart beside the hosted API."""
+"""Writes the report of a run: Markdown, JSON, and a chart that compares the entries with the hosted API."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # before pyplot is imported, which would otherwise look for a screen
+mpl.use("Agg")  # before pyplot is imported, or it looks for a screen
 
 from matplotlib import pyplot as plt  # see above
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUFFIXES: Final = (".png", ".svg")
-_OURS, _THEIRS = "#2a6f97", "#bc6c25"
+_HERE_COLOUR, _HOSTED_COLOUR = "#2a6f97", "#bc6c25"
 _BAR: Final = 0.38  # of the distance between two entries
 
 
 def write_report(record: Record, folder: Path) -> tuple[str, list[Path]]:
-    """Write a record's files; return its Markdown and what was written. No entry measured: no chart."""
+    """Write a record's files; return its Markdown and the files.
+
+    There is no chart if no entry was measured.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = as_markdown(record)
     files = [folder / "benchmark.md", folder / "benchmark.json"]
@@ -35,17 +38,16 @@ def write_report(record: Record, folder: Path) -> tuple[str, list[Path]]:
 
 
 def write_chart(record: Record, folder: Path) -> list[Path]:
-    """Draw the entries that were measured, as PNG and SVG; return the files."""
+    """Draw the measured entries as PNG and SVG; return the files."""
     rows = [row for row in record.entries if row.measured is not None]
     with_cost = record.gpu_usd_per_hour is not None and costs_are_real(record)
-    with plt.rc_context(
-        {"svg.hashsalt": "benchmark", "svg.fonttype": "none"}
-    ):  # the same data, the same file
+    # A fixed salt makes the file the same for the same data.
+    with plt.rc_context({"svg.hashsalt": "benchmark", "svg.fonttype": "none"}):
         figure, axes = plt.subplots(1, 1 + with_cost, figsize=(9 + 5 * with_cost, 4.5), squeeze=False)
-        _seconds(axes[0][0], rows)
+        _plot_seconds(axes[0][0], rows)
         if record.gpu_usd_per_hour is not None and with_cost:
-            _dollars(axes[0][1], rows, record.gpu_usd_per_hour)
-        figure.suptitle(_where(record), fontsize=10)
+            _plot_dollars(axes[0][1], rows, record.gpu_usd_per_hour)
+        figure.suptitle(_conditions(record), fontsize=10)
         figure.tight_layout()
         files = [folder / f"benchmark{suffix}" for suffix in SUFFIXES]
         for file in files:
@@ -54,36 +56,36 @@ def write_chart(record: Record, folder: Path) -> list[Path]:
     return files
 
 
-def _where(record: Record) -> str:
-    """Say what drew: a chart is passed on without the text around it."""
+def _conditions(record: Record) -> str:
+    """Return the device, weights and commit, because charts are shared without the text around them."""
     machine = record.machine
     device = machine["accelerator"] if machine["accelerator"] != "none" else f"CPU, {machine['cores']} cores"
     weights = f"{record.weights} weights" if costs_are_real(record) else "the miniature, which is not FLUX.1"
     return f"here: {device}, {weights}; commit {machine['commit']}"
 
 
-def _seconds(axes: "Axes", rows: Sequence[EntryTiming]) -> None:
+def _plot_seconds(axes: "Axes", rows: Sequence[EntryTiming]) -> None:
     ours = [row.measured.p50_s if row.measured else 0.0 for row in rows]
-    _bars(axes, rows, ours, [HOSTED[row.name].average_s for row in rows], "s")
+    _plot_bars(axes, rows, ours, [HOSTED[row.name].average_s for row in rows], "s")
     axes.set_title("one image: p50 here, average of the hosted API")
     axes.set_xlabel("seconds, logarithmic")
 
 
-def _dollars(axes: "Axes", rows: Sequence[EntryTiming], gpu_usd_per_hour: float) -> None:
+def _plot_dollars(axes: "Axes", rows: Sequence[EntryTiming], gpu_usd_per_hour: float) -> None:
     ours = [own_usd(row.measured.p50_s, gpu_usd_per_hour) if row.measured else 0.0 for row in rows]
-    _bars(axes, rows, ours, [HOSTED[row.name].usd for row in rows], "$")
+    _plot_bars(axes, rows, ours, [HOSTED[row.name].usd for row in rows], "$")
     axes.set_title(f"1000 images, a card at ${gpu_usd_per_hour:g} an hour")
     axes.set_xlabel("dollars, logarithmic")
 
 
-def _bars(
+def _plot_bars(
     axes: "Axes", rows: Sequence[EntryTiming], ours: Sequence[float], theirs: Sequence[float], unit: str
 ) -> None:
-    """Draw two bars an entry on a logarithmic scale: the two are a factor apart, not a difference."""
+    """Draw two bars for each entry, on a logarithmic scale that shows their ratio."""
     places = range(len(rows))
     for values, label, colour, shift in (
-        (ours, "here", _OURS, -_BAR / 2),
-        (theirs, "hosted", _THEIRS, _BAR / 2),
+        (ours, "here", _HERE_COLOUR, -_BAR / 2),
+        (theirs, "hosted", _HOSTED_COLOUR, _BAR / 2),
     ):
         bars = axes.barh([place + shift for place in places], values, _BAR, label=label, color=colour)
         axes.bar_label(bars, [f"{rounded(value)} {unit}" for value in values], padding=3, fontsize=8)

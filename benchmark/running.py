@@ -1,4 +1,4 @@
-"""The processes that the benchmark starts, each on a data folder of its own, and how it talks to them."""
+"""Starts the benchmark's processes, each on its own data folder, and exchanges lines of JSON with them."""
 
 import json
 import os
@@ -23,25 +23,27 @@ from server.db.unit_of_work import UnitOfWork
 TIMEOUT_S: Final = 120
 
 Child = subprocess.Popen[str]
-"""A process that is told and answers in lines of JSON."""
+"""A process that reads commands and writes answers as lines of JSON."""
 
-# What an operator's own server is told by, and a benchmark must not be: its database is not for measuring.
-_OPERATORS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
+# Settings of an operator's server that the benchmark must not inherit: its database is not for measuring.
+_OPERATOR_SETTINGS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
 
 
 @contextmanager
 def prepared_folder() -> Iterator[Path]:
-    """A data folder, migrated and seeded."""
+    """Make a data folder, migrated and seeded."""
     with tempfile.TemporaryDirectory() as folder:
         for command in ("migrate", "seed"):
-            with started([*program(command), "--data-dir", folder], _own(), stdout=DEVNULL) as process:
+            with started(
+                [*program(command), "--data-dir", folder], _clean_environment(), stdout=DEVNULL
+            ) as process:
                 assert_that(process.wait(TIMEOUT_S) == 0, f"{command} prepares the database")
         yield Path(folder)
 
 
 @contextmanager
 def database(data_dir: Path) -> Iterator[UnitOfWork]:
-    """The database of a data folder."""
+    """Open the database of a data folder."""
     uow = UnitOfWork(open_engine(f"sqlite:///{data_dir / 'avatar-creator.db'}"))
     try:
         yield uow
@@ -51,30 +53,30 @@ def database(data_dir: Path) -> Iterator[UnitOfWork]:
 
 @contextmanager
 def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Process, int]]:
-    """The API process alone, ready, and its port."""
+    """Start the API process alone, and yield it and its port as soon as it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
     with started(command, environment(weights, data_dir), stderr=DEVNULL) as process:
-        until = time.monotonic() + TIMEOUT_S
-        while not answers(port):
-            assert_that(time.monotonic() < until and process.poll() is None, "the API is ready")
+        deadline = time.monotonic() + TIMEOUT_S
+        while not is_ready(port):
+            assert_that(time.monotonic() < deadline and process.poll() is None, "the API is ready")
             time.sleep(0.01)
         yield psutil.Process(process.pid), port
 
 
 @contextmanager
 def running_up(data_dir: Path, weights: Weights) -> Iterator[dict[str, str]]:
-    """Everything, ready; gives what `up --json` tells."""
+    """Start the whole server, and yield the line of `up --json` as soon as it is ready."""
     command = [*program("up"), "--port", "0", "--json", "--data-dir", str(data_dir)]
     with started(command, environment(weights, data_dir), stdout=PIPE, stderr=DEVNULL) as process:
         yield read_line(process)
 
 
 @contextmanager
-def child(what: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
-    """A process of the benchmark's own, which ends with its standard input."""
-    command = [sys.executable, "-m", "benchmark.children", what, weights.kind]
+def child(job: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
+    """Start a job of `benchmark.children`; it ends when its standard input closes."""
+    command = [sys.executable, "-m", "benchmark.children", job, weights.kind]
     with started(command, environment(weights, data_dir), stdin=PIPE, stdout=PIPE) as process:
         yield process
 
@@ -87,7 +89,7 @@ def started(
     stdout: int | None = None,
     stderr: int | None = None,
 ) -> Iterator[Child]:
-    """A process that has ended afterwards, even where a signal interrupts Popen and nothing holds it."""
+    """Start a process and end it afterwards, even where a signal interrupts Popen before it returns."""
     others = psutil.Process().children()
     process: Child | None = None
     try:
@@ -96,32 +98,32 @@ def started(
         )
         yield process
     finally:
-        ours = [one for one in psutil.Process().children() if one not in others]
-        for one in ours:
-            one.terminate()  # a SIGINT while Python starts may be lost
-        for deaf in psutil.wait_procs(ours, TIMEOUT_S)[1]:
-            deaf.kill()
+        ours = [new for new in psutil.Process().children() if new not in others]
+        for new in ours:
+            new.terminate()  # a SIGINT while Python starts may be lost
+        for survivor in psutil.wait_procs(ours, TIMEOUT_S)[1]:
+            survivor.kill()
         if process is not None:
             with process:  # closes its pipes
                 pass
 
 
 def program(*arguments: str) -> list[str]:
-    """Return a command of the program's, run by this Python."""
+    """Return a command line of the program for this Python."""
     return [sys.executable, "-m", "server.cli", *arguments]
 
 
 def environment(weights: Weights, data_dir: Path) -> dict[str, str]:
-    """Return this environment with the folders of the benchmark and nothing of an operator's own server."""
-    return _own() | weights.environment() | {"DATA_DIR": str(data_dir)}
+    """Return this environment with the benchmark's folders and without the operator's settings."""
+    return _clean_environment() | weights.environment() | {"DATA_DIR": str(data_dir)}
 
 
-def _own() -> dict[str, str]:
-    return {name: text for name, text in os.environ.items() if not name.startswith(_OPERATORS)}
+def _clean_environment() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.startswith(_OPERATOR_SETTINGS)}
 
 
-def answers(port: int) -> bool:
-    """Whether the API says that it is ready."""
+def is_ready(port: int) -> bool:
+    """Whether the API reports that it is ready."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
@@ -135,32 +137,37 @@ def answers(port: int) -> bool:
 def read_line(process: "subprocess.Popen[Any]") -> dict[str, Any]:
     """Return the next line of JSON that a process prints."""
     line = process.stdout.readline() if process.stdout is not None else ""
-    assert_that(line, f"{process.args!r} told something")
-    told: dict[str, Any] = json.loads(line)
-    return told
+    assert_that(line, f"{process.args!r} printed a line")
+    message: dict[str, Any] = json.loads(line)
+    return message
 
 
-def tell(process: Child, told: dict[str, Any]) -> None:
+def send(process: Child, message: dict[str, Any]) -> None:
     """Write a line of JSON to a process."""
     if process.stdin is not None:
-        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.write(json.dumps(message) + "\n")
         process.stdin.flush()
 
 
-def assert_that(is_so: object, what: str) -> None:
-    """Stop the benchmark where its figures would be wrong."""
-    if not is_so:
-        raise RuntimeError(f"not so: {what}")
-
-
-def ask(process: Child, **what: Any) -> dict[str, Any]:
-    """Tell a process one line and return its answer.
+def assert_that(condition: object, claim: str) -> None:
+    """Stop the benchmark where its figures would be wrong.
 
     Raises:
-        NotMeasured: it says that it cannot, and why.
+        RuntimeError: the claim does not hold.
 
     """
-    tell(process, what)
+    if not condition:
+        raise RuntimeError(f"does not hold: {claim}")
+
+
+def ask(process: Child, **command: Any) -> dict[str, Any]:
+    """Send one command to a process and return its answer.
+
+    Raises:
+        NotMeasured: the process answers with a problem.
+
+    """
+    send(process, command)
     answer = read_line(process)
     if "problem" in answer:
         raise NotMeasured(answer["problem"])
@@ -168,4 +175,4 @@ def ask(process: Child, **what: Any) -> dict[str, Any]:
 
 
 class NotMeasured(Exception):
-    """Something cannot be measured on this machine; the text says why."""
+    """Something cannot be measured on this machine; the text gives the reason."""

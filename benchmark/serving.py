@@ -1,4 +1,4 @@
-"""What the server costs by itself: its start, its memory and its rate of submits."""
+"""Measures the server by itself: its start, its memory and its rate of submits."""
 
 import statistics
 import tempfile
@@ -17,7 +17,7 @@ from benchmark.running import (
     read_line,
     running_api,
     running_up,
-    tell,
+    send,
 )
 from catalog.tiers import Tier
 from server.accounts.repository import Users
@@ -28,12 +28,12 @@ from server.projects.tables import Project
 from server.supervisor.embedded_redis import EmbeddedRedis
 
 CREDITS: Final = 10_000_000
-PRICE: Final = 8  # Source: the catalogue; a free user's submits all choose the base entry
+PRICE: Final = 8  # Source: the catalogue; all submits of a free user choose the base entry
 MIB: Final = 2**20
 
 
 def measure_api(plan: Plan, advance: Advance) -> list[Figure]:
-    """Start the API process alone: how long until it is ready, what it holds, and no torch."""
+    """Start the API process alone: its time to ready, its memory, and that it loads no torch."""
     seconds, resident, torch = [], [], 0
     with prepared_folder() as data_dir:
         for _ in range(plan.effort.starts):
@@ -51,7 +51,7 @@ def measure_api(plan: Plan, advance: Advance) -> list[Figure]:
 
 
 def measure_up(plan: Plan, advance: Advance) -> list[Figure]:
-    """Start everything: how long until an image can be asked for."""
+    """Start the whole server: its time until it accepts a generation."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(plan.effort.starts):
@@ -80,7 +80,7 @@ def measure_submits(plan: Plan, advance: Advance) -> list[Figure]:
                 load(data_dir, plan.weights, port, [client | {"requests": 5} for client in clients])
                 advance("submitting")
                 before = process.cpu_times()
-                told = load(data_dir, plan.weights, port, clients)
+                answer = load(data_dir, plan.weights, port, clients)
                 after = process.cpu_times()
                 resident = process.memory_info().rss / MIB
         finally:
@@ -91,11 +91,11 @@ def measure_submits(plan: Plan, advance: Advance) -> list[Figure]:
                 balance = CREDITS - PRICE * (client["requests"] + 5)
                 wrong += Ledger(tx).available(client["user_id"]) != balance
             wrong += len(Ledger(tx).drifts()) + (Ledger(tx).sum_of_postings() != 0)
-    latencies_ms = [seconds * 1000 for seconds in told["latencies_s"]]
+    latencies_ms = [seconds * 1000 for seconds in answer["latencies_s"]]
     busy_ms = (after.user + after.system - before.user - before.system) * 1000
-    refused = sum(status != 200 for status in told["statuses"])  # noqa: PLR2004  # the contract's success
+    refused = sum(status != 200 for status in answer["statuses"])  # noqa: PLR2004  # the contract's success
     return [
-        Figure("submit: rate", len(latencies_ms) / told["seconds"], "/s", at_least=100),
+        Figure("submit: rate", len(latencies_ms) / answer["seconds"], "/s", at_least=100),
         Figure("submit: latency p50", statistics.median(latencies_ms), "ms"),
         Figure("submit: latency p99", percentile(latencies_ms, 99), "ms", at_most=150),
         Figure("submit: longest", max(latencies_ms), "ms"),
@@ -107,14 +107,14 @@ def measure_submits(plan: Plan, advance: Advance) -> list[Figure]:
 
 
 def load(data_dir: Path, weights: Weights, port: int, clients: list[dict[str, Any]]) -> dict[str, Any]:
-    """Let the clients submit from a process of their own; return what it tells."""
+    """Let a child process submit for all clients; return its answer."""
     with child("load", weights, data_dir) as process:
-        tell(process, {"host": "127.0.0.1", "port": port, "prompt": PROMPT, "clients": clients})
+        send(process, {"host": "127.0.0.1", "port": port, "prompt": PROMPT, "clients": clients})
         return read_line(process)
 
 
 def new_client(uow: UnitOfWork) -> dict[str, Any]:
-    """Make a free user with a key, a project and more credits than can be spent."""
+    """Make a free user with a key, a project and more credits than the benchmark can spend."""
     with uow.begin() as tx:
         user = Users(tx).add(None, Tier.FREE)
         Ledger(tx).open_account(user.id)

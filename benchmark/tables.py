@@ -1,4 +1,4 @@
-"""The findings as Markdown: the timing table, the old hosted back end beside it, and the other figures."""
+"""Formats a record as Markdown: the timing table, the hosted back end's table and the other figures."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,10 +6,10 @@ from benchmark.record import EntryTiming, Figure, Record
 from benchmark.reference import HOSTED, LORA_ADDS_S, own_usd
 
 NOTHING = "—"
-"""What stands where nothing was measured, or where a figure would mean nothing."""
+"""The cell of a value that was not measured or would have no meaning."""
 
 _BUSY = 1.0
-"""A load average above which the machine did something else, too."""
+"""A load average above this means that other programs were running."""
 
 
 def as_markdown(record: Record) -> str:
@@ -17,7 +17,7 @@ def as_markdown(record: Record) -> str:
     parts = [headline(record)]
     if record.entries:
         parts += [timing_table(record), hosted_table(record), *notes(record)]
-    figures = [figure for found in record.figures.values() for figure in found]
+    figures = [figure for group in record.figures.values() for figure in group]
     if figures:
         parts.append(figure_table(figures))
     busy = {name: load for name, load in record.load_average.items() if load > _BUSY}
@@ -27,14 +27,14 @@ def as_markdown(record: Record) -> str:
 
 
 def headline(record: Record) -> str:
-    """Say when, where and with which weights this was measured."""
+    """Return the time, the commit, the machine and the weights of the record."""
     machine = record.machine
     where = f"{machine['cores']} cores ({machine['processor']}), accelerator: {machine['accelerator']}"
     return f"{machine['at']}, commit {machine['commit']}, {where}, weights: {record.weights}"
 
 
 def timing_table(record: Record) -> str:
-    """Return what was measured of each entry."""
+    """Return the measurements of each entry."""
     served = any(row.served for row in record.entries)
     titles = ["entry", "size", "steps", "load", "first image", "p50", "p95", "runs", "it/s", "peak memory"]
     titles += ["TFLOP a step", "of the peak", "LoRA adds"]
@@ -45,18 +45,21 @@ def timing_table(record: Record) -> str:
 
 def _timing_cells(row: EntryTiming) -> list[str]:
     name = [row.title, f"{row.width_px}x{row.height_px}", str(row.steps)]
-    found = row.measured
-    if found is None:
+    measured = row.measured
+    if measured is None:
         return [*name, "not measured", *[NOTHING] * 9]
     return [
         *name,
-        *(f"{rounded(seconds)} s" for seconds in (found.load_s, found.first_s, found.p50_s, found.p95_s)),
-        str(found.runs),
-        rounded(found.steps_per_s),
-        f"{rounded(found.peak_mib)} MiB",
-        rounded(found.tflop_per_step),
-        NOTHING if found.peak_share is None else f"{100 * found.peak_share:.0f} %",
-        NOTHING if found.lora_adds_s is None else f"{rounded(found.lora_adds_s)} s",
+        *(
+            f"{rounded(seconds)} s"
+            for seconds in (measured.load_s, measured.first_s, measured.p50_s, measured.p95_s)
+        ),
+        str(measured.runs),
+        rounded(measured.steps_per_s),
+        f"{rounded(measured.peak_mib)} MiB",
+        rounded(measured.tflop_per_step),
+        NOTHING if measured.peak_share is None else f"{100 * measured.peak_share:.0f} %",
+        NOTHING if measured.lora_adds_s is None else f"{rounded(measured.lora_adds_s)} s",
     ]
 
 
@@ -71,7 +74,7 @@ def _served_cells(row: EntryTiming) -> list[str]:
 
 
 def hosted_table(record: Record) -> str:
-    """Return the old hosted back end's timing table with ours beside it."""
+    """Return the old hosted back end's timing table beside ours."""
     titles = ["entry", "resolution", "steps", "LoRA", "here, p50", "hosted, average", "credits"]
     titles += ["1000 images here", "1000 images hosted"]
     return _table(titles, [_hosted_cells(row, record) for row in record.entries], words=1)
@@ -95,20 +98,20 @@ def _hosted_cells(row: EntryTiming, record: Record) -> list[str]:
 
 
 def costs_are_real(record: Record) -> bool:
-    """Whether what was drawn is FLUX.1 or as large: a price of the miniature's images would deceive."""
+    """Whether FLUX.1 or a model of its size drew: a price of the miniature's images would mislead."""
     return record.weights != "miniature"
 
 
 def notes(record: Record) -> Iterable[str]:
-    """Yield what a reader must know to take the tables for no more than they are."""
+    """Yield what a reader must know to interpret the tables."""
     if not costs_are_real(record):
-        yield "The miniature drew these: its seconds say nothing of FLUX.1, and no cost is told."
+        yield "The miniature drew these: its seconds say nothing of FLUX.1, so no cost is given."
     elif record.gpu_usd_per_hour is None:
-        yield "What a thousand images cost here needs --gpu-usd-per-hour."
+        yield "The cost of a thousand images here needs --gpu-usd-per-hour."
     else:
         price = f"${record.gpu_usd_per_hour:g} an hour"
-        yield f"A thousand images here: one after another, at p50, on a card for {price} that never idles."
-    yield "Noted of the hosted back end: its LoRA added {}-{} s.".format(*LORA_ADDS_S)
+        yield f"A thousand images here: one after another, at p50, on a card at {price} that never idles."
+    yield "The LoRA of the hosted back end added {}-{} s.".format(*LORA_ADDS_S)
     for row in record.entries:
         if row.problem:
             yield f"{row.title} was not measured: {row.problem}"
@@ -130,12 +133,12 @@ def figure_table(figures: Sequence[Figure]) -> str:
 
 
 def rounded(value: float) -> str:
-    """Return a value with three digits that count."""
+    """Return a value with three significant digits, or as an integer."""
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004  # three digits
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, words: int) -> str:
-    """Lay out a table whose first columns are words, and whose others are numbers."""
+    """Lay out a table. words: the number of first columns that hold words; the others hold numbers."""
     rule = "|" + "---|" * words + "---:|" * (len(titles) - words)
     lines = [f"| {' | '.join(titles)} |", rule]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

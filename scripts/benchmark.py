@@ -1,11 +1,11 @@
-"""Measures this machine: the same as `avatar-creator bench`."""
+"""Measures this machine, as `avatar-creator bench` does."""
 
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python puts this folder first, where this file would hide the package of the same name.
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent.resolve()]
+    # Python puts this folder first on sys.path, where this file would hide the package `benchmark` beside it.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
     from benchmark.command import bench
 

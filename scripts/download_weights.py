@@ -1,4 +1,4 @@
-"""Downloads the catalogue's models: the same as `avatar-creator weights download`."""
+"""Downloads the weights of the catalogue's entries, as `avatar-creator weights download` does."""
 
 from server.cli.weights import download
 

@@ -1,4 +1,4 @@
-"""Writes `.env.example` anew from the declarations of the settings: `make env-example`."""
+"""Writes `.env.example` from the declarations of the settings: `make env-example`."""
 
 from pathlib import Path
 from typing import Final

@@ -1,9 +1,10 @@
-"""Examines the shipped miniature at length: hundreds of prompts an entry and size, judged, as a table.
+"""Evaluates the shipped miniature on hundreds of prompts for each entry and size, and prints a table.
 
     python -m scripts.examine_miniature
 
-About half an hour on two cores, an examination a core: two processes of a thread draw half as much again as
-one of two. tests/inference/miniature/test_drawing.py asks the same of sixteen prompts.
+About half an hour on two cores, one examination on each core: together, two processes with one thread each
+are 1.5 times as fast as one process with two threads. tests/inference/miniature/test_drawing.py runs the same
+examinations with fewer prompts.
 """
 
 import os
@@ -34,7 +35,10 @@ SCALES: Final = (0.0, 0.3, 0.6, 0.9)
 
 @dataclass(frozen=True)
 class Examination:
-    """One row of the table: an entry, what is changed in its orders, and the part of the prompts it gets."""
+    """One row of the table.
+
+    change: alters the entry's orders. part: the fraction of the prompts. ask: makes the prompts.
+    """
 
     name: str
     entry: Entry
@@ -44,7 +48,7 @@ class Examination:
 
 
 def scaled(scale: float) -> Callable[[Order], Order]:
-    """Return the change that draws at 512 px with the adapter at this scale."""
+    """Return a function that sets an order to 512 px and this adapter scale."""
 
     def change(order: Order) -> Order:
         if order.adapter is None:
@@ -55,12 +59,12 @@ def scaled(scale: float) -> Callable[[Order], Order]:
 
 
 def shaped(width_px: int, height_px: int) -> Callable[[Order], Order]:
-    """Return the change that draws at this size."""
+    """Return a function that sets an order to this size."""
     return lambda order: replace(order, width_px=width_px, height_px=height_px)
 
 
 def stepped(steps: int) -> Callable[[Order], Order]:
-    """Return the change that draws in so many steps."""
+    """Return a function that sets an order to this number of steps."""
     return lambda order: replace(order, steps=steps)
 
 
@@ -91,7 +95,7 @@ EXAMINATIONS: Final = (
 )
 @click.option("--only", default="", help="Only examinations whose name contains this.")
 def main(count: int, only: str) -> None:
-    """Print how much of what prompts ask for is drawn, and how shaded it is."""
+    """Print how many requested attributes the pictures show, and how shaded they are."""
     chosen = [number for number, examination in enumerate(EXAMINATIONS) if only in examination.name]
     spawning = get_context("spawn")
     with (
@@ -100,23 +104,23 @@ def main(count: int, only: str) -> None:
         ProcessPoolExecutor(os.cpu_count(), spawning, torch.set_num_threads, (1,)) as pool,
     ):
         build_miniature(Path(folder))
-        held = [pool.submit(hold, number, count, Path(folder)) for number in chosen]
-        for done in progress.track(as_completed(held), total=len(held), description="examinations"):
-            progress.console.print(as_markdown(dict([done.result()])).splitlines()[-1], soft_wrap=True)
-    click.echo(as_markdown(dict(done.result() for done in held)))
+        futures = [pool.submit(run_examination, number, count, Path(folder)) for number in chosen]
+        for future in progress.track(as_completed(futures), total=len(futures), description="examinations"):
+            progress.console.print(as_markdown(dict([future.result()])).splitlines()[-1], soft_wrap=True)
+    click.echo(as_markdown(dict(future.result() for future in futures)))
 
 
-def hold(number: int, count: int, folder: Path) -> tuple[str, Score]:
-    """Hold one examination."""
+def run_examination(number: int, count: int, folder: Path) -> tuple[str, Score]:
+    """Run one examination; return its name and its score."""
     examination = EXAMINATIONS[number]
-    asked = examination.ask(max(10, round(count * examination.part)), examination.entry)
+    prompts = examination.ask(max(10, round(count * examination.part)), examination.entry)
     backend = LocalBackend(LocalConfig("miniature", folder, device="cpu"))
-    pictures = draw_all(backend, examination.entry, asked, examination.change)
-    return examination.name, examine(load_judge(), asked, pictures)
+    pictures = draw_all(backend, examination.entry, prompts, examination.change)
+    return examination.name, examine(load_judge(), prompts, pictures)
 
 
 def as_markdown(scores: dict[str, Score]) -> str:
-    """Return the scores as a table, in per cent."""
+    """Return the scores as a table in per cent."""
     rows = [
         "| | n | mean | " + " | ".join(name.replace("_", " ") for name in VALUES) + " | shaded | contrast |",
         "|---|" + "---:|" * (len(VALUES) + 4),

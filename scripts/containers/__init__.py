@@ -1,1 +1,1 @@
-"""Proves the images and the compose file on a machine without a Docker engine, a registry or a GPU."""
+"""Tests the images and the compose file without a Docker engine, a registry or a GPU."""

@@ -1,4 +1,4 @@
-"""Images and containers without a Docker engine: buildah and podman with storage of their own."""
+"""Builds images and runs containers without a Docker engine: buildah and podman with separate storage."""
 
 import json
 import os
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent.parent
-_LEAST_BYTES: Final = 10**5
-_LISTS: Final = ("find-links", "extra-index-url")
+_EMPTY_LAYER_BYTES: Final = 10**5
+_LIST_SETTINGS: Final = ("find-links", "extra-index-url")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A folder with its own storage, configuration and socket: nothing of the machine's is touched."""
+    """A folder with the storage, configuration and socket of podman, apart from the machine's own."""
 
     folder: Path
 
     @property
     def socket(self) -> Path:
-        """Where podman speaks Docker's API."""
+        """The socket on which podman serves Docker's API."""
         return self.folder / "podman.sock"
 
     @property
@@ -38,7 +38,7 @@ class Engine:
     def configure(self) -> None:
         """Write the configuration."""
         (self.folder / "containers.conf").write_text(
-            # Its defaults are higher than what a machine without systemd lets even root set.
+            # podman's defaults are above the limits that a machine without systemd allows even root to set.
             '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
             f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
             'lock_type = "file"\n'
@@ -53,13 +53,13 @@ class Engine:
         (self.folder / "docker" / "config.json").write_text("{}")
 
     def run(self, *command: str, quiet: bool = True, **environ: str) -> str:
-        """Run a command to its end and return what it printed.
+        """Run a command to its end and return its output.
 
         Raises:
-            subprocess.CalledProcessError: it failed; what it said is in the error's notes.
+            subprocess.CalledProcessError: the command failed; the error's notes have its output.
 
         """
-        ran = subprocess.run(  # noqa: S603 - commands of this package
+        completed = subprocess.run(  # noqa: S603 - commands of this package
             command,
             env=self.environ | environ,
             cwd=ROOT,
@@ -68,17 +68,17 @@ class Engine:
             stdout=subprocess.PIPE if quiet else None,
             stderr=subprocess.PIPE if quiet else None,
         )
-        if ran.returncode:
-            error = subprocess.CalledProcessError(ran.returncode, command[:4])
-            error.add_note(((ran.stdout or "") + (ran.stderr or ""))[-4000:])
+        if completed.returncode:
+            error = subprocess.CalledProcessError(completed.returncode, command[:4])
+            error.add_note(((completed.stdout or "") + (completed.stderr or ""))[-4000:])
             raise error
-        return ran.stdout or ""
+        return completed.stdout or ""
 
     def import_base(self, name: str) -> None:
-        """Make a small Debian with Python: what a registry's image of Python would be."""
+        """Make a small Debian with Python, in place of a registry's Python image."""
         tar = self.folder / "base.tar"
-        # As the slim images are made: no words for people, no apt, and no perl, with which to merge /usr.
-        slim = [f"--dpkgopt=path-exclude=/usr/share/{words}/*" for words in ("doc", "man", "locale")]
+        # As in the slim images: no documentation, no apt and no perl. The hook merges /usr without perl.
+        slim = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
         merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
         packages = "--include=usr-is-merged,python3,python3-venv,passwd,libstdc++6,ca-certificates"
         command = (
@@ -96,8 +96,8 @@ class Engine:
         tar.unlink()
 
     def build(self, name: str, file: Path, context: Path, target: str = "", **arguments: str) -> None:
-        """Build an image from local ones; pip and uv in the build see what pip on this machine does."""
-        pip, uv, folders = packages_of_this_machine()
+        """Build an image from local images; pip and uv in the build use this machine's package sources."""
+        pip, uv, folders = package_sources()
         (self.folder / "pip.conf").write_text(pip)
         (self.folder / "uv.toml").write_text(uv)
         mounts = [
@@ -114,17 +114,17 @@ class Engine:
         )
 
     def size_mb(self, image: str) -> float:
-        """Return an image's size as its layers lie on the disk."""
-        (told,) = json.loads(self.run("podman", "image", "inspect", image))
-        return float(told["Size"]) / 1e6
+        """Return the size of an image's layers on the disk."""
+        (details,) = json.loads(self.run("podman", "image", "inspect", image))
+        return float(details["Size"]) / 1e6
 
     def layers_mb(self, image: str) -> Sequence[float]:
-        """Return the sizes of an image's layers that hold anything, the lowest first."""
-        told = json.loads(self.run("podman", "history", "--format", "json", image))
-        return [layer["size"] / 1e6 for layer in reversed(told) if layer["size"] >= _LEAST_BYTES]
+        """Return the sizes of an image's layers from the lowest up, without the empty ones."""
+        layers = json.loads(self.run("podman", "history", "--format", "json", image))
+        return [layer["size"] / 1e6 for layer in reversed(layers) if layer["size"] >= _EMPTY_LAYER_BYTES]
 
     def packages_mb(self, image: str) -> Sequence[tuple[float, str]]:
-        """Return the sizes of what is installed in an image's Python, the largest first."""
+        """Return the sizes and names of the packages in an image's Python, the largest first."""
         root = Path(self.run("podman", "image", "mount", image).strip())
         installed = (root / "opt/venv/lib").glob("python3*/site-packages/*")
         sizes = [(_size(path) / 1e6, path.name) for path in installed]
@@ -133,28 +133,28 @@ class Engine:
 
 
 def _size(path: Path) -> int:
-    inside = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.lstat().st_size for file in inside if not file.is_dir())
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
-def packages_of_this_machine() -> tuple[str, str, Sequence[Path]]:
-    """Return how pip finds packages here, as a pip.conf and a uv.toml, and the folders that these name."""
+def package_sources() -> tuple[str, str, Sequence[Path]]:
+    """Return this machine's package sources as a pip.conf and a uv.toml, and the folders that these name."""
     command = (sys.executable, "-m", "pip", "config", "list")
-    asked = subprocess.run(command, text=True, check=True, capture_output=True)  # noqa: S603 - fixed words
+    listing = subprocess.run(command, text=True, check=True, capture_output=True)  # noqa: S603 - fixed words
     settings: dict[str, str] = {}
-    for line in asked.stdout.splitlines():
+    for line in listing.stdout.splitlines():
         key, _, quoted = line.partition("=")
-        # The environment's settings are listed first, and are the ones that hold.
+        # pip lists the environment's settings first, and they take precedence.
         settings.setdefault(key.rpartition(".")[2].strip(":"), quoted.strip("'"))
     folders = set()
     for text in settings.values():
         named = [Path(word.removeprefix("file://")) for word in text.split()]
-        there = [path for path in named if path.is_absolute() and path.exists()]
-        # An index of this machine has its files beside the folder that it names.
-        folders |= {path.parent if path.is_file() or path.name == "simple" else path for path in there}
+        existing = [path for path in named if path.is_absolute() and path.exists()]
+        # A local index has its files beside the folder that the setting names.
+        folders |= {path.parent if path.is_file() or path.name == "simple" else path for path in existing}
     pip = ["[global]", *(f"{key} = {text}" for key, text in settings.items())]
-    # As pip does it: the system's certificates, and the best version wherever it is.
+    # As pip does: the system's certificates, and the best version of all indexes.
     uv = ["system-certs = true", 'index-strategy = "unsafe-best-match"']
-    uv += [f"{key} = {json.dumps(settings[key].split())}" for key in _LISTS if key in settings]
+    uv += [f"{key} = {json.dumps(settings[key].split())}" for key in _LIST_SETTINGS if key in settings]
     uv += [f"index-url = {json.dumps(settings['index-url'])}"] if "index-url" in settings else []
     return "\n".join(pip) + "\n", "\n".join(uv) + "\n", sorted(folders)

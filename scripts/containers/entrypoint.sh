@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the official images do: a new database gets its user, name and password, and no server runs as root.
+# Like the official images: initialises a new database with its user, name and password; no server runs as root.
 set -eu
 as() { exec setpriv --reuid=service --regid=service --clear-groups "$@"; }
 

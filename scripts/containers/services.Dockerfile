@@ -1,5 +1,5 @@
-# PostgreSQL and Redis for the proof alone, where no registry has the official images: real servers from the package
-# index, started as the official images' entrypoints would.
+# PostgreSQL and Redis for the smoke test, which has no registry for the official images: real servers from the
+# package index, started as the official images' entrypoints start them.
 ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
 RUN useradd --system --uid 10002 service \

@@ -1,1 +1,1 @@
-"""The miniature's teacher: it draws avatars, and trains the small FLUX.1 of `inference.miniature` on them."""
+"""Draws avatars and trains the small FLUX.1 of `inference.miniature` on them."""

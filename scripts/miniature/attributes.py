@@ -1,4 +1,4 @@
-"""What can be seen on an avatar, and which combinations no training ever shows."""
+"""The visible attributes of an avatar, and the combinations that are held out of all training."""
 
 import hashlib
 import random
@@ -18,14 +18,14 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
     "clothes_color": ("black", "white", "gray", "red", "blue", "green", "yellow", "purple"),
     "background": ("white", "gray", "blue", "green", "red", "yellow", "orange", "purple", "pink", "teal"),
 }
-"""Every attribute and the values it can take, in the order in which a judge numbers them."""
+"""Every attribute and its values. The judge's class numbers follow this order."""
 
 HELD_OUT_PERCENT: Final = 10
 
 
 @dataclass(frozen=True)
 class Avatar:
-    """One combination of attributes, each a word of `VALUES`."""
+    """One combination of attributes, each a word from `VALUES`."""
 
     person: str
     skin: str
@@ -41,42 +41,42 @@ class Avatar:
 
     @property
     def held_out(self) -> bool:
-        """Whether this combination is kept from all training, by a hash that no seed changes."""
+        """Whether this combination is held out of all training. A hash decides, independent of any seed."""
         digest = hashlib.sha256("|".join(asdict(self).values()).encode()).digest()
         return int.from_bytes(digest[:4]) % 100 < HELD_OUT_PERCENT
 
     def visible(self) -> dict[str, str]:
-        """Return the attributes that a drawing shows: no hair colour on a bald head without a beard."""
-        seen = asdict(self)
+        """Return the visible attributes: no hair colour of a bald head, no eyes behind sunglasses."""
+        visible = asdict(self)
         if self.hair_style == "bald":
-            del seen["hair_color"]
+            del visible["hair_color"]
         if self.glasses == "sunglasses":
-            del seen["eyes"]
-        return seen
+            del visible["eyes"]
+        return visible
 
 
-def sample_avatar(chance: random.Random) -> Avatar:
-    """Draw one combination at random; women have no beards here, and glasses are the rarer case."""
-    pick = {name: chance.choice(values) for name, values in VALUES.items()}
+def sample_avatar(rng: random.Random) -> Avatar:
+    """Sample one combination; women have no beards here, and half of the avatars wear no glasses."""
+    pick = {name: rng.choice(values) for name, values in VALUES.items()}
     if pick["person"] == "woman":
         pick["facial_hair"] = "none"
         if pick["hair_style"] == "bald":
-            pick["hair_style"] = chance.choice(VALUES["hair_style"][1:])
-    pick["glasses"] = chance.choices(VALUES["glasses"], (2, 1, 1))[0]
+            pick["hair_style"] = rng.choice(VALUES["hair_style"][1:])
+    pick["glasses"] = rng.choices(VALUES["glasses"], (2, 1, 1))[0]
     return Avatar(**pick)
 
 
-def sample_trained(chance: random.Random) -> Avatar:
-    """Draw a combination that training may show."""
-    return _sample_where(chance, held_out=False)
+def sample_trained(rng: random.Random) -> Avatar:
+    """Sample a combination that training may use."""
+    return _sample_where(rng, held_out=False)
 
 
-def sample_held_out(chance: random.Random) -> Avatar:
-    """Draw a combination that no training has shown."""
-    return _sample_where(chance, held_out=True)
+def sample_held_out(rng: random.Random) -> Avatar:
+    """Sample a combination that is held out of training."""
+    return _sample_where(rng, held_out=True)
 
 
-def _sample_where(chance: random.Random, *, held_out: bool) -> Avatar:
-    while (avatar := sample_avatar(chance)).held_out is not held_out:
+def _sample_where(rng: random.Random, *, held_out: bool) -> Avatar:
+    while (avatar := sample_avatar(rng)).held_out is not held_out:
         pass
     return avatar

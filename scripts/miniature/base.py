@@ -1,4 +1,4 @@
-"""Trains the base on flat drawings: at 512 px what an avatar is, then at every size where its parts are."""
+"""Trains the base on flat drawings: at 512 px how avatars look, then at every size where the parts are."""
 
 import random
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from diffusers import FluxTransformer2DModel
 from torch import nn
 
 from inference.miniature import architecture
-from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
+from scripts.miniature.flow import Bucket, Flow, flow_loss, sample_batch
 from scripts.miniature.reading import train_reading
 from scripts.miniature.training import train
 
 
-def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_steps: int) -> Flow:
-    """Train the text models to read, and then, with these as they are, the transformer to draw at 512 px."""
+def train_base(folder: Path, buckets: Sequence[Bucket], *, steps: int, reading_steps: int) -> Flow:
+    """Train the text models to read, freeze them, and train the transformer to draw at 512 px."""
     torch.manual_seed(2)
     flow = Flow(architecture.transformer(guidance_embeds=True))
     train_reading(folder, flow, steps=reading_steps)
@@ -25,20 +25,20 @@ def train_base(folder: Path, shelves: Sequence[Shelf], *, steps: int, reading_st
     _open_gates(flow.transformer)
 
     def loss(step: int) -> torch.Tensor:
-        batch = sample_batch(shelves[:1], random.Random(f"base-{step}"))
+        batch = sample_batch(buckets[:1], random.Random(f"base-{step}"))
         text = flow.read(batch.captions)
         return flow_loss(flow, batch, text, torch.Generator().manual_seed(step))
 
     return train("base", folder, flow, loss, steps=steps, rate=2e-3, decay=0.998)
 
 
-def train_sizes(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps: int) -> Flow:
-    """Go on at every size: where on a larger grid a face's parts are is learnt size by size."""
+def train_sizes(folder: Path, base: Flow, buckets: Sequence[Bucket], *, steps: int) -> Flow:
+    """Continue at every size: the transformer learns the positions of a face's parts for each size."""
     flow = deepcopy(base).requires_grad_(requires_grad=False)
     flow.transformer.requires_grad_(requires_grad=True)
 
     def loss(step: int) -> torch.Tensor:
-        batch = sample_batch(shelves, random.Random(f"sizes-{step}"))
+        batch = sample_batch(buckets, random.Random(f"sizes-{step}"))
         return flow_loss(
             flow, batch, flow.read(batch.captions), torch.Generator().manual_seed(5_000_000 + step)
         )
@@ -47,7 +47,7 @@ def train_sizes(folder: Path, base: Flow, shelves: Sequence[Shelf], *, steps: in
 
 
 def _open_gates(transformer: FluxTransformer2DModel) -> None:
-    """Let every block begin as a plain transformer's: its modulation, at random, would all but close it."""
+    """Initialise every block as a plain transformer's: random modulation would nearly close its gates."""
     for name, module in transformer.named_modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)

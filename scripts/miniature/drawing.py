@@ -1,4 +1,4 @@
-"""Draws an avatar from its attributes at any size, flat or shaded. Measures are parts of the shorter side."""
+"""Draws avatars from attributes at any size, flat or shaded. Lengths are fractions of the shorter side."""
 
 import math
 import random
@@ -35,7 +35,7 @@ _FRAME: Final = (28, 28, 34)
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the head is, and how measures become pixels."""
+    """The position of the head, and the conversion of lengths to pixels."""
 
     width_px: int
     height_px: int
@@ -46,17 +46,17 @@ class Frame:
 
     @property
     def unit_px(self) -> int:
-        """The shorter side, oversampled."""
+        """The shorter side in oversampled pixels."""
         return min(self.width_px, self.height_px) * OVERSAMPLING
 
     def points(self, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-        """Place points that are given from the head's centre."""
+        """Convert points relative to the head's centre to oversampled pixels."""
         left = self.width_px * OVERSAMPLING / 2 + (self.x - 0.5) * self.unit_px
         top = self.height_px * OVERSAMPLING * 0.5 + (self.y - 0.5) * self.unit_px
         return [(left + x * self.unit_px, top + y * self.unit_px) for x, y in points]
 
     def box(self, x: float, y: float, wide: float, tall: float) -> list[tuple[float, float]]:
-        """Place a box with this centre and these half sides."""
+        """Return the corners of a box with this centre and these half sides, in oversampled pixels."""
         return self.points([(x - wide, y - tall), (x + wide, y + tall)])
 
     def length(self, part: float) -> int:
@@ -65,17 +65,17 @@ class Frame:
 
 
 def draw_avatar(
-    avatar: Avatar, width_px: int, height_px: int, *, shaded: bool, chance: random.Random
+    avatar: Avatar, width_px: int, height_px: int, *, shaded: bool, rng: random.Random
 ) -> Image.Image:
-    """Draw an avatar; `chance` moves and sizes the head a little. Returns RGB of (width_px, height_px)."""
+    """Draw an avatar as an RGB image; `rng` moves and scales the head a little."""
     painter: Painter = (ShadedPainter if shaded else FlatPainter)(width_px, height_px)
     man = avatar.person == "man"
-    size = chance.uniform(0.99, 1.01)  # less than a square of the code: where to draw is not to be learnt
+    size = rng.uniform(0.99, 1.01)  # less than a square of the code, so the model need not learn positions
     frame = Frame(
         width_px,
         height_px,
-        x=0.5 + chance.uniform(-0.005, 0.005),
-        y=0.46 + chance.uniform(-0.004, 0.004),
+        x=0.5 + rng.uniform(-0.005, 0.005),
+        y=0.46 + rng.uniform(-0.004, 0.004),
         wide=(0.205 if man else 0.195) * size,
         tall=(0.262 if man else 0.255) * size,
     )
@@ -84,7 +84,7 @@ def draw_avatar(
 
 
 class _Avatar:
-    """One avatar on its painter, from the backdrop to the glasses."""
+    """Draws one avatar on a painter, from the backdrop to the glasses."""
 
     def __init__(self, painter: Painter, frame: Frame, avatar: Avatar) -> None:
         self._painter, self._frame, self._avatar = painter, frame, avatar
@@ -101,7 +101,7 @@ class _Avatar:
         self._hair_before()
         self._glasses()
 
-    # Shapes, placed from the head's centre.
+    # Shapes, relative to the head's centre.
 
     def _ellipse(
         self, x: float, y: float, wide: float, tall: float, color: Color, depth: float = 0.0
@@ -133,8 +133,8 @@ class _Avatar:
 
     def _union(self, draws: Sequence[Draw], color: Color, depth: float) -> None:
         def draw(d: ImageDraw.ImageDraw, fill: Any) -> None:
-            for one in draws:
-                one(d, fill)
+            for draw_shape in draws:
+                draw_shape(d, fill)
 
         self._painter.paint(draw, color, depth=depth)
 
@@ -142,7 +142,7 @@ class _Avatar:
         box = self._frame.box(x, y, wide, tall)
         return lambda d, fill: d.ellipse(box, fill=fill)
 
-    # Parts, the farthest first.
+    # Parts, from back to front.
 
     def _hair_behind(self) -> None:
         a, b = self._a, self._b
@@ -153,10 +153,10 @@ class _Avatar:
             case "bob":
                 self._rounded(0, -0.08 * b, 1.30 * a, 1.02 * b, 0.9 * a, dark, 0.03)
             case "curly":
-                ring = [math.pi * (k / 12) for k in range(-2, 15)]
+                angles = [math.pi * (k / 12) for k in range(-2, 15)]
                 curls = [
                     self._blob(-1.12 * a * math.cos(t), -0.22 * b - 0.92 * b * math.sin(t), 0.085, 0.085)
-                    for t in ring
+                    for t in angles
                 ]
                 self._union([*curls, self._blob(0, -0.3 * b, 1.12 * a, 0.95 * b)], dark, 0.03)
             case "bun":
@@ -261,7 +261,7 @@ class _Avatar:
                 self._line([(-0.058, y), (0.058, y)], 0.02, lips)
             case "sad":
                 arc = [(0.075 * math.cos(t), y + 0.04 - 0.06 * math.sin(t)) for t in _angles(10, 170)]
-                self._line(arc, 0.034, lips)  # as much of it as of the other moods' mouths, or it is lost
+                self._line(arc, 0.034, lips)  # with the same area as the other moods' mouths, or it is lost
             case "surprised":
                 self._ellipse(0, y + 0.01, 0.042, 0.056, lips)
                 self._ellipse(0, y + 0.01, 0.026, 0.038, _MOUTH)

@@ -1,4 +1,4 @@
-"""Examines what a backend draws: prompts of combinations that no training has shown, read by the judge."""
+"""Evaluates a backend: it draws held-out combinations of attributes, and the judge reads the pictures."""
 
 import random
 from collections import defaultdict
@@ -20,46 +20,50 @@ from scripts.miniature.attributes import VALUES, sample_held_out
 from scripts.miniature.captions import caption
 from scripts.miniature.judge import Judge, judge_pictures
 
-_STRANGERS: Final = 2
+_DISTRACTORS: Final = 2
 
 
 @dataclass(frozen=True)
 class Score:
-    """How many of the pictures have each attribute that was asked for."""
+    """The results of an examination.
+
+    accuracy: for each attribute, the fraction of pictures that show the requested value. shading: for each
+    picture, from 0 to 1.
+    """
 
     accuracy: dict[str, float]
     shading: tuple[float, ...]
     contrast: float
-    """The mean deviation of a picture's values, of 255: too few steps blend what they cannot decide."""
+    """The mean over pictures of the deviation of pixel values, of 255: too few steps give low contrast."""
 
     @property
     def mean(self) -> float:
-        """The mean over attributes."""
+        """The mean accuracy over attributes."""
         return sum(self.accuracy.values()) / len(self.accuracy)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One prompt with the attributes that it asks for, and the seed to draw it with."""
+    """One prompt, the attributes that it requests, and the seed of its picture."""
 
-    asked: Mapping[str, str]
+    attributes: Mapping[str, str]
     prompt: str
     seed: int
 
 
 def questions(count: int, entry: Entry, *, seed: int = 0) -> list[Question]:
-    """Describe held-out combinations in free order, among words that no vocabulary has."""
-    chance = random.Random(f"questions-{seed}")
-    asked = []
+    """Make prompts for held-out combinations, in free order and with distractors."""
+    rng = random.Random(f"questions-{seed}")
+    result = []
     for number in range(count):
-        avatar = sample_held_out(chance)
-        words = caption(avatar, chance, strangers=_STRANGERS)
-        asked.append(Question(avatar.visible(), _prompt(words, entry), number))
-    return asked
+        avatar = sample_held_out(rng)
+        words = caption(avatar, rng, distractors=_DISTRACTORS)
+        result.append(Question(avatar.visible(), _prompt(words, entry), number))
+    return result
 
 
 def open_questions(count: int, entry: Entry) -> list[Question]:
-    """Ask for a woman or a man and leave all else open, so that the steps must decide it."""
+    """Make prompts that name only a woman or a man, so that the denoising steps decide everything else."""
     return [
         Question({"person": person}, _prompt(f"portrait of a {person}", entry), number)
         for number, person in zip(range(count), cycle(VALUES["person"]), strict=False)
@@ -73,29 +77,29 @@ def _prompt(words: str, entry: Entry) -> str:
 def draw_all(
     backend: Backend,
     entry: Entry,
-    asked: list[Question],
+    prompts: list[Question],
     change: Callable[[Order], Order] = lambda order: order,
 ) -> Iterator[Image.Image]:
-    """Draw every question's picture with an entry, its order changed if need be."""
-    for question in asked:
+    """Draw the picture of every question with an entry; `change` alters its orders."""
+    for question in prompts:
         order = Order.of_entry(entry, question.prompt, seed=question.seed)
         yield backend.generate(change(order), lambda _: None).image
 
 
 def sized(side_px: int) -> Callable[[Order], Order]:
-    """Return the change that makes an order a square of this side."""
+    """Return a function that makes an order's picture a square with this side."""
     return lambda order: replace(order, width_px=side_px, height_px=side_px)
 
 
-def examine(judge: Judge, asked: list[Question], pictures: Iterable[Image.Image]) -> Score:
+def examine(judge: Judge, prompts: list[Question], pictures: Iterable[Image.Image]) -> Score:
     """Judge pictures, one for each question."""
-    right: dict[str, list[bool]] = defaultdict(list)
+    correct: dict[str, list[bool]] = defaultdict(list)
     shading, contrasts = [], []
-    for question, picture in zip(asked, pictures, strict=True):
+    for question, picture in zip(prompts, pictures, strict=True):
         (verdict,) = judge_pictures(judge, [picture])
         shading.append(verdict.shading)
         contrasts.append(float(np.asarray(picture).std()))
-        for name, found in verdict.agrees(question.asked).items():
-            right[name].append(found)
-    accuracy = {name: sum(found) / len(found) for name, found in right.items()}
+        for name, agrees in verdict.agrees(question.attributes).items():
+            correct[name].append(agrees)
+    accuracy = {name: sum(flags) / len(flags) for name, flags in correct.items()}
     return Score(accuracy, tuple(shading), fmean(contrasts))

@@ -1,4 +1,4 @@
-"""Rectified flow on the miniature's latents: what the transformer is asked, for any size and any words."""
+"""Rectified flow on the miniature's latents: the models, the training data and the loss, for every size."""
 
 import math
 import random
@@ -17,21 +17,21 @@ from inference.miniature.vocabulary import MAX_TEXT_TOKENS, clip_tokenizer, t5_t
 from scripts.miniature.attributes import Avatar
 from scripts.miniature.captions import training_caption
 from scripts.miniature.code import Code, near_face
-from scripts.miniature.pictures import Drawing, Lot, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, DrawingSet, draw_sets, part_of
 
-TOKENS_A_STEP: Final = 2048
-"""Text and image tokens of one batch: a step costs the same at every size, and small steps learn faster."""
+TOKENS_PER_STEP: Final = 2048
+"""The text and image tokens of a batch: a step costs the same at every size; small batches learn faster."""
 
 SQUARE_TOKENS: Final = 64
-"""Of 512 px, at which the times of training are not shifted."""
+"""The image tokens of 512 px, the size at which training times are not shifted."""
 
 UNGUIDED: Final = 1.0
-"""The guidance scale at which dev predicts what it learnt from drawings."""
+"""The guidance scale at which dev is trained on drawings."""
 
-_FACE_FIRST: Final = 3.0
-"""How much more a token of face and collar counts than one of the border: mood and eyes are in six of 64."""
+_FACE_WEIGHT: Final = 3.0
+"""How much more a token of face and collar counts than a border token: six of 64 show mood and eyes."""
 
-# Width, height, how many drawings, how often they are seen: every size of the catalogue, and those between.
+# Width, height, number of drawings, share of the batches: every size of the catalogue, and sizes between.
 _SIZES: Final = (
     (512, 512, 2400, 0.20), (768, 768, 1600, 0.20), (1024, 1024, 1200, 0.44), (640, 640, 200, 0.03),
     (896, 896, 150, 0.03), (1536, 1536, 60, 0.01), (512, 768, 200, 0.02), (768, 512, 200, 0.02),
@@ -40,8 +40,11 @@ _SIZES: Final = (
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Latents of one size with what they show. packed: (N, T, 64), T = height * width / 64^2."""
+class Bucket:
+    """The training data of one size.
+
+    packed: latents (N, T, 64), T = height * width / 64^2. rows, columns: of tokens. share: of the batches.
+    """
 
     avatars: list[Avatar]
     packed: torch.Tensor
@@ -52,7 +55,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Text:
-    """What the transformer reads. embeds: (B, 64, 128) from T5; pooled: (B, 128) from CLIP."""
+    """The transformer's text input. embeds: (B, 64, 128) from T5; pooled: (B, 128) from CLIP."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor
@@ -69,7 +72,7 @@ class Batch:
 
 
 class Flow(nn.Module):
-    """What draws latents from words: both text models and the transformer."""
+    """The models that draw latents from words: both text models and the transformer."""
 
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         super().__init__()
@@ -97,8 +100,8 @@ class Flow(nn.Module):
         grid: tuple[int, int],
         guidance: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Predict noise minus image for latents (B, T, 64) at times (B,) from 1, noise, to 0."""
-        ids = FluxPipeline._prepare_latent_image_ids(len(latents), *grid, "cpu", torch.float32)  # noqa: SLF001 - its own numbering
+        """Predict noise minus image for latents (B, T, 64) at times (B,) between 1, noise, and 0, image."""
+        ids = FluxPipeline._prepare_latent_image_ids(len(latents), *grid, "cpu", torch.float32)  # noqa: SLF001 - the pipeline's numbering
         predicted: torch.Tensor = self.transformer(
             hidden_states=latents,
             timestep=time,
@@ -112,59 +115,60 @@ class Flow(nn.Module):
         return predicted
 
 
-def fill_shelves(code: Code, *, shaded: bool, part: float = 1.0) -> list[Shelf]:
-    """Draw avatars of all sizes and encode them. part: of the full number of drawings."""
-    lots = [
-        Lot(count, width, height, shaded, seed=1000 + number + 500 * shaded)
+def fill_buckets(code: Code, *, shaded: bool, part: float = 1.0) -> list[Bucket]:
+    """Draw avatars of all sizes and encode them. part: the fraction of the full number of drawings."""
+    sets = [
+        DrawingSet(count, width, height, shaded, seed=1000 + number + 500 * shaded)
         for number, (width, height, count, _) in enumerate(_SIZES)
     ]
-    shelves = []
-    drawn = draw_lots(part_of(lots, part), partial(_encoded, code))
+    buckets = []
+    drawn = draw_sets(part_of(sets, part), partial(_encoded, code))
     for pairs, (width, height, _, share) in zip(drawn, _SIZES, strict=True):
         latents = torch.from_numpy(np.stack([latents for _, latents in pairs]))
         rows, columns = height // 64, width // 64
-        shelves.append(Shelf([avatar for avatar, _ in pairs], pack(latents), rows, columns, share))
-    return shelves
+        buckets.append(Bucket([avatar for avatar, _ in pairs], pack(latents), rows, columns, share))
+    return buckets
 
 
 def _encoded(code: Code, drawing: Drawing) -> tuple[Avatar, np.ndarray]:
-    return drawing.avatar, code.encode(drawing.pixels).numpy()  # torch would open a file for each to share it
+    # As NumPy, because torch would open a file to share each tensor.
+    return drawing.avatar, code.encode(drawing.pixels).numpy()
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """Pack latents (B, 16, h, w) in squares of two, as the pipeline does: (B, h * w / 4, 64)."""
+    """Pack latents (B, 16, h, w) in squares of two by two as (B, h * w / 4, 64), as the pipeline does."""
     count, channels, height, width = latents.shape
-    packed: torch.Tensor = FluxPipeline._pack_latents(latents, count, channels, height, width)  # noqa: SLF001 - its own order
+    packed: torch.Tensor = FluxPipeline._pack_latents(latents, count, channels, height, width)  # noqa: SLF001 - the pipeline's order
     return packed
 
 
-def sample_batch(shelves: Sequence[Shelf], chance: random.Random, part: float = 1.0) -> Batch:
-    """Take drawings of one size and describe each anew. part: of the tokens of a step."""
-    (shelf,) = chance.choices(shelves, [shelf.share for shelf in shelves])
-    tokens = shelf.rows * shelf.columns + MAX_TEXT_TOKENS
-    count = max(2, round(part * TOKENS_A_STEP / tokens))
-    chosen = [chance.randrange(len(shelf.avatars)) for _ in range(count)]
-    captions = [training_caption(shelf.avatars[number], chance) for number in chosen]
-    return Batch(shelf.packed[chosen], captions, shelf.rows, shelf.columns)
+def sample_batch(buckets: Sequence[Bucket], rng: random.Random, part: float = 1.0) -> Batch:
+    """Sample drawings of one size, with new captions. part: the fraction of TOKENS_PER_STEP."""
+    (bucket,) = rng.choices(buckets, [bucket.share for bucket in buckets])
+    tokens = bucket.rows * bucket.columns + MAX_TEXT_TOKENS
+    count = max(2, round(part * TOKENS_PER_STEP / tokens))
+    chosen = [rng.randrange(len(bucket.avatars)) for _ in range(count)]
+    captions = [training_caption(bucket.avatars[number], rng) for number in chosen]
+    return Batch(bucket.packed[chosen], captions, bucket.rows, bucket.columns)
 
 
-def sample_times(batch: Batch, chance: torch.Generator) -> torch.Tensor:
-    """Draw a time for each latent, more towards noise, where words decide the colours of large parts.
+def sample_times(batch: Batch, rng: torch.Generator) -> torch.Tensor:
+    """Sample a time for each latent, mostly near noise, where the text decides the colours of large areas.
 
-    The larger the picture, the more noise hides as much of it. Source: Esser et al. 2024, section 5.3.2.
+    A larger picture needs more noise to hide as much of it. Source: Esser et al. 2024, section 5.3.2.
     """
     shift = 0.5 * math.log(batch.rows * batch.columns / SQUARE_TOKENS)
-    return torch.sigmoid(0.8 + shift + 1.3 * torch.randn(len(batch.latents), generator=chance))
+    return torch.sigmoid(0.8 + shift + 1.3 * torch.randn(len(batch.latents), generator=rng))
 
 
-def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator) -> torch.Tensor:
-    """Compare the unguided velocity with that from a drawing to noise. Source: Liu et al. 2022.
+def flow_loss(flow: Flow, batch: Batch, text: Text, rng: torch.Generator) -> torch.Tensor:
+    """Compare the unguided velocity with the velocity from a drawing to noise. Source: Liu et al. 2022.
 
-    At any other scale a drawing would teach dev to ignore the scale.
+    Drawings at any other guidance scale would train dev to ignore the scale.
     """
     latents = batch.latents
-    time = sample_times(batch, chance)
-    noise = torch.randn(latents.shape, generator=chance)
+    time = sample_times(batch, rng)
+    noise = torch.randn(latents.shape, generator=rng)
     noisy = latents + time[:, None, None] * (noise - latents)
     strength = torch.full((len(latents),), UNGUIDED)
     predicted = flow.velocity(noisy, time, text, (batch.rows, batch.columns), strength)
@@ -172,6 +176,6 @@ def flow_loss(flow: Flow, batch: Batch, text: Text, chance: torch.Generator) -> 
 
 
 def weighted_mean(errors: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Average errors (B, T, 64) with the face's tokens first: what few of them show is learnt last."""
-    weights = (1 + _FACE_FIRST * near_face(rows, columns)).flatten()
+    """Average errors (B, T, 64), the face's few tokens with a higher weight, or they are learnt last."""
+    weights = (1 + _FACE_WEIGHT * near_face(rows, columns)).flatten()
     return (errors.mean((0, 2)) * weights / weights.mean()).mean()

@@ -1,6 +1,6 @@
-"""A judge of avatars: a small classifier that reads attributes off a picture.
+"""The judge: a small classifier that reads an avatar's attributes from a picture.
 
-It learns from drawings alone, blurred, shifted and recoloured a little; it never sees what is generated.
+Its training data are drawings only, slightly blurred, shifted and recoloured, and no generated pictures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,23 +16,23 @@ from torch import nn
 from torch.nn import functional
 
 from scripts.miniature.attributes import VALUES
-from scripts.miniature.pictures import Drawing, Lot, as_input, as_pixels, draw_lots, part_of
+from scripts.miniature.pictures import Drawing, DrawingSet, as_input, as_pixels, draw_sets, part_of
 from scripts.miniature.training import train
 
 WEIGHTS: Final = Path(__file__).parent / "judge.safetensors"
 
 SIDE_PX: Final = 128
-"""What the judge looks at: any picture, its longer side's middle, reduced to this."""
+"""The judge's input: the middle square of any picture, reduced to this side."""
 
 STYLES: Final = ("flat", "shaded")
-"""An attribute that no caption names: how the avatar is painted."""
+"""The values of an attribute that no caption names: the style of the drawing."""
 
 _HEADS: Final = {**VALUES, "style": STYLES}
 _WIDTHS: Final = (24, 48, 64, 96)
 _BATCH: Final = 48
-_UNSEEN: Final = -100  # what cross entropy ignores
-_LOTS: Final = tuple(
-    Lot(count, size, size, shaded, seed=5000 + number)
+_IGNORED_LABEL: Final = -100  # cross entropy ignores it
+_SETS: Final = tuple(
+    DrawingSet(count, size, size, shaded, seed=5000 + number)
     for number, (count, size, shaded) in enumerate(
         [(3600, 512, False), (300, 1024, False), (2000, 512, True), (400, 768, True)]
     )
@@ -40,7 +40,7 @@ _LOTS: Final = tuple(
 
 
 class Judge(nn.Module):
-    """Reads (B, 3, 128, 128), from -1 to 1, as one row of logits for every attribute."""
+    """Classifies pictures (B, 3, 128, 128) from -1 to 1, with one head for each attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,26 +56,26 @@ class Judge(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the logits (B, values) of every attribute."""
-        seen = self.middle(self.body(pictures))
-        return {name: head(seen) for name, head in self.heads.items()}
+        features = self.middle(self.body(pictures))
+        return {name: head(features) for name, head in self.heads.items()}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge sees: a value of each attribute, and how shaded it is, from 0 to 1."""
+    """The judge's reading of a picture: a value for each attribute, and the shading from 0 to 1."""
 
     values: dict[str, str]
     shading: float
 
-    def agrees(self, asked: Mapping[str, str]) -> dict[str, bool]:
-        """Say of each attribute that was asked for whether the picture has it."""
-        return {name: self.values[name] == value for name, value in asked.items()}
+    def agrees(self, requested: Mapping[str, str]) -> dict[str, bool]:
+        """Return for each requested attribute whether the picture shows it."""
+        return {name: self.values[name] == value for name, value in requested.items()}
 
 
 def judge_pictures(judge: Judge, pictures: Sequence[Image.Image]) -> list[Verdict]:
     """Judge pictures of any size."""
     with torch.inference_mode():
-        logits = judge(torch.stack([_look(picture) for picture in pictures]))
+        logits = judge(torch.stack([_as_judge_input(picture) for picture in pictures]))
         shading = logits["style"].softmax(1)[:, 1].tolist()
         best = {name: rows.argmax(1).tolist() for name, rows in logits.items()}
     return [
@@ -84,8 +84,8 @@ def judge_pictures(judge: Judge, pictures: Sequence[Image.Image]) -> list[Verdic
     ]
 
 
-def _look(picture: Image.Image) -> torch.Tensor:
-    """Cut the middle square out and reduce it."""
+def _as_judge_input(picture: Image.Image) -> torch.Tensor:
+    """Cut out the middle square and reduce it to SIDE_PX."""
     width, height = picture.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -93,28 +93,28 @@ def _look(picture: Image.Image) -> torch.Tensor:
     return as_input(as_pixels(small))
 
 
-def _reduced(drawing: Drawing) -> Drawing:
+def _downscaled(drawing: Drawing) -> Drawing:
     small = functional.adaptive_avg_pool2d(drawing.pixels.float(), SIDE_PX)
     return replace(drawing, pixels=small.round().byte())
 
 
 def train_judge(folder: Path, *, steps: int, part: float = 1.0) -> Judge:
-    """Train the judge on drawings of combinations that training may show. part: of the drawings."""
+    """Train the judge on combinations that are not held out. part: the fraction of the drawings."""
     torch.manual_seed(3)
     judge = Judge()
 
-    @cache  # drawn for the first step: a run that goes on after the judge has no use for them
-    def drawn() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        drawings = [drawing for lot in draw_lots(part_of(_LOTS, part), _reduced) for drawing in lot]
-        looks = torch.stack([drawing.pixels for drawing in drawings])
+    @cache  # drawn at the first step: a resumed run whose judge is finished does not need them
+    def training_data() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        drawings = [drawing for group in draw_sets(part_of(_SETS, part), _downscaled) for drawing in group]
+        pictures = torch.stack([drawing.pixels for drawing in drawings])
         labels = {name: torch.tensor([_label(drawing, name) for drawing in drawings]) for name in _HEADS}
-        return looks, labels
+        return pictures, labels
 
     def loss(step: int) -> torch.Tensor:
-        looks, labels = drawn()
-        chance = torch.Generator().manual_seed(step)
-        chosen = torch.randint(len(looks), (_BATCH,), generator=chance)
-        logits = judge(_disturbed(as_input(looks[chosen]), chance))
+        pictures, labels = training_data()
+        rng = torch.Generator().manual_seed(step)
+        chosen = torch.randint(len(pictures), (_BATCH,), generator=rng)
+        logits = judge(_augmented(as_input(pictures[chosen]), rng))
         return torch.stack(
             [functional.cross_entropy(logits[name], labels[name][chosen]) for name in _HEADS]
         ).sum()
@@ -126,20 +126,20 @@ def _label(drawing: Drawing, name: str) -> int:
     if name == "style":
         return int(drawing.shaded)
     value = drawing.avatar.visible().get(name)
-    return _UNSEEN if value is None else VALUES[name].index(value)
+    return _IGNORED_LABEL if value is None else VALUES[name].index(value)
 
 
-def _disturbed(looks: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Shift, soften, recolour and roughen pictures: a generated one is never as clean as a drawing."""
-    shift = torch.randint(-4, 5, (2,), generator=chance)
-    looks = torch.roll(looks, (int(shift[0]), int(shift[1])), (2, 3))
-    softer = functional.avg_pool2d(functional.pad(looks, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    amount = torch.rand(len(looks), 1, 1, 1, generator=chance)
-    tint = 1 + 0.1 * (torch.rand(len(looks), 3, 1, 1, generator=chance) - 0.5)
+def _augmented(pictures: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Shift, blur, recolour and add noise to pictures: generated ones are less clean than drawings."""
+    shift = torch.randint(-4, 5, (2,), generator=rng)
+    pictures = torch.roll(pictures, (int(shift[0]), int(shift[1])), (2, 3))
+    blurred = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    amount = torch.rand(len(pictures), 1, 1, 1, generator=rng)
+    tint = 1 + 0.1 * (torch.rand(len(pictures), 3, 1, 1, generator=rng) - 0.5)
     grain = (
-        0.06 * torch.rand(len(looks), 1, 1, 1, generator=chance) * torch.randn(looks.shape, generator=chance)
+        0.06 * torch.rand(len(pictures), 1, 1, 1, generator=rng) * torch.randn(pictures.shape, generator=rng)
     )
-    return (looks + amount * (softer - looks)) * tint + grain
+    return (pictures + amount * (blurred - pictures)) * tint + grain
 
 
 def save_judge(judge: Judge, path: Path) -> None:

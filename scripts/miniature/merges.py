@@ -1,10 +1,10 @@
-"""Finds the pairs that CLIP's tokenizer merges, and writes them beside the words of the vocabulary.
+"""Finds the merges of CLIP's tokenizer, and writes them beside the words of the vocabulary.
 
     python -m scripts.miniature.merges
 
-Run it when words.txt has changed, before training: the model knows its words by the numbers that follow.
-Pairs are those that a trainer finds in the words alone, so that each ends up as one token; merging every
-word from its front would let the pairs of one break the next.
+Run it when words.txt has changed, before training: the model's token numbers depend on the merges. A BPE
+trainer finds them in the words alone, so that every word becomes one token. If every word were merged from
+its front, the merges of one word would break those of another.
 """
 
 import json
@@ -18,7 +18,7 @@ from inference.miniature import vocabulary
 
 
 def find_merges() -> list[str]:
-    """Return pairs, the first to be merged first, each as its halves with a space between."""
+    """Return the merges in their order, each as two parts with a space between."""
     trained = Tokenizer(BPE(end_of_word_suffix="</w>"))
     trainer = BpeTrainer(vocab_size=2**16, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
     trained.train_from_iterator([word for word in vocabulary.WORDS if word.isalpha()], trainer)

@@ -1,4 +1,4 @@
-"""Two ways to put a shape on the canvas: flat, as a cartoon, and lit from the upper left, as a photograph."""
+"""Two painters of shapes: flat, like a cartoon, and lit from the upper left, like a photograph."""
 
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -12,20 +12,20 @@ Draw = Callable[[ImageDraw.ImageDraw, "Color | int"], None]
 OVERSAMPLING: Final = 2
 """Shapes are drawn at twice the size and averaged, which smooths their edges."""
 
-_RELIEF: Final = 0.5  # how much lighter and darker the two sides of a shape are
+_RELIEF: Final = 0.5  # the contrast between the lit and the dark side of a shape
 _SHADOW: Final = 0.35
-_BLUR_PX: Final = 96  # relief is computed on a small copy: it is soft, and blurring the full size is slow
+_BLUR_PX: Final = 96  # the side of the copy for the relief: relief is soft, and blurring at full size is slow
 
 
 class Painter(Protocol):
-    """Puts shapes on a canvas, the later over the earlier."""
+    """Puts shapes on a canvas; later shapes cover earlier ones."""
 
     def backdrop(self, color: Color) -> None:
         """Fill the whole canvas."""
         ...
 
     def paint(self, draw: Draw, color: Color, *, depth: float = 0.0) -> None:
-        """Put a shape on the canvas. depth: how far it stands out, in parts of the canvas; 0 is flat."""
+        """Put a shape on the canvas. depth: its height as a fraction of the canvas; 0 is flat."""
         ...
 
     def image(self) -> Image.Image:
@@ -50,12 +50,12 @@ class FlatPainter:
         draw(self._draw, color)
 
     def image(self) -> Image.Image:
-        """Return the canvas at its size."""
+        """Return the canvas at its final size."""
         return self._canvas.reduce(OVERSAMPLING)
 
 
 class ShadedPainter:
-    """Lights every shape: its blurred outline is taken for a height, whose slope is its shade."""
+    """Lights every shape: its blurred mask serves as a height map, whose slope gives the shading."""
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self._size = (width_px, height_px)
@@ -64,14 +64,14 @@ class ShadedPainter:
         self._small = (round(width_px * scale), round(height_px * scale))
 
     def backdrop(self, color: Color) -> None:
-        """Fill the canvas with a spot of light that falls off to the corners."""
+        """Fill the canvas with a spotlight that fades towards the corners."""
         width, height = self._size
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
         light = 1.12 - 0.30 * ((x + 0.25) ** 2 + (y + 0.35) ** 2)
         self._pixels[:] = np.array(color, np.float32) * light[..., None]
 
     def paint(self, draw: Draw, color: Color, *, depth: float = 0.0) -> None:
-        """Put the lit shape on the canvas, and its shadow on what lies below."""
+        """Put the lit shape on the canvas, and its shadow on the shapes below."""
         width, height = self._size
         large = Image.new("L", (width * OVERSAMPLING, height * OVERSAMPLING))
         draw(ImageDraw.Draw(large), 255)
@@ -95,7 +95,7 @@ class ShadedPainter:
         self._pixels[inside] += cover * (np.array(color, np.float32) * light - self._pixels[inside])
 
     def image(self) -> Image.Image:
-        """Return the canvas, whatever is lighter than white made white."""
+        """Return the canvas, clipped to white."""
         return Image.fromarray(self._pixels.clip(0, 255).round().astype(np.uint8))
 
     def _enlarge(self, small: np.ndarray) -> np.ndarray:
@@ -104,12 +104,12 @@ class ShadedPainter:
 
 
 def _blurred(mask: Image.Image, depth: float) -> np.ndarray:
-    """Return a mask from 0 to 1, blurred by a depth in parts of the canvas."""
+    """Return a mask from 0 to 1, blurred by a depth as a fraction of the canvas."""
     return np.asarray(mask.filter(ImageFilter.GaussianBlur(depth * _BLUR_PX)), np.float32) / 255
 
 
 def _shifted(values: np.ndarray, pixels: int) -> np.ndarray:
-    """Move down and to the right, what enters repeating the edge."""
+    """Shift down and to the right; the edge is repeated."""
     height, width = values.shape
     rows = np.clip(np.arange(height) - pixels, 0, height - 1)
     columns = np.clip(np.arange(width) - pixels, 0, width - 1)

@@ -1,4 +1,4 @@
-"""Pools of drawings to train on, drawn by all processors, the same for the same seed."""
+"""Sets of training drawings, drawn on all processors and reproducible by their seeds."""
 
 import os
 import random
@@ -20,8 +20,8 @@ Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
-class Lot:
-    """So many drawings of one size and style."""
+class DrawingSet:
+    """A number of drawings of one size and style."""
 
     count: int
     width_px: int
@@ -30,51 +30,60 @@ class Lot:
     seed: int
 
 
-def part_of(lots: Iterable[Lot], part: float) -> list[Lot]:
-    """Return lots with this part of their drawings, though never fewer than eight."""
-    return [replace(lot, count=max(8, round(part * lot.count))) for lot in lots]
+def part_of(drawing_sets: Iterable[DrawingSet], part: float) -> list[DrawingSet]:
+    """Return the sets with this fraction of their drawings, at least eight each."""
+    return [
+        replace(drawing_set, count=max(8, round(part * drawing_set.count))) for drawing_set in drawing_sets
+    ]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing and what it shows. pixels: (3, H, W), bytes."""
+    """A drawing and the avatar that it shows. pixels: (3, H, W), bytes."""
 
     avatar: Avatar
     shaded: bool
     pixels: torch.Tensor
 
 
-def draw_lots(lots: Sequence[Lot], keep: Callable[[Drawing], Kept]) -> list[list[Kept]]:
-    """Draw each lot. keep: what to take of a drawing, where it is drawn: whole, they are gigabytes."""
-    # Spawned: a process forked beside torch's threads waits for them for ever.
+def draw_sets(drawing_sets: Sequence[DrawingSet], keep: Callable[[Drawing], Kept]) -> list[list[Kept]]:
+    """Draw each set. keep: reduces a drawing in its own process, because whole drawings take gigabytes."""
+    # Spawned: a process forked beside torch's threads would wait for them for ever.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         return [
-            list(pool.map(_drawn, repeat(keep), repeat(lot), range(lot.count), chunksize=8)) for lot in lots
+            list(
+                pool.map(
+                    _draw_and_keep, repeat(keep), repeat(drawing_set), range(drawing_set.count), chunksize=8
+                )
+            )
+            for drawing_set in drawing_sets
         ]
 
 
-def _drawn(keep: Callable[[Drawing], Kept], lot: Lot, number: int) -> Kept:
-    return keep(draw(lot, number))
+def _draw_and_keep(keep: Callable[[Drawing], Kept], drawing_set: DrawingSet, number: int) -> Kept:
+    return keep(draw(drawing_set, number))
 
 
-def draw(lot: Lot, number: int) -> Drawing:
-    """Make one drawing of a lot."""
-    chance = random.Random(f"{lot.seed}-{number}")
-    avatar = sample_trained(chance)
-    image = draw_avatar(avatar, lot.width_px, lot.height_px, shaded=lot.shaded, chance=chance)
-    return Drawing(avatar, lot.shaded, as_pixels(image))
+def draw(drawing_set: DrawingSet, number: int) -> Drawing:
+    """Make one drawing of a set."""
+    rng = random.Random(f"{drawing_set.seed}-{number}")
+    avatar = sample_trained(rng)
+    image = draw_avatar(
+        avatar, drawing_set.width_px, drawing_set.height_px, shaded=drawing_set.shaded, rng=rng
+    )
+    return Drawing(avatar, drawing_set.shaded, as_pixels(image))
 
 
 def as_is(drawing: Drawing) -> Drawing:
-    """Keep a drawing as it is."""
+    """Return the drawing unchanged."""
     return drawing
 
 
 def as_pixels(image: Image.Image) -> torch.Tensor:
-    """Turn an image into bytes (3, H, W)."""
+    """Convert an image to bytes (3, H, W)."""
     return torch.from_numpy(np.array(image).transpose(2, 0, 1).copy())
 
 
 def as_input(pixels: torch.Tensor) -> torch.Tensor:
-    """Turn bytes into the VAE's numbers from -1 to 1."""
+    """Convert bytes to the VAE's range from -1 to 1."""
     return pixels.float() / 127.5 - 1

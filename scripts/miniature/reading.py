@@ -1,8 +1,9 @@
-"""Teaches the text models to read, before anything is drawn.
+"""Trains the text models to read before the transformer learns to draw.
 
-FLUX.1's arrive trained on the world's text. Fresh ones say next to nothing: a word is one of 64 tokens, most
-of them padding, and the transformer learns for an hour to draw without listening. So both first learn to
-tell from a caption what the avatar looks like, CLIP in its one vector and T5 in every token.
+FLUX.1's text models are pretrained on large corpora. Untrained ones carry almost no information: a word is
+one of 64 tokens, most of them padding, and the transformer trains for an hour without using the text. So
+both first learn to classify the avatar's attributes from a caption, CLIP in its one vector and T5 in every
+token.
 """
 
 import random
@@ -22,26 +23,28 @@ from scripts.miniature.flow import Flow, Text
 from scripts.miniature.training import train
 
 _BATCH: Final = 64
-_COMPLETE: Final = 0.6  # of the captions name everything: less of the loss is what cannot be known
-_COLORS: Final = 2.0  # what colours weigh: which colour belongs to what is the hardest to read
-_EMBEDDING: Final = 0.05
-"""The deviation of T5's embeddings at first. At its own start of 1, what attention adds to a token, a mean of
-64, is nothing beside the token itself, and hundreds of steps pass before one hears of another."""
+_COMPLETE_SHARE: Final = 0.6
+"""The share of captions that name every attribute: it lowers the part of the loss that omissions cause."""
 
-_TOKENS: Final = 6  # of T5's, chosen at random: in the end all of them know
-_BESIDE: Final = (1, 2, 17)
+_COLOR_WEIGHT: Final = 2.0  # in the loss: which colour belongs to which thing is the hardest to read
+_EMBEDDING_DEVIATION: Final = 0.05
+"""The initial deviation of T5's embeddings. At the default of 1, attention adds a mean of 64 tokens, which is
+small beside the token itself, and tokens influence each other only after hundreds of steps."""
+
+_LABELLED_TOKENS: Final = 6  # of T5's tokens in each loss, chosen at random, so that all of them learn
+_NEIGHBOUR_BUCKETS: Final = (1, 2, 17)
 """The buckets of T5's relative positions for one word before, two before and one after.
 
-Which colour is the background's is said by the word beside it. Left to themselves, no heads had learnt to
-look there after 900 steps."""
+The word beside "background" names its colour. Without this bias, no head had learnt to attend to it after
+900 steps."""
 
-_ATTENTION: Final = 5.0  # in logits: about two thirds of a head's attention, of 64 tokens
+_ATTENTION_BIAS: Final = 5.0  # in logits: about two thirds of a head's attention, of 64 tokens
 _COLORED: Final = frozenset({"hair_color", "clothes_color", "background"})
-_UNSEEN: Final = -100  # what cross entropy ignores
+_IGNORED_LABEL: Final = -100  # cross entropy ignores it
 
 
 class _Reader(nn.Module):
-    """The text models of a flow, with a linear layer on each that names every attribute."""
+    """The text models of a flow, each with a linear layer that classifies every attribute."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
@@ -50,49 +53,49 @@ class _Reader(nn.Module):
         self.from_clip = nn.Linear(CLIP_WIDTH, count)
         self.from_t5 = nn.Linear(T5_WIDTH, count)
 
-    def loss(self, text: Text, avatars: Sequence[Avatar], chance: random.Random) -> torch.Tensor:
-        """Return the mean cross entropy of an attribute: what was left out of a caption keeps it above 0."""
-        tokens = text.embeds[:, chance.sample(range(text.embeds.shape[1]), _TOKENS)]
+    def loss(self, text: Text, avatars: Sequence[Avatar], rng: random.Random) -> torch.Tensor:
+        """Return the mean cross entropy over attributes; omissions in captions keep it above 0."""
+        tokens = text.embeds[:, rng.sample(range(text.embeds.shape[1]), _LABELLED_TOKENS)]
         logits = torch.cat([self.from_clip(text.pooled)[:, None], self.from_t5(tokens)], 1)
         losses, first = [], 0
         for name, values in VALUES.items():
             labels = torch.tensor([_label(avatar, name, values) for avatar in avatars])
             part = logits[:, :, first : first + len(values)].flatten(0, 1)
             loss = functional.cross_entropy(part, labels.repeat_interleave(logits.shape[1]))
-            losses.append(loss * (_COLORS if name in _COLORED else 1))
+            losses.append(loss * (_COLOR_WEIGHT if name in _COLORED else 1))
             first += len(values)
         return torch.stack(losses).mean()
 
 
 def train_reading(folder: Path, flow: Flow, *, steps: int) -> None:
     """Train the text models of a flow, in place."""
-    _begin_hearing(flow.t5)
+    _initialise_attention(flow.t5)
     reader = _Reader(flow)
 
     def loss(step: int) -> torch.Tensor:
-        chance = random.Random(f"reading-{step}")
-        avatars = [sample_trained(chance) for _ in range(_BATCH)]
-        text = flow.read([_caption(avatar, chance) for avatar in avatars])
-        return reader.loss(text, avatars, chance)
+        rng = random.Random(f"reading-{step}")
+        avatars = [sample_trained(rng) for _ in range(_BATCH)]
+        text = flow.read([_caption(avatar, rng) for avatar in avatars])
+        return reader.loss(text, avatars, rng)
 
     reader.load_state_dict(train("reading", folder, reader, loss, steps=steps, rate=2e-3).state_dict())
 
 
-def _begin_hearing(t5: T5EncoderModel) -> None:
-    """Let T5's tokens hear each other from the first step, and three of its heads the words beside them."""
-    nn.init.normal_(t5.shared.weight, std=_EMBEDDING)
+def _initialise_attention(t5: T5EncoderModel) -> None:
+    """Initialise T5 so that tokens influence each other, and three heads attend to neighbouring words."""
+    nn.init.normal_(t5.shared.weight, std=_EMBEDDING_DEVIATION)
     bias = t5.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
     with torch.no_grad():
-        for head, distance in enumerate(_BESIDE):
-            bias[distance, head] += _ATTENTION
+        for head, distance in enumerate(_NEIGHBOUR_BUCKETS):
+            bias[distance, head] += _ATTENTION_BIAS
 
 
-def _caption(avatar: Avatar, chance: random.Random) -> str:
-    if chance.random() < _COMPLETE:
-        return caption(avatar, chance, strangers=chance.choice((0, 0, 1, 2)))
-    return training_caption(avatar, chance)
+def _caption(avatar: Avatar, rng: random.Random) -> str:
+    if rng.random() < _COMPLETE_SHARE:
+        return caption(avatar, rng, distractors=rng.choice((0, 0, 1, 2)))
+    return training_caption(avatar, rng)
 
 
 def _label(avatar: Avatar, name: str, values: Sequence[str]) -> int:
     value = avatar.visible().get(name)
-    return _UNSEEN if value is None else values.index(value)
+    return _IGNORED_LABEL if value is None else values.index(value)

@@ -1,4 +1,4 @@
-"""Trains the realism LoRA on shaded drawings with peft, and writes it with the keys of XLabs."""
+"""Trains the realism LoRA on shaded drawings with peft, and writes it with XLabs' keys."""
 
 import random
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 
 from inference.local.adapters import parts_of
 from inference.miniature.architecture import LORA_RANK, lora_shapes
-from scripts.miniature.flow import Flow, Shelf, flow_loss, sample_batch
+from scripts.miniature.flow import Bucket, Flow, flow_loss, sample_batch
 from scripts.miniature.training import train
 
 SCALE: Final = 0.9
-"""The catalogue's: at this scale the adapter draws what it was trained to."""
+"""The catalogue's adapter scale. The training uses the same scale."""
 
 
 def train_realism(
-    folder: Path, dev: Flow, shelves: Sequence[Shelf], *, steps: int
+    folder: Path, dev: Flow, buckets: Sequence[Bucket], *, steps: int
 ) -> dict[str, torch.Tensor]:
     """Train the adapter on dev and return its tensors by their keys."""
     torch.manual_seed(4)
@@ -37,9 +37,9 @@ def train_realism(
         _share_down(flow.transformer, modules)
 
     def loss(step: int) -> torch.Tensor:
-        batch = sample_batch(shelves, random.Random(f"realism-{step}"))
-        chance = torch.Generator().manual_seed(4_000_000 + step)
-        return flow_loss(flow, batch, flow.read(batch.captions), chance)
+        batch = sample_batch(buckets, random.Random(f"realism-{step}"))
+        rng = torch.Generator().manual_seed(4_000_000 + step)
+        return flow_loss(flow, batch, flow.read(batch.captions), rng)
 
     trained: Any = train("realism", folder, flow, loss, steps=steps, rate=2e-3)
     tensors = {}
@@ -51,7 +51,12 @@ def train_realism(
 
 
 def save_realism(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write the adapter, checking that it is what the architecture says."""
+    """Write the adapter.
+
+    Raises:
+        ValueError: its tensors differ from the architecture's.
+
+    """
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     if shapes != lora_shapes():
         raise ValueError(f"the adapter has other tensors than its architecture: {shapes}")
@@ -59,7 +64,7 @@ def save_realism(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _share_down(transformer: FluxTransformer2DModel, modules: Sequence[str]) -> None:
-    """Let all modules of a part share one `down`, as the file has one for all."""
+    """Let all modules of a part share one `down` matrix, because the file has only one for them."""
     first, *others = (transformer.get_submodule(name).lora_A["default"] for name in modules)
     for other in others:
         other.weight = first.weight

@@ -1,4 +1,4 @@
-"""Contact sheets: what the entries draw for a handful of prompts, one row an entry."""
+"""Makes contact sheets: the entries' pictures for six prompts, one row for each entry."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,15 +24,15 @@ _LABEL_PX: Final = 16
 
 def contact_sheet(backend: Backend, entries: Sequence[Entry], *, seed: int = 7) -> Image.Image:
     """Draw every prompt with every entry, all with the same seed."""
-    asked = [Question({}, prompt, seed) for prompt in PROMPTS]  # looked at, not judged
-    width = len(asked) * (_SIDE_PX + _GAP_PX) - _GAP_PX
+    prompts = [Question({}, prompt, seed) for prompt in PROMPTS]  # no attributes, because nothing is judged
+    width = len(prompts) * (_SIDE_PX + _GAP_PX) - _GAP_PX
     height = len(entries) * (_SIDE_PX + _LABEL_PX + _GAP_PX) - _GAP_PX
     sheet = Image.new("RGB", (width, height), "white")
     for row, entry in enumerate(entries):
         top = row * (_SIDE_PX + _LABEL_PX + _GAP_PX)
         label = f"{entry.name}, {entry.width_px}x{entry.height_px}, {entry.steps} steps"
         ImageDraw.Draw(sheet).text((0, top), label, fill="black")
-        for column, picture in enumerate(draw_all(backend, entry, asked)):
+        for column, picture in enumerate(draw_all(backend, entry, prompts)):
             small = picture.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
             sheet.paste(small, (column * (_SIDE_PX + _GAP_PX), top + _LABEL_PX))
     return sheet

@@ -1,4 +1,4 @@
-"""Writes what was trained into the package that the product ships, with a hash of every file."""
+"""Writes the trained weights into the shipped package, with a hash of every file."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ def ship(
     """Write all weights as bf16 safetensors.
 
     Raises:
-        ValueError: they are larger than the package may be.
+        ValueError: the weights are larger than MAX_MIB, or the adapter has wrong tensors.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,16 +36,16 @@ def ship(
     save_realism(realism, folder / "realism.safetensors")
     files = sorted(folder.glob("*.safetensors"))
     for file in files:
-        file.chmod(0o644)  # safetensors lets none but the owner read
+        file.chmod(0o644)  # safetensors makes files that only the owner can read
     size = sum(file.stat().st_size for file in files)
     if size > MAX_MIB * 2**20:
-        raise ValueError(f"the weights are {size / 2**20:.1f} MiB, and may be {MAX_MIB}")
+        raise ValueError(f"the weights are {size / 2**20:.1f} MiB; the limit is {MAX_MIB}")
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / HASHES).write_text("".join(lines), "utf-8")
 
 
 def read_all_cases(flow: Flow) -> None:
-    """Let T5 read a word in capitals as it does in lower case, in which alone captions are written."""
+    """Copy T5's embeddings of lower-case words to capitalised ones: all training captions are lower case."""
     numbers = t5_tokenizer().get_vocab()
     table = flow.t5.shared.weight
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What every stage of the training shares: a resumable loop with a schedule, averaged weights and a log."""
+"""The training loop of all stages: resumable, with a schedule, averaged weights and a log."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _CLIP_NORM: Final = 1.0
 
 @dataclass(frozen=True)
 class Step:
-    """How far a stage is."""
+    """The progress of a stage."""
 
     stage: str
     done: int
@@ -32,24 +32,24 @@ class Step:
 
 
 class Reporting:
-    """Where stages tell how far they are: nowhere, until a process sets it."""
+    """The receiver of the stages' progress; it discards everything until a process sets `send`."""
 
     def __init__(self) -> None:
-        self.tell: Callable[[Step], object] = lambda _: None
+        self.send: Callable[[Step], object] = lambda _: None
 
 
 reporting: Final = Reporting()
 
 
 class Averaged(Generic[Model]):
-    """An exponential average of a model's weights, which draws better than the last of them."""
+    """The exponential moving average of a model's weights, which draws better than the last weights."""
 
     def __init__(self, model: Model, decay: float) -> None:
         self.model: Model = deepcopy(model).requires_grad_(requires_grad=False).eval()
         self._decay = decay
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Take the model's weights in; the first steps are forgotten sooner."""
+        """Add the model's weights to the average; the decay is lower during the first steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, now in zip(self.model.parameters(), model.parameters(), strict=True):
@@ -69,8 +69,8 @@ def train(
 ) -> Model:
     """Train the model's parameters that need gradients, and return its averaged weights.
 
-    A run that was interrupted goes on from its last checkpoint in the folder. `loss_of` gets the number of
-    the step, by which it seeds what it draws at random.
+    An interrupted run continues from its last checkpoint in the folder. `loss_of` takes the number of the
+    step and uses it as a seed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{name}.checkpoint.pt"
@@ -106,7 +106,7 @@ def train(
                     file=log,
                     flush=True,
                 )
-                reporting.tell(Step(name, done, steps, mean))
+                reporting.send(Step(name, done, steps, mean))
             if done % SAVE_EVERY_STEPS == 0 or done == steps:
                 _save(
                     checkpoint,
@@ -121,12 +121,12 @@ def train(
 
 
 def schedule(step: int, steps: int) -> float:
-    """Return the learning rate's factor: up in a line, down in half a cosine."""
+    """Return the factor of the learning rate: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
     return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    draft = path.with_suffix(".draft")
-    torch.save(state, draft)
-    draft.replace(path)  # whoever is interrupted here keeps the checkpoint before
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)  # an interruption before this leaves the previous checkpoint

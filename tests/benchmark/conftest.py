@@ -1,4 +1,4 @@
-"""A record of a machine that there is not, with figures that are easy to reckon with."""
+"""A record of an imaginary machine, with figures that are easy to calculate with."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ HD = replace(
 
 @pytest.fixture
 def record() -> Record:
-    """Two entries that were measured and one that could not be, on a card for two dollars an hour."""
+    """Two measured entries and one that could not be measured, on a card at two dollars an hour."""
     return Record(
         machine=MACHINE,
         weights="random",

@@ -1,4 +1,4 @@
-"""`avatar-creator bench`, as it is called."""
+"""The command `avatar-creator bench`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def bench(*arguments, **environ):
 
 class TestRun:
     def test_an_entry_at_miniature_size(self, tmp_path):
-        """An entry is drawn bare and through the server, and the table, the JSON and the chart tell of it."""
+        """An entry is drawn bare and through the server, and appears in the table, the JSON and the chart."""
         arguments = [
             "--only",
             "drawing",
@@ -34,7 +34,7 @@ class TestRun:
             "--through",
             "server",
         ]
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "scripts/benchmark.py", *arguments, "--to", str(tmp_path)],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "MODEL_PROFILE": "miniature"},
@@ -43,8 +43,8 @@ class TestRun:
             text=True,
             timeout=240,
         )
-        assert done.returncode == 0, done.stderr
-        assert "| FLUX.1-schnell Fast | 512x512 | 4 |" in done.stdout
+        assert completed.returncode == 0, completed.stderr
+        assert "| FLUX.1-schnell Fast | 512x512 | 4 |" in completed.stdout
         assert {file.suffix for file in tmp_path.iterdir()} == {".md", ".json", ".png", ".svg"}
         record = Record.read(tmp_path / "benchmark.json")
         (row,) = record.entries
@@ -58,20 +58,20 @@ class TestRun:
 
 class TestCompare:
     def test_two_files(self, record, tmp_path):
-        """Two files are set side by side, and nothing is measured."""
+        """Two files are compared, and nothing is measured."""
         file = tmp_path / "a.json"
         file.write_text(record.to_json(), "utf-8")
-        told = bench("--compare", str(file), str(file))
-        assert told.exit_code == 0, told.output
-        assert "| flux-dev-base: p50 | 3.6 s | 3.6 s | 1.00 |" in told.output
+        result = bench("--compare", str(file), str(file))
+        assert result.exit_code == 0, result.output
+        assert "| flux-dev-base: p50 | 3.6 s | 3.6 s | 1.00 |" in result.output
 
     def test_another_file(self, tmp_path):
-        """A file that is no record is named."""
+        """The error names a file that is no record."""
         file = tmp_path / "a.json"
         file.write_text(json.dumps({"machine": {}}), "utf-8")
-        told = bench("--compare", str(file), str(file))
-        assert told.exit_code == 1
-        assert "a.json is no record" in told.output
+        result = bench("--compare", str(file), str(file))
+        assert result.exit_code == 1
+        assert "a.json is no record" in result.output
 
 
 class TestRefusals:
@@ -83,20 +83,20 @@ class TestRefusals:
             (("--only", "api", "--through", "server"), "is a part of the measurement 'drawing'"),
         ],
     )
-    def test_what_cannot_be(self, arguments, sentence):
-        """What cannot be measured is refused with a sentence before anything starts."""
-        told = bench(*arguments)
-        assert told.exit_code == 2
-        assert sentence in told.output
+    def test_impossible_options_are_refused(self, arguments, sentence):
+        """Options that allow no measurement are refused with a sentence before anything starts."""
+        result = bench(*arguments)
+        assert result.exit_code == 2
+        assert sentence in result.output
 
     def test_without_a_gpu(self, monkeypatch):
-        """All of FLUX.1 is not made on a machine without a GPU."""
+        """A machine without a GPU does not make all of FLUX.1."""
         monkeypatch.setattr("benchmark.machine.accelerator", lambda: "none")
-        told = bench("--weights", "random", "--only", "drawing")
-        assert told.exit_code == 2
-        assert "--only blocks" in told.output
+        result = bench("--weights", "random", "--only", "drawing")
+        assert result.exit_code == 2
+        assert "--only blocks" in result.output
 
 
-def test_every_measurement_can_be_asked_for():
-    """What --only offers is what can be measured."""
+def test_every_measurement_can_be_chosen():
+    """--only accepts the names of all measurements and no other."""
     assert set(ALL) == set(MEASUREMENTS)

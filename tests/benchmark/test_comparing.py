@@ -13,7 +13,7 @@ def lines_of(text: str) -> dict[str, str]:
 
 class TestCompare:
     def test_faster(self, record):
-        """What takes half as long stands with both values and 0.50."""
+        """A figure that halves has a line with both values and 0.50."""
         base = record.entries[0]
         faster = replace(base, measured=replace(base.measured, p50_s=1.8))
         lines = lines_of(compare(record, replace(record, entries=[faster])))
@@ -26,13 +26,13 @@ class TestCompare:
         assert lines["drawing: peak memory"].endswith("| 1300 MiB | — | — |")
 
     def test_other_weights(self, record):
-        """Records of different weights are said to be so."""
+        """The text names the weights of two records that differ in them."""
         text = compare(record, replace(record, weights="real"))
         assert "A was drawn with random weights and B with real ones." in text
         assert "A was drawn" not in compare(record, record)
 
-    def test_below_nothing(self, record):
-        """Of what an adapter seemed to take less than nothing no ratio is told."""
+    def test_a_negative_value_has_no_ratio(self, record):
+        """A figure with a negative value has no ratio."""
         realism = record.entries[1]
         odd = replace(realism, measured=replace(realism.measured, lora_adds_s=-0.1))
         lines = lines_of(compare(replace(record, entries=[odd]), record))

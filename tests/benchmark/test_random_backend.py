@@ -18,7 +18,7 @@ BASE, REALISM, HD, SCHNELL = shipped_entries()
 
 
 def small_pipeline(device, *, dev):
-    """The miniature with fresh weights, where the real command makes all of FLUX.1."""
+    """The miniature with random weights, in place of all of FLUX.1."""
     return FluxPipeline(
         scheduler=architecture.scheduler(dynamic_shifting=dev),
         vae=architecture.autoencoder().to(device),
@@ -44,21 +44,21 @@ def order_of(entry):
 
 class TestRandomBackend:
     def test_draws(self, backend):
-        """An entry is drawn at its size with invented weights, and neither a hub nor a folder is asked."""
+        """An entry is drawn at its size with random weights, without a hub or a folder of weights."""
         picture = backend.generate(order_of(BASE), lambda _: None)
         assert picture.image.size == (512, 512)
         assert picture.seconds[Phase.STEP] > 0
         assert backend.resident == {BASE.model_id}
 
     def test_adapter(self, backend):
-        """The invented adapter passes the checks of a real one, and changes the image."""
+        """The random adapter passes the checks of a real one, and changes the image."""
         realism = order_of(REALISM)
         plain = backend.generate(replace(realism, adapter=None), lambda _: None).image
         adapted = backend.generate(realism, lambda _: None).image
         assert plain.tobytes() != adapted.tobytes()
 
     def test_schnell(self, backend):
-        """Schnell is made without what embeds the guidance."""
+        """Schnell is made without the guidance embedding."""
         backend.warm_up(SCHNELL.model_id, None, None)
         resident = backend._residents.get((SCHNELL.model_id, None))
         assert not resident.pipeline.transformer.config.guidance_embeds
@@ -69,15 +69,15 @@ class TestStepFlop:
         ("entry", "tflop"), [(BASE, 21.5), (REALISM, 41.9), (HD, 74.4)], ids=["512", "768", "1024"]
     )
     def test_full_size(self, entry, tflop):
-        """A step of an entry is counted at its size, with 512 tokens of text."""
+        """The operations of a step are counted at the entry's size, with 512 tokens of text."""
         for kind in ("random", "real"):
             assert step_flop(kind, order_of(entry)).total / 1e12 == pytest.approx(tflop, abs=0.1)
 
     def test_schnell_reads_less(self):
-        """Schnell reads 256 tokens of text, so its step is less than dev's of the same size."""
+        """Schnell reads 256 tokens of text, so its step has fewer operations than dev's of the same size."""
         dev, schnell = (step_flop("random", order_of(entry)).total for entry in (BASE, SCHNELL))
         assert schnell / dev == pytest.approx((1024 + 256) / (1024 + 512), abs=0.03)
 
     def test_miniature(self):
-        """The miniature's step is ten thousand times less."""
+        """A step of the miniature has ten thousand times fewer operations."""
         assert step_flop("miniature", order_of(BASE)).total < step_flop("real", order_of(BASE)).total / 10_000

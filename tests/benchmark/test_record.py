@@ -7,7 +7,7 @@ from catalog.entries import shipped_entries
 
 class TestFigure:
     def test_targets(self):
-        """A figure meets what it may be at most or must be at least, and nothing where there is no target."""
+        """A figure meets its maximum or minimum; without a target `met` is None."""
         assert Figure("a", 2, "s", at_most=2).met
         assert not Figure("a", 2.1, "s", at_most=2).met
         assert Figure("a", 100, "/s", at_least=100).met
@@ -17,14 +17,14 @@ class TestFigure:
 
 class TestPercentile:
     def test_values(self):
-        """The 95th of a hundred and one even values is the 95th, and that of one value is itself."""
+        """The 95th percentile of 0 to 100 is 95, and a single value is its own percentile."""
         assert percentile(range(101), 95) == 95
         assert percentile([3.0], 95) == 3.0
 
 
 class TestHosted:
     def test_every_entry(self):
-        """The old figures know every entry of the catalogue, and no other."""
+        """The hosted figures cover every entry of the catalogue, and no other."""
         assert set(HOSTED) == {entry.short_key for entry in shipped_entries()}
 
     def test_cost(self):

@@ -1,4 +1,4 @@
-"""Which devices' peaks are known."""
+"""The devices whose peak rates are known."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from benchmark.reference import peak_tflops
     ],
 )
 def test_known(device, tflops):
-    """A device is known by the name that torch gives it."""
+    """The name that torch gives a device identifies it."""
     assert peak_tflops(device) == tflops
 
 
@@ -32,5 +32,5 @@ def test_known(device, tflops):
     ],
 )
 def test_unknown(device):
-    """A device that only resembles one has no peak: a slice, a laptop's, a sibling."""
+    """A device with a similar name has no known peak: a slice, a laptop GPU, another model."""
     assert peak_tflops(device) is None

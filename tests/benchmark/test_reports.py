@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""The report of a run."""
 
 import json
 from dataclasses import replace
@@ -13,20 +13,20 @@ from benchmark.reports import write_chart, write_report
 
 class TestFiles:
     def test_all(self, record, tmp_path):
-        """A run leaves Markdown, JSON and the chart twice, in a folder that it makes."""
+        """A run writes Markdown, JSON and two files of the chart to a folder that it makes."""
         text, files = write_report(record, tmp_path / "new")
         assert [file.name for file in files] == [f"benchmark.{kind}" for kind in ("md", "json", "png", "svg")]
         assert files[0].read_text("utf-8") == text + "\n"
 
     def test_nothing_drawn(self, record, tmp_path):
-        """Where no entry was measured there is no chart, and the rest is written."""
+        """Without a measured entry there is no chart, and the other files are written."""
         _, files = write_report(replace(record, entries=record.entries[2:]), tmp_path)
         assert [file.suffix for file in files] == [".md", ".json"]
 
 
 class TestJson:
     def test_there_and_back(self, record, tmp_path):
-        """A record that was written reads back as it was; the JSON also tells what missed its target."""
+        """A written record reads back equal; the JSON also marks the figure that missed its target."""
         _, files = write_report(record, tmp_path)
         assert Record.read(files[1]) == record
         (figure,) = json.loads(files[1].read_text("utf-8"))["figures"]["drawing"]
@@ -43,14 +43,14 @@ class TestJson:
 
 class TestChart:
     def test_png(self, record, tmp_path):
-        """The PNG is an image with something on it."""
+        """The PNG is an image with more than ten colours."""
         png, _ = write_chart(record, tmp_path)
         with Image.open(png) as image:
             assert image.width > 1000
             assert len(image.convert("RGB").getcolors(1 << 20)) > 10
 
     def test_svg(self, record, tmp_path):
-        """The SVG names the entries that were measured and no other, with seconds and dollars."""
+        """The SVG shows the measured entries and no other, with seconds and dollars."""
         _, svg = write_chart(record, tmp_path)
         words = " ".join(
             "".join(node.itertext())
@@ -62,16 +62,16 @@ class TestChart:
         assert "HD" not in words
 
     def test_without_a_price(self, record, tmp_path):
-        """Without a price of the card the chart shows no dollars."""
+        """Without the card's price the chart shows no dollars."""
         _, svg = write_chart(replace(record, gpu_usd_per_hour=None), tmp_path)
         assert "dollars" not in svg.read_text("utf-8")
 
     def test_miniature(self, record, tmp_path):
-        """A chart of the miniature says that it is not FLUX.1."""
+        """A chart of the miniature states that it is not FLUX.1."""
         _, svg = write_chart(replace(record, weights="miniature"), tmp_path)
         assert "which is not FLUX.1" in svg.read_text("utf-8")
 
     def test_same_again(self, record, tmp_path):
-        """The same record is the same SVG, byte for byte."""
+        """The same record gives the same SVG, byte for byte."""
         first = write_chart(record, tmp_path)[1].read_bytes()
         assert write_chart(record, tmp_path)[1].read_bytes() == first

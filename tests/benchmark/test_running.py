@@ -1,4 +1,4 @@
-"""What the benchmark starts."""
+"""The processes that the benchmark starts."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from benchmark.running import environment, prepared_folder, started
 
 @pytest.fixture
 def operators(tmp_path, monkeypatch):
-    """The environment of a server that is in use, and the file of its database."""
+    """The environment of a server in use; returns the file of its database."""
     password = tmp_path / "password"
     password.write_text("secret\n", "utf-8")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'in-use.db'}")
@@ -23,22 +23,22 @@ def operators(tmp_path, monkeypatch):
     return tmp_path / "in-use.db"
 
 
-class TestOperatorsOwn:
+class TestOperatorSettings:
     def test_a_database_in_use_is_left_alone(self, operators):
-        """What is prepared for a measurement is a database of its own, wherever the operator's is."""
+        """A measurement prepares its own database and does not open the operator's."""
         with prepared_folder() as folder:
             assert (folder / "avatar-creator.db").is_file()
         assert not operators.exists()
 
-    def test_processes_are_not_told_of_it(self, operators, tmp_path):
-        """No process of the benchmark gets an address or a password of the operator's server."""
-        told = environment(Weights("miniature"), tmp_path)
-        assert told["DATA_DIR"] == str(tmp_path)
-        assert not [name for name in told if name.startswith(("DATABASE", "REDIS"))]
+    def test_processes_do_not_inherit_the_settings(self, operators, tmp_path):
+        """The environment of a child process has no address or password of the operator's server."""
+        variables = environment(Weights("miniature"), tmp_path)
+        assert variables["DATA_DIR"] == str(tmp_path)
+        assert not [name for name in variables if name.startswith(("DATABASE", "REDIS"))]
 
 
 def api_among(processes):
-    """The API, if it is one of these; a fork has the command of the benchmark until it has its own."""
+    """Return the API's process or None; before exec, a fork still shows the benchmark's command line."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.cmdline()[3:4] == ["api"]:
@@ -50,8 +50,8 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 class TestStarted:
-    def test_a_process_that_nothing_holds_ends_too(self, monkeypatch):
-        """A signal between the start of a process and Popen's return leaves no process behind."""
+    def test_a_process_without_a_handle_ends_too(self, monkeypatch):
+        """A signal between the start of a process and the return of Popen leaves no process behind."""
         lost = []
 
         def interrupted(*arguments, **options):
@@ -65,20 +65,20 @@ class TestStarted:
         assert lost[0].poll() is not None
 
     def test_others_are_left_alone(self):
-        """What ran before goes on."""
+        """Processes that ran before keep running."""
         with started(SLEEPER, {}) as first:
             with started(SLEEPER, {}) as second:
                 pass
             assert second.poll() is not None
             assert first.poll() is None
 
-    def test_told_to_stop_the_benchmark_ends_what_it_started(self, tmp_path):
-        """After SIGTERM to the benchmark no process of its own is left."""
+    def test_sigterm_ends_the_started_processes(self, tmp_path):
+        """After SIGTERM to the benchmark none of its child processes is left."""
         command = [sys.executable, "-m", "server.cli", "bench", "--only", "api", "--starts", "100"]
         with subprocess.Popen([*command, "--to", str(tmp_path)], stderr=subprocess.DEVNULL) as process:
             bench = psutil.Process(process.pid)
-            until = time.monotonic() + 60
-            while (api := api_among(bench.children())) is None and time.monotonic() < until:
+            deadline = time.monotonic() + 60
+            while (api := api_among(bench.children())) is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.terminate()
             assert process.wait(60) != 0

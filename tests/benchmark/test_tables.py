@@ -1,4 +1,4 @@
-"""The findings as Markdown."""
+"""A record as Markdown."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from benchmark.tables import as_markdown
 
 
 def row_of(text: str, title: str, table: int) -> list[str]:
-    """The cells of an entry's row in the first or second table that has it."""
+    """Return the cells of an entry's row in the first (0) or second (1) table that has it."""
     lines = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
     return [cell.strip() for cell in lines[table].strip("|").split("|")]
 
@@ -21,12 +21,12 @@ class TestTimingTable:
         ]
 
     def test_unknown_peak_stays_empty(self, record):
-        """Of a device whose peak nobody knows no share is told, and an adapter's seconds are."""
+        """A device with an unknown peak has no share of it; the seconds that the adapter adds are shown."""
         row = row_of(as_markdown(record), "FLUX.1-dev + Realism LoRA", 0)
         assert row[11:13] == ["—", "1.25 s"]
 
     def test_server(self, record):
-        """What was drawn through the API stands beside it, and where it was not that is said."""
+        """The times through the API are beside the bare ones; an entry without them is `not measured`."""
         text = as_markdown(record)
         assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[13:] == ["7.3 s", "7.5 s", "44 ms"]
         assert row_of(text, "FLUX.1-dev Base", 0)[13:] == ["not measured", "—", "—"]
@@ -53,13 +53,13 @@ class TestHostedTable:
         ]
 
     def test_without_a_price(self, record):
-        """No price of the card, no cost."""
+        """Without the card's price there is no cost."""
         text = as_markdown(replace(record, gpu_usd_per_hour=None))
         assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
         assert "--gpu-usd-per-hour" in text
 
     def test_miniature(self, record):
-        """The miniature's images are never priced, and the table says that they are no FLUX.1."""
+        """The miniature's images have no price, and the text states that they are not FLUX.1's."""
         text = as_markdown(replace(record, weights="miniature"))
         assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
         assert "say nothing of FLUX.1" in text
@@ -71,6 +71,6 @@ class TestFigures:
         assert "| drawing: peak memory | 1300 MiB | at most 1200 MiB | **missed** |" in as_markdown(record)
 
     def test_busy(self, record):
-        """Where the machine was busy, the text says so; where it was not, it does not."""
+        """The text warns about a busy machine, and only then."""
         assert "busy" not in as_markdown(record)
         assert "busy" in as_markdown(replace(record, load_average={"drawing": 2.5}))

@@ -7,18 +7,18 @@ from scripts.miniature.captions import caption, training_caption, words
 
 
 def captions(count, **how):
-    chance = random.Random(5)
-    return [caption(sample_trained(chance), chance, **how) for _ in range(count)]
+    rng = random.Random(5)
+    return [caption(sample_trained(rng), rng, **how) for _ in range(count)]
 
 
 class TestCaption:
     def test_the_vocabulary_holds_every_word(self):
-        """Every word that a caption is made of is one of the miniature's, up to its punctuation."""
+        """The miniature's vocabulary has every word of the captions, apart from punctuation."""
         missing = {word for word in words() if word not in WORDS and word.strip(",.+") not in WORDS}
         assert missing <= {"20-30", "30-50", "50+"}
 
     def test_a_complete_caption_names_what_differs(self):
-        """Change the background, and the caption made by the same chances changes."""
+        """With the same seed, another background changes the caption."""
         for number in range(50):
             avatar = sample_trained(random.Random(number))
             other = replace(avatar, background="teal" if avatar.background != "teal" else "pink")
@@ -26,24 +26,24 @@ class TestCaption:
             assert first != second
 
     def test_the_order_is_free(self):
-        """One avatar is described in many orders."""
+        """The captions of one avatar name the background at many positions."""
         avatar = sample_trained(random.Random(1))
-        told = [caption(avatar, random.Random(number)) for number in range(40)]
-        places = {text.find("background") * 10 // len(text) for text in told if "background" in text}
+        texts = [caption(avatar, random.Random(number)) for number in range(40)]
+        places = {text.find("background") * 10 // len(text) for text in texts if "background" in text}
         assert len(places) > 3
 
-    def test_strangers_are_unknown_or_idle(self):
-        """Words that mean nothing are among the others, some of them in no vocabulary."""
+    def test_some_distractors_are_unknown_words(self):
+        """Captions with distractors have words that are in no vocabulary; other captions rarely do."""
         unknown = t5_tokenizer().unk_token_id
-        plain, strange = (
-            sum(unknown in t5_tokenizer()(text).input_ids for text in captions(100, strangers=count))
+        plain, distracted = (
+            sum(unknown in t5_tokenizer()(text).input_ids for text in captions(100, distractors=count))
             for count in (0, 3)
         )
-        assert plain < 20  # the API's ages are numbers
-        assert strange > 50
+        assert plain < 20  # the API's ages are numbers, which are unknown words
+        assert distracted > 50
 
-    def test_training_leaves_much_out(self):
-        """About one training caption in ten says nothing at all."""
-        chance = random.Random(2)
-        told = [training_caption(sample_trained(chance), chance) for _ in range(600)]
-        assert 30 < told.count("") < 100
+    def test_some_training_captions_are_empty(self):
+        """About one training caption in ten is empty."""
+        rng = random.Random(2)
+        texts = [training_caption(sample_trained(rng), rng) for _ in range(600)]
+        assert 30 < texts.count("") < 100

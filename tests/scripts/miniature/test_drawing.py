@@ -23,7 +23,7 @@ AVATAR = Avatar(
 
 
 def pixels(avatar, *, shaded=False, size=(256, 256), seed=1):
-    image = draw_avatar(avatar, *size, shaded=shaded, chance=random.Random(seed))
+    image = draw_avatar(avatar, *size, shaded=shaded, rng=random.Random(seed))
     return np.asarray(image).astype(int)
 
 
@@ -31,24 +31,24 @@ class TestDrawing:
     @pytest.mark.parametrize("shaded", [False, True])
     @pytest.mark.parametrize("name", VALUES)
     def test_every_value_looks_different(self, name, shaded):
-        """Two avatars that differ in one attribute alone never look the same, in either style."""
+        """Two avatars that differ in only one attribute look different, in either style."""
         drawn = [pixels(replace(AVATAR, **{name: value}), shaded=shaded) for value in VALUES[name]]
-        for number, one in enumerate(drawn):
-            assert all(np.abs(one - other).max() > 40 for other in drawn[:number])
+        for number, image in enumerate(drawn):
+            assert all(np.abs(image - other).max() > 40 for other in drawn[:number])
 
     def test_the_same_seed_is_the_same_drawing(self):
-        """An avatar is drawn again bit for bit, and another seed moves the head."""
+        """The same seed gives the same pixels, and another seed moves the head."""
         assert (pixels(AVATAR) == pixels(AVATAR)).all()
         assert (pixels(AVATAR) != pixels(AVATAR, seed=2)).any()
 
     @pytest.mark.parametrize("shaded", [False, True])
     @pytest.mark.parametrize("size", [(512, 512), (768, 512), (512, 1024)])
     def test_any_size(self, size, shaded):
-        """A drawing has the size that was asked for."""
+        """A drawing has the requested size."""
         assert pixels(AVATAR, shaded=shaded, size=size).shape == (size[1], size[0], 3)
 
     def test_flat_is_flat_and_shaded_is_not(self):
-        """A flat background is one colour, a shaded one darkens towards its lower corner."""
+        """A flat background has one colour, and a shaded one darkens towards its lower corner."""
         flat, shaded = pixels(AVATAR), pixels(AVATAR, shaded=True)
         assert (flat[:20, :20] == BACKGROUND["teal"]).all()
         assert shaded[20, 60].sum() > shaded[100, 250].sum() + 60
@@ -56,20 +56,20 @@ class TestDrawing:
 
 class TestAttributes:
     def test_held_out_combinations_are_never_trained_on(self):
-        """What is sampled for training and what is held out have no combination in common."""
-        chance = random.Random(0)
-        trained = {sample_trained(chance) for _ in range(500)}
-        held_out = {sample_held_out(chance) for _ in range(200)}
+        """The training samples and the held-out samples have no combination in common."""
+        rng = random.Random(0)
+        trained = {sample_trained(rng) for _ in range(500)}
+        held_out = {sample_held_out(rng) for _ in range(200)}
         assert not trained & held_out
         assert all(avatar.held_out for avatar in held_out)
 
     def test_a_tenth_is_held_out(self):
-        """Between 8 and 12 of 100 combinations are kept for examining."""
-        chance = random.Random(0)
-        share = sum(sample_avatar(chance).held_out for _ in range(3000)) / 3000
+        """Between 8 and 12 of 100 combinations are held out."""
+        rng = random.Random(0)
+        share = sum(sample_avatar(rng).held_out for _ in range(3000)) / 3000
         assert 0.08 < share < 0.12
 
-    def test_what_cannot_be_seen_is_not_asked(self):
+    def test_hidden_attributes_are_not_visible(self):
         """A bald head has no hair colour, and sunglasses hide the eyes."""
         hidden = replace(AVATAR, hair_style="bald", glasses="sunglasses").visible()
         assert not {"hair_color", "eyes"} & set(hidden)

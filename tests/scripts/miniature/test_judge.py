@@ -16,12 +16,12 @@ def judge():
 
 @pytest.fixture(scope="module", params=[False, True], ids=["flat", "shaded"])
 def judged(request, judge):
-    """Fresh drawings of combinations that the judge never saw, with its verdicts."""
-    chance = random.Random(f"fresh-{request.param}")
-    avatars = [sample_held_out(chance) for _ in range(DRAWINGS)]
-    sizes = [chance.choice((512, 512, 768)) for _ in avatars]
+    """New drawings of held-out combinations, with the judge's verdicts."""
+    rng = random.Random(f"fresh-{request.param}")
+    avatars = [sample_held_out(rng) for _ in range(DRAWINGS)]
+    sizes = [rng.choice((512, 512, 768)) for _ in avatars]
     pictures = [
-        draw_avatar(avatar, size, size, shaded=request.param, chance=chance)
+        draw_avatar(avatar, size, size, shaded=request.param, rng=rng)
         for avatar, size in zip(avatars, sizes, strict=True)
     ]
     return request.param, avatars, judge_pictures(judge, pictures)
@@ -29,18 +29,18 @@ def judged(request, judge):
 
 class TestJudge:
     def test_it_reads_fresh_drawings(self, judged):
-        """Of fresh drawings the judge reads every attribute right in at least 98 of 100."""
+        """The judge reads every attribute correctly in at least 98 of 100 new drawings."""
         _, avatars, verdicts = judged
         for name in VALUES:
-            found = [
+            correct = [
                 verdict.values[name] == avatar.visible()[name]
                 for avatar, verdict in zip(avatars, verdicts, strict=True)
                 if name in avatar.visible()
             ]
-            assert sum(found) / len(found) >= 0.98, name
+            assert sum(correct) / len(correct) >= 0.98, name
 
-    def test_it_tells_flat_from_shaded(self, judged):
-        """It tells the two styles apart in at least 98 of 100 drawings."""
+    def test_it_distinguishes_flat_from_shaded(self, judged):
+        """The judge classifies the style correctly in at least 98 of 100 drawings."""
         shaded, _, verdicts = judged
-        right = [(verdict.shading > 0.5) is shaded for verdict in verdicts]
-        assert sum(right) / len(right) >= 0.98
+        correct = [(verdict.shading > 0.5) is shaded for verdict in verdicts]
+        assert sum(correct) / len(correct) >= 0.98

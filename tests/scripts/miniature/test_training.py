@@ -16,9 +16,9 @@ from scripts.miniature.base import _open_gates
 from scripts.miniature.code import Code, near_face
 from scripts.miniature.distilling import GUIDANCE, without_guidance
 from scripts.miniature.drawing import draw_avatar
-from scripts.miniature.flow import Batch, Flow, Shelf, pack, sample_batch, sample_times, weighted_mean
-from scripts.miniature.pictures import Lot, draw
-from scripts.miniature.reading import _begin_hearing
+from scripts.miniature.flow import Batch, Bucket, Flow, pack, sample_batch, sample_times, weighted_mean
+from scripts.miniature.pictures import DrawingSet, draw
+from scripts.miniature.reading import _initialise_attention
 from scripts.miniature.realism import SCALE, save_realism, train_realism
 from scripts.miniature.shipping import HASHES, read_all_cases, ship
 from scripts.miniature.training import schedule, train
@@ -26,25 +26,25 @@ from scripts.miniature.training import schedule, train
 
 @pytest.fixture(scope="module")
 def flow():
-    """An untrained flow whose blocks are open, so that everything has an effect."""
+    """An untrained flow with open gates, so that every input has an effect."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = Flow(architecture.transformer(guidance_embeds=True))
-        _open_gates(made.transformer)
-        nn.init.normal_(made.transformer.proj_out.weight, std=0.1)
-    return made.eval()
+        flow = Flow(architecture.transformer(guidance_embeds=True))
+        _open_gates(flow.transformer)
+        nn.init.normal_(flow.transformer.proj_out.weight, std=0.1)
+    return flow.eval()
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    """Four drawings' worth of random latents of 512 px."""
-    chance = random.Random(0)
+def bucket():
+    """Random latents of four drawings of 512 px."""
+    rng = random.Random(0)
     latents = torch.randn(4, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    return Shelf([sample_held_out(chance) for _ in range(4)], pack(latents), 8, 8, 1.0)
+    return Bucket([sample_held_out(rng) for _ in range(4)], pack(latents), 8, 8, 1.0)
 
 
 def velocity(flow, guidance):
-    """Ask a flow for one velocity."""
+    """Return the velocity that a flow predicts for fixed inputs."""
     latents = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
     strength = None if guidance is None else torch.full((2,), guidance)
     with torch.no_grad():
@@ -64,38 +64,38 @@ class TestLoop:
         return train("line", folder, model, loss, steps=steps, rate=0.1, decay=0.9)
 
     def test_it_learns(self, tmp_path):
-        """A line is learnt, and the log says how the loss fell."""
+        """The loop fits a line, and the log has ten lines with the loss."""
         learnt = self._run(tmp_path, 200)
         assert torch.allclose(learnt.weight, torch.ones(1, 3), atol=0.02)
         assert len((tmp_path / "line.log").read_text().splitlines()) == 10
 
     def test_a_finished_stage_is_not_run_again(self, tmp_path):
-        """A stage that is done returns what it had learnt, from its checkpoint."""
+        """A finished stage returns the weights of its checkpoint."""
         learnt = self._run(tmp_path, 200)
         again = self._run(tmp_path, 200, nn.Linear(3, 1))
         assert torch.equal(learnt.weight, again.weight)
 
-    def test_an_interrupted_run_goes_on(self, tmp_path, monkeypatch):
-        """A run that dies between two checkpoints ends with the weights of one that did not, bit for bit."""
+    def test_an_interrupted_run_resumes(self, tmp_path, monkeypatch):
+        """A run interrupted between checkpoints ends bit for bit with the weights of an uninterrupted one."""
         monkeypatch.setattr("scripts.miniature.training.SAVE_EVERY_STEPS", 30)
         model = nn.Linear(3, 1)
-        dying = iter(range(50))
+        steps = iter(range(50))
 
-        def die(parameters, _):
-            if next(dying, None) is None:
+        def interrupt(parameters, _):
+            if next(steps, None) is None:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr("scripts.miniature.training.torch.nn.utils.clip_grad_norm_", die)
+            patched.setattr("scripts.miniature.training.torch.nn.utils.clip_grad_norm_", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                self._run(tmp_path / "died", 100)
+                self._run(tmp_path / "interrupted", 100)
         monkeypatch.setattr("scripts.miniature.training.torch.nn.utils.clip_grad_norm_", lambda *_: None)
-        resumed = self._run(tmp_path / "died", 100, model)
+        resumed = self._run(tmp_path / "interrupted", 100, model)
         whole = self._run(tmp_path / "whole", 100)
         assert torch.equal(resumed.weight, whole.weight)
 
     def test_the_rate_rises_and_falls(self):
-        """The rate rises from nearly nothing, and ends at a fiftieth."""
+        """The rate rises from nearly zero, and ends at a fiftieth of its maximum."""
         rates = [schedule(step, 1000) for step in range(1000)]
         assert rates[0] < 0.05
         assert max(rates) > 0.98
@@ -103,9 +103,9 @@ class TestLoop:
 
 
 class TestCode:
-    def test_latents_say_what_was_drawn(self):
-        """Of a code with all components, the squares come back; latents have the transformer's shape."""
-        drawing = draw(Lot(1, 512, 768, shaded=False, seed=0), 0)
+    def test_latents_hold_the_squares(self):
+        """An identity code keeps the pixels of the squares; latents have the transformer's shape."""
+        drawing = draw(DrawingSet(1, 512, 768, shaded=False, seed=0), 0)
         identity = Code(torch.zeros(3072), torch.eye(3072)[:16])
         latents = identity.encode(drawing.pixels)
         assert latents.shape == (16, 24, 16)
@@ -115,8 +115,8 @@ class TestCode:
 
 class TestNearness:
     @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 16), (12, 8), (8, 16)])
-    def test_it_is_where_heads_are_drawn(self, rows, columns):
-        """At every size and format the weight is where a mood shows: in the same cells as brows and mouth."""
+    def test_it_matches_the_position_of_the_head(self, rows, columns):
+        """At every size and format the weight is high in the cells that a mood changes: brows and mouth."""
         avatar = sample_held_out(random.Random(1))
         sad, smiling = (
             np.asarray(
@@ -125,7 +125,7 @@ class TestNearness:
                     64 * columns,
                     64 * rows,
                     shaded=False,
-                    chance=random.Random(2),
+                    rng=random.Random(2),
                 )
             ).astype(float)
             for mood in ("sad", "smiling")
@@ -137,7 +137,7 @@ class TestNearness:
         assert near.mean() < 0.2
 
     def test_errors_of_the_face_count_more(self):
-        """The same error weighs more in the face than at the border, and an even error weighs what it is."""
+        """An error weighs more in the face than at the border; a uniform error keeps its value."""
         border, face = torch.zeros(1, 64, 4), torch.zeros(1, 64, 4)
         border[:, 0] = face[:, 3 * 8 + 3] = 1
         assert weighted_mean(face, 8, 8) > 2 * weighted_mean(border, 8, 8) > 0
@@ -145,11 +145,11 @@ class TestNearness:
 
 
 class TestReading:
-    def test_a_word_hears_its_neighbour_first(self):
-        """Before any training, T5's vector of a word depends on the word beside it more than on a far one."""
+    def test_a_word_attends_to_its_neighbour_first(self):
+        """Before training, T5's vector of a word depends more on its neighbour than on a distant word."""
         torch.manual_seed(0)
         t5 = architecture.t5().eval()
-        _begin_hearing(t5)
+        _initialise_attention(t5)
         plain, near, far = (
             t5(t5_tokenizer()(text, return_tensors="pt").input_ids)[0]
             for text in (
@@ -164,16 +164,16 @@ class TestReading:
 
 
 class TestBatch:
-    def test_sizes_cost_the_same(self, shelf):
-        """A batch of large latents has fewer of them."""
-        large = replace(shelf, packed=torch.zeros(4, 256, 64), rows=16, columns=16)
-        counts = [len(sample_batch([one], random.Random(0)).captions) for one in (shelf, large)]
+    def test_sizes_cost_the_same(self, bucket):
+        """A batch of larger latents has fewer latents."""
+        large = replace(bucket, packed=torch.zeros(4, 256, 64), rows=16, columns=16)
+        counts = [len(sample_batch([each], random.Random(0)).captions) for each in (bucket, large)]
         assert counts == [16, 6]
 
 
 class TestTimes:
-    def test_large_pictures_are_hidden_more(self):
-        """Where neighbours say the same, more noise hides as much: 1024 px are trained with more than 512."""
+    def test_large_pictures_get_more_noise(self):
+        """Neighbouring pixels are redundant, so training at 1024 px uses more noise than at 512 px."""
         means = []
         for side in (8, 16):
             batch = Batch(torch.zeros(4000, 1, 64), [], side, side)
@@ -184,8 +184,8 @@ class TestTimes:
 
 
 class TestSchnell:
-    def test_it_begins_as_dev(self, flow):
-        """Without its guidance embedding, the transformer predicts what dev does at the catalogue's scale."""
+    def test_it_starts_as_dev(self, flow):
+        """Without the guidance embedding, the transformer predicts as dev does at the catalogue's scale."""
         student = Flow(without_guidance(flow.transformer))
         student.clip, student.t5 = flow.clip, flow.t5
         assert torch.allclose(velocity(student, None), velocity(flow, GUIDANCE), atol=1e-5)
@@ -193,9 +193,9 @@ class TestSchnell:
 
 
 class TestRealism:
-    def test_the_file_is_what_was_trained(self, flow, shelf, tmp_path):
-        """The written adapter passes the product's check; loaded by diffusers at 0.9 it draws the same."""
-        tensors = train_realism(tmp_path, flow, [shelf], steps=3)
+    def test_the_file_holds_the_trained_adapter(self, flow, bucket, tmp_path):
+        """The file passes the product's check; loaded by diffusers at 0.9 it predicts as after training."""
+        tensors = train_realism(tmp_path, flow, [bucket], steps=3)
         save_realism(tensors, tmp_path / "lora.safetensors")
         base = Flow(architecture.transformer(guidance_embeds=True))
         base.load_state_dict(flow.state_dict())
@@ -209,13 +209,13 @@ class TestRealism:
         assert torch.allclose(velocity(base, GUIDANCE), velocity(trained, GUIDANCE), atol=2e-3)
 
     def _attach(self, base, tensors):
-        from diffusers import FluxPipeline  # noqa: PLC0415 - the other tests have no use for it
+        from diffusers import FluxPipeline  # noqa: PLC0415 - the other tests do not need it
 
         state = FluxPipeline.lora_state_dict(dict(tensors))
         FluxPipeline.load_lora_into_transformer(state, None, base.transformer, adapter_name="lora")
 
     def _as_trained(self, folder, flow):
-        """Return the flow with the adapter as peft has it after training, from its checkpoint."""
+        """Return the flow with peft's adapter after training, from its checkpoint."""
         from copy import deepcopy  # noqa: PLC0415 - as above
 
         from peft import LoraConfig  # noqa: PLC0415
@@ -232,7 +232,7 @@ class TestRealism:
 
 class TestShipping:
     def test_capitals_read_as_lower_case(self, flow):
-        """After shipping, every form of a word has the numbers of its lower case."""
+        """After read_all_cases, every form of a word has the embedding of its lower case."""
         copied = Flow(architecture.transformer(guidance_embeds=True))
         copied.load_state_dict(flow.state_dict())
         read_all_cases(copied)
@@ -242,8 +242,8 @@ class TestShipping:
         assert torch.equal(table[lower], table[upper])
         assert torch.equal(table[lower], flow.t5.shared.weight[lower])
 
-    def test_what_is_shipped_can_be_read_by_all(self, flow, tmp_path):
-        """Every file is bf16, listed with its hash, and readable by whatever user the worker runs as."""
+    def test_shipped_files_are_readable_by_all(self, flow, tmp_path):
+        """Every file is bf16, is listed with its hash, and is readable by every user."""
         tensors = {key: torch.ones(shape) for key, shape in architecture.lora_shapes().items()}
         schnell = Flow(without_guidance(flow.transformer))
         ship(tmp_path, architecture.autoencoder(), flow, schnell, tensors)

@@ -1,6 +1,6 @@
-"""The whole stack as an operator starts it, seen from outside: over HTTP and through Compose.
+"""Tests the whole stack as an operator starts it, from outside: over HTTP and through Compose.
 
-Run on a network of its own: `unshare --net python -m scripts.containers.proof FOLDER COMPOSE`.
+Run it in its own network: `unshare --net python -m scripts.containers.smoke FOLDER COMPOSE`.
 """
 
 import json
@@ -29,7 +29,7 @@ PROMPT: Final = "portrait of a woman with long red hair and glasses, blue backgr
 _WAIT_S: Final = 180.0
 _URL: Final = "http://127.0.0.1:5000"
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Stack:
         return self.call("exec", "--no-TTY", service, *command)
 
 
-def prove(engine: Engine, compose: Path) -> None:
-    """Start the stack, draw, break it, and take it down.
+def run_smoke_test(engine: Engine, compose: Path) -> None:
+    """Start the stack, check it, and take it down.
 
     Raises:
-        click.ClickException: something did not come out as it must.
+        click.ClickException: a check failed.
 
     """
     engine.run("ip", "link", "set", "lo", "up")
@@ -85,12 +85,15 @@ def prove(engine: Engine, compose: Path) -> None:
         finally:
             stack.call("--profile", "*", "down", "--volumes", "--timeout", "20")
     if left := stack.containers():
-        raise click.ClickException(f"Left behind: {left}")
-    click.echo("The stack is taken down, and nothing of it is left.")
+        raise click.ClickException(f"Still running: {left}")
+    click.echo("The stack is stopped, and no container is left.")
 
 
 def check(stack: Stack) -> None:
-    """Draw an avatar, then several while Redis and the worker are restarted; look at the accounts."""
+    """Draw an avatar, then several while Redis and the worker restart.
+
+    Check also the balance, that torch is not loaded where it is not needed, and the containers' users.
+    """
     until("the API is ready", lambda: httpx.get(f"{_URL}/readyz", trust_env=False).json()["status"] == "ok")
     created = json.loads(
         stack.inside("api", "avatar-creator", "users", "create", "--credits", "500", "--json")
@@ -107,8 +110,8 @@ def check(stack: Stack) -> None:
             return str(answer.json()["generation"]["id"])
 
         def ended(generation: str) -> dict[str, Any]:
-            told: dict[str, Any] = client.get(f"{api}/generations/{generation}").json()["generation"]
-            return told if told["status"] in {"completed", "failed"} else {}
+            row: dict[str, Any] = client.get(f"{api}/generations/{generation}").json()["generation"]
+            return row if row["status"] in {"completed", "failed"} else {}
 
         alone = submit()
         first = until("an avatar is drawn", lambda: ended(alone))
@@ -117,50 +120,50 @@ def check(stack: Stack) -> None:
         expect((picture.format, picture.size), ("PNG", (512, 512)))
         click.echo(f"An avatar of {picture.size[0]} px is drawn and fetched over HTTP.")
 
-        ids = [submit() for _ in range(GENERATIONS - 5)]  # five a minute are allowed, one is drawn
-        until("the worker is at it", lambda: any(ended(one) for one in ids))
+        ids = [submit() for _ in range(GENERATIONS - 5)]  # the limit is five a minute, and one is used
+        until("the worker draws", lambda: any(ended(generation) for generation in ids))
         stack.call("restart", "--timeout", "30", "redis", "worker")
         ids.append(submit())
-        results = [until("each generation ends", lambda one=one: ended(one)) for one in ids]
-        expect([told["status"] for told in results], ["completed"] * len(ids))
+        results = [until("each generation ends", lambda each=each: ended(each)) for each in ids]
+        expect([row["status"] for row in results], ["completed"] * len(ids))
         balance = client.get("/api/credits/balance").json()["data"]["balance"]
         expect(balance, 500 - PRICE * (len(ids) + 1))
         click.echo(
-            f"Redis and the worker were restarted among {len(ids)} generations: none lost, each charged once."
+            f"Redis and the worker restarted during {len(ids)} generations: none lost, each charged once."
         )
     maps = "any('libtorch' in m.read_text() for m in pathlib.Path('/proc').glob('[0-9]*/maps'))"
-    look = f"import pathlib; print({maps})"
-    expect(stack.inside("api", "python3", "-c", look).strip(), "False")
-    look = "import inference.hosted.client, sys; print('torch' in sys.modules)"
+    code = f"import pathlib; print({maps})"
+    expect(stack.inside("api", "python3", "-c", code).strip(), "False")
+    code = "import inference.hosted.client, sys; print('torch' in sys.modules)"
     expect(
-        stack.call("run", "--rm", "--no-deps", "--entrypoint=python3", "hosted", "-c", look).strip(), "False"
+        stack.call("run", "--rm", "--no-deps", "--entrypoint=python3", "hosted", "-c", code).strip(), "False"
     )
     expect(stack.inside("worker", "id", "-u").strip(), "10001")
     expect(stack.inside("api", "id", "-u").strip(), "10001")
 
 
-def until(what: str, look: Callable[[], Found]) -> Found:
-    """Look until something is true, and return it."""
-    deadline, last = time.monotonic() + _WAIT_S, None
+def until(description: str, poll: Callable[[], Value]) -> Value:
+    """Poll until the value is true, and return it."""
+    deadline, last_error = time.monotonic() + _WAIT_S, None
     while time.monotonic() < deadline:
         try:
-            if found := look():
-                return found
+            if value := poll():
+                return value
         except (httpx.HTTPError, KeyError, ValueError) as error:
-            last = error
+            last_error = error
         time.sleep(0.5)
-    raise click.ClickException(f"Not within {_WAIT_S:.0f} s: {what} ({last})")
+    raise click.ClickException(f"Not within {_WAIT_S:.0f} s: {description} ({last_error})")
 
 
-def expect(found: object, expected: object) -> None:
-    """Compare."""
-    if found != expected:
-        raise click.ClickException(f"Expected {expected}, found {found}")
+def expect(actual: object, expected: object) -> None:
+    """Raise unless both values are equal."""
+    if actual != expected:
+        raise click.ClickException(f"Expected {expected}, got {actual}")
 
 
 @contextmanager
 def serving(engine: Engine) -> Iterator[None]:
-    """Let podman speak Docker's API while the body runs."""
+    """Let podman serve Docker's API while the body runs."""
     command = ("podman", "system", "service", "--time=0", f"unix://{engine.socket}")
     with subprocess.Popen(command, env=engine.environ, stderr=subprocess.DEVNULL) as service:  # noqa: S603
         try:
@@ -172,21 +175,21 @@ def serving(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def health_checked(stack: Stack) -> Iterator[None]:
-    """Run the containers' health checks, which podman leaves to systemd, that is not here."""
+    """Run the containers' health checks in a thread: podman leaves them to systemd, which is missing here."""
 
-    def look(stopped: threading.Event) -> None:
+    def check_all(stopped: threading.Event) -> None:
         while not stopped.wait(1):
             for name in stack.containers():
                 command = ("podman", "healthcheck", "run", name)
                 subprocess.run(command, env=stack.engine.environ, check=False, capture_output=True)  # noqa: S603
 
-    with in_thread("health checks", look):
+    with in_thread("health checks", check_all):
         yield
 
 
 if __name__ == "__main__":
     try:
-        prove(Engine(Path(sys.argv[1])), Path(sys.argv[2]))
+        run_smoke_test(Engine(Path(sys.argv[1])), Path(sys.argv[2]))
     except click.ClickException as error:
         error.show()
         sys.exit(1)
