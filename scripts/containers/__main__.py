@@ -16,8 +16,8 @@ import click
 
 from scripts.containers.engine import ROOT, Engine
 
-PROGRAMS: Final = ("buildah", "podman", "runc", "catatonit", "mmdebstrap", "unshare", "ip")
-PACKAGES: Final = "buildah podman runc netavark aardvark-dns catatonit mmdebstrap"
+PROGRAMS: Final = ("buildah", "podman", "runc", "catatonit", "iptables", "mmdebstrap", "unshare", "ip")
+PACKAGES: Final = "buildah podman runc netavark aardvark-dns catatonit iptables mmdebstrap"
 COMPOSE_FILE: Final = ROOT / "docker-compose.gpu.yml"
 # However the program ends, no container survives it, and nothing stays mounted in the folder that is removed.
 NAMESPACES: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
