@@ -71,6 +71,10 @@ def _running_postgres(folder: Path) -> Iterator[Callable[[str], str]]:
         url("postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
     )
     with admin.connect() as connection:
+        # No data outlives the tests. Without flushes a database takes 15 ms to make and drop, not 140.
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
         connection.execute(text("CREATE DATABASE template"))
     _prepare(url("template"))
     yield url
@@ -91,7 +95,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     driver = url("postgres").replace("postgresql:", "postgresql+psycopg:")
     admin = create_engine(driver, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy"))
     yield url(name)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
