@@ -88,3 +88,7 @@ class TestCompose:
         parts = [before, prompt, *terms] if before else [prompt, *terms]
         assert compose(prompt, traits, terms) == ", ".join(parts)
         assert "None" not in before
+
+    def test_an_age_range_of_ones_own(self) -> None:
+        """An age range that stands for no years is written as it was given."""
+        assert compose("a prompt", Traits(age_range="ageless"), []) == "ageless, a prompt"
