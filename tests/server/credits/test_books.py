@@ -150,9 +150,10 @@ class TestRefusals:
             assert Ledger(tx).available(user) == 20
 
     def test_another_transfer_of_that_name_is_no_hold(self, uow, make_account):
-        """A grant that happens to refer to the generation's id is not taken for its hold."""
+        """A grant that happens to refer to a generation's id is not taken for a hold, though others exist."""
         user = make_account(credits=20).user_id
         with uow.begin() as tx:
+            Ledger(tx).hold(user, 8, "generation-2", "test")
             Ledger(tx).grant(user, 5, "test", "generation-1")
         with pytest.raises(HoldMissing) as refused, uow.begin() as tx:
             Ledger(tx).void("generation-1")
@@ -191,6 +192,8 @@ class TestBooks:
         """Books without a page are in order."""
         assert books(uow) == Books(postings_sum=0, drifting_accounts=0, held=0)
         assert drifts(uow) == []
+        with uow.read() as tx:
+            assert Ledger(tx).sum_of_postings() == 0
 
     def test_in_order(self, uow, make_account):
         """After every kind of transfer nothing drifts, and what is held is the sum over all users."""
