@@ -35,6 +35,10 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 test: install  ## run the tests
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: mutants
+mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
+	$(BIN)/python -m scripts.mutants $(ARGS)
+
 .PHONY: lint
 lint: install  ## check style, format, types and the direction of imports
 	$(BIN)/ruff check
@@ -81,7 +85,7 @@ lock: install  ## resolve pyproject.toml into requirements/*.lock
 
 .PHONY: clean
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks mutants dist
 	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
 
 # Makes .venv again if its interpreter is gone; otherwise pip updates it to the lock.

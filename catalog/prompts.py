@@ -21,7 +21,8 @@ def compose(prompt: str, traits: Traits, quality_terms: Iterable[str]) -> str:
 
 def _attributes(traits: Traits) -> Iterable[str]:
     yield traits.gender or ""
-    yield AGE_WORDS.get(traits.age_range, traits.age_range) if traits.age_range else ""
+    age_range = traits.age_range or ""
+    yield AGE_WORDS.get(age_range, age_range)
     yield f"{traits.ethnicity} ethnicity" if traits.ethnicity else ""
     yield f"{traits.body_type} body type" if traits.body_type else ""
     hair = " ".join(word for word in (traits.hair_style, traits.hair_color) if word)

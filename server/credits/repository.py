@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from server.credits.errors import CaptureBeyondHold, HoldMissing, InsufficientCredits
 from server.credits.tables import Account, Posting, Transfer
@@ -116,18 +116,18 @@ class Ledger(Repository):
 
     def sum_of_postings(self) -> int:
         """Return the sum of all postings, which is zero unless credits were made or lost."""
-        return int(self._session.scalar(select(func.coalesce(func.sum(Posting.amount), 0))) or 0)
+        return int(self._session.scalar(select(func.sum(Posting.amount))) or 0)
 
     def drifts(self) -> list[Drift]:
         """Return every account whose stored credits differ from what was posted to it."""
         posted = {
-            name: func.coalesce(func.sum(case((Posting.account == name, Posting.amount), else_=0)), 0)
+            name: func.coalesce(func.sum(Posting.amount).filter(Posting.account == name), 0)
             for name in (AVAILABLE, HELD)
         }
         rows = self._session.execute(
             select(Account.user_id, Account.available, Account.held, posted[AVAILABLE], posted[HELD])
             .outerjoin(Posting, Posting.user_id == Account.user_id)
-            .group_by(Account.user_id, Account.available, Account.held)
+            .group_by(Account.user_id)
         )
         drifts = []
         for user_id, available, held, posted_available, posted_held in rows:
@@ -144,11 +144,11 @@ class Ledger(Repository):
             select(
                 Posting.user_id,
                 func.sum(Posting.amount).label("total"),
-                func.sum(case((Posting.account == AVAILABLE, Posting.amount), else_=0)).label(AVAILABLE),
-                func.sum(case((Posting.account == HELD, Posting.amount), else_=0)).label(HELD),
+                func.sum(Posting.amount).filter(Posting.account == AVAILABLE).label(AVAILABLE),
+                func.sum(Posting.amount).filter(Posting.account == HELD).label(HELD),
             )
             .group_by(Posting.user_id)
-            .cte("posted")
+            .cte()
         )
         drifts = (Account.available != func.coalesce(posted.c.available, 0)) | (
             Account.held != func.coalesce(posted.c.held, 0)

@@ -1,9 +1,10 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from catalog.entries import APP_ID, Entry, EntryMalformed, shipped_entries
+from catalog.entries import APP_ID, Entry, EntryMalformed, _overridden, shipped_entries
 from catalog.tiers import Tier
 
 DEV, SCHNELL = "black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"
@@ -231,3 +232,118 @@ class TestFromRow:
         """The numbers 1 and 0 are read as true and false."""
         entry = Entry.from_row(row_of(shipped(HD)) | {"enabled": 0, "beta": 1})
         assert (entry.enabled, entry.beta) == (False, True)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "cause"),
+        [
+            ("model_key", "", "ValueError: model_key must be a text, not ''"),
+            ("model_key", ABSENT, "KeyError: 'model_key'"),
+            ("name", 5, "ValueError: name must be a text, not 5"),
+            ("tier", "gold", "ValueError: 'gold' is not a valid Tier"),
+            ("provider", " ", "ValueError: provider must be a text, not ' '"),
+            ("credit_cost", -1, "ValueError: credit_cost must be a whole number of at least 0, not -1"),
+            ("quota_cost", "1", "ValueError: quota_cost must be a whole number of at least 0, not '1'"),
+            ("total_usage", -1, "ValueError: total_usage must be a whole number of at least 0, not -1"),
+            ("enabled", "false", "ValueError: enabled must be true or false, not 'false'"),
+            ("beta", 2, "ValueError: beta must be true or false, not 2"),
+            ("capabilities", "{}", "TypeError: capabilities must be an object, not '{}'"),
+        ],
+    )
+    def test_the_cause_names_the_column(self, field: str, value: object, cause: str) -> None:
+        """The error names the broken column, what it must be and what it is."""
+        row = broken(row_of(shipped(HD)), field, value)
+        with pytest.raises(EntryMalformed) as refused:
+            Entry.from_row(row)
+        key = str(row.get("model_key", "?"))
+        assert (refused.value.key, refused.value.cause) == (key, cause)
+        assert str(refused.value) == f"Catalogue entry {key!r} is malformed: {cause}"
+
+    @pytest.mark.parametrize(
+        ("field", "value", "cause"),
+        [
+            ("modelId", "", "ValueError: modelId must be a text, not ''"),
+            ("modelRevision", 7, "ValueError: modelRevision must be a text, not 7"),
+            ("loraModel", 5, "ValueError: loraModel must be a text, not 5"),
+            ("loraScale", -0.1, "ValueError: loraScale must be a number of at least 0, not -0.1"),
+            ("loraWeightName", None, "ValueError: loraWeightName must be a text, not None"),
+            ("loraRevision", "", "ValueError: loraRevision must be a text, not ''"),
+            ("useLoRA", "yes", "ValueError: useLoRA must be true or false, not 'yes'"),
+            ("useLoRA", False, "ValueError: useLoRA and loraModel contradict each other"),
+            ("width", "768", "ValueError: width must be a whole number of at least 1, not '768'"),
+            ("width", 496, "ValueError: width must be a multiple of 16 from 512 to maxWidth, not 496"),
+            ("height", "768", "ValueError: height must be a whole number of at least 1, not '768'"),
+            ("height", 1552, "ValueError: height must be a multiple of 16 from 512 to maxHeight, not 1552"),
+            ("maxWidth", None, "ValueError: maxWidth must be a whole number of at least 1, not None"),
+            ("maxHeight", None, "ValueError: maxHeight must be a whole number of at least 1, not None"),
+            (
+                "numInferenceSteps",
+                0,
+                "ValueError: numInferenceSteps must be a whole number of at least 1, not 0",
+            ),
+            ("guidanceScale", "3", "ValueError: guidanceScale must be a number of at least 0, not '3'"),
+            ("maxTextTokens", 0, "ValueError: maxTextTokens must be a whole number of at least 1, not 0"),
+            ("quality", "superb", "ValueError: 'superb' is not a valid Quality"),
+            ("processingTime", 60, "ValueError: processingTime must be a text, not 60"),
+            ("fastMode", "yes", "ValueError: fastMode must be true or false, not 'yes'"),
+            ("qualityTerms", "sharp", "TypeError: qualityTerms must be a list of texts, not 'sharp'"),
+            ("qualityTerms", ["sharp", 5], "ValueError: qualityTerms must be a text, not 5"),
+            ("licence", None, "TypeError: licence must be an object, not None"),
+        ],
+    )
+    def test_the_cause_names_the_capability(self, field: str, value: object, cause: str) -> None:
+        """The error names the broken capability, what it must be and what it is."""
+        row = row_of(shipped(HD))
+        with pytest.raises(EntryMalformed) as refused:
+            Entry.from_row(row | {"capabilities": broken(row["capabilities"], field, value)})
+        assert refused.value.cause == cause
+
+    @pytest.mark.parametrize(
+        ("part", "value", "must"),
+        [("name", "", "a text"), ("commercial", "no", "true or false"), ("note", None, "a text")],
+    )
+    def test_the_cause_names_the_part_of_the_licence(self, part: str, value: object, must: str) -> None:
+        """A broken licence is refused by the name of the part that is broken."""
+        row = row_of(shipped(HD))
+        licence = row["capabilities"]["licence"] | {part: value}
+        with pytest.raises(EntryMalformed) as refused:
+            Entry.from_row(row | {"capabilities": row["capabilities"] | {"licence": licence}})
+        assert refused.value.cause == f"ValueError: licence.{part} must be {must}, not {value!r}"
+
+    @pytest.mark.parametrize(("field", "least"), [("credit_cost", 0), ("quota_cost", 0), ("total_usage", 0)])
+    def test_the_least_of_a_column(self, field: str, least: int) -> None:
+        """An entry may cost 0 credits, count 0 in the quota and have a usage of 0."""
+        assert getattr(Entry.from_row(row_of(shipped(HD)) | {field: least}), field) == least
+
+    @pytest.mark.parametrize(
+        ("field", "ability", "least"),
+        [
+            ("steps", "numInferenceSteps", 1),
+            ("max_text_tokens", "maxTextTokens", 1),
+            ("guidance_scale", "guidanceScale", 0),
+            ("width_px", "width", 512),
+            ("height_px", "height", 512),
+            ("width_px", "width", 1536),
+            ("height_px", "height", 1536),
+        ],
+    )
+    def test_the_bounds_of_a_capability(self, field: str, ability: str, least: int) -> None:
+        """The least steps, tokens, guidance scale and side are allowed, and a side equal to its maximum."""
+        row = row_of(shipped(HD))
+        entry = Entry.from_row(row | {"capabilities": row["capabilities"] | {ability: least}})
+        assert getattr(entry, field) == least
+
+
+class TestAdapterPinned:
+    def test_it_survives_being_kept(self) -> None:
+        """An adapter's revision is written to the row and read back, and its scale may be 0."""
+        adapter = replace(shipped(HD).adapter, revision="0123abcd", scale=0.0)
+        entry = replace(shipped(HD), adapter=adapter)
+        assert Entry.from_row(row_of(entry)) == entry
+
+    def test_another_adapter_loses_the_pin(self) -> None:
+        """FLUX_LORA_MODEL drops the revision of the adapter that it replaces, for it is another's."""
+        pinned = replace(shipped(HD), adapter=replace(shipped(HD).adapter, revision="0123abcd"))
+        replaced = _overridden(pinned, None, "acme/lora").adapter
+        assert replaced is not None
+        assert (replaced.model_id, replaced.revision) == ("acme/lora", None)
+        assert _overridden(pinned, None, pinned.adapter.model_id) is pinned

@@ -47,3 +47,21 @@ class TestProvenance:
             attempts=({"provider": "replicate", "code": "GENERATION_TIMEOUT"},),
         )
         assert Provenance.from_json(json.loads(json.dumps(provenance.to_json()))) == provenance
+
+
+class TestOfEntry:
+    @pytest.mark.parametrize("entry", shipped_entries(), ids=lambda entry: entry.name)
+    def test_it_is_the_entrys(self, entry):
+        """An order has the prompt and the seed that were given, and all else from the entry, the size too."""
+        assert Order.of_entry(entry, "a fox", seed=3) == Order(
+            model_id=entry.model_id,
+            revision=entry.revision,
+            adapter=entry.adapter,
+            prompt="a fox",
+            width_px=entry.width_px,
+            height_px=entry.height_px,
+            steps=entry.steps,
+            guidance_scale=entry.guidance_scale,
+            max_text_tokens=entry.max_text_tokens,
+            seed=3,
+        )

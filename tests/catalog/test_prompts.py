@@ -88,3 +88,7 @@ class TestCompose:
         parts = [prefix, prompt, *terms] if prefix else [prompt, *terms]
         assert compose(prompt, traits, terms) == ", ".join(parts)
         assert "None" not in prefix
+
+    def test_an_unknown_age_range(self) -> None:
+        """An age range that is not in the table is written as it was given."""
+        assert compose("a prompt", Traits(age_range="ageless"), []) == "ageless, a prompt"

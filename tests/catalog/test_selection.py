@@ -247,3 +247,85 @@ class TestPrice:
     def test_price(self, entry: Entry) -> None:
         """An entry costs its price in the catalogue, and 0 for enterprise."""
         assert [price(entry, tier) for tier in Tier] == [entry.credit_cost] * 3 + [0]
+
+
+class TestErrorMessages:
+    def test_nothing_available(self) -> None:
+        """When no entry is available, the error has the sentence of the contract."""
+        with pytest.raises(NoEntryAvailable) as refused:
+            choose([], FREE, Wish())
+        assert str(refused.value) == "No AI models available for Avatar Creator"
+
+    def test_unknown(self) -> None:
+        """An unknown key is repeated, after the name of the field that it came in."""
+        with pytest.raises(UnknownEntry) as refused:
+            choose(ENTRIES, FREE, Wish(model_key="nothing"))
+        assert str(refused.value) == "modelKey is no available model: nothing"
+
+    def test_beyond_the_tier(self) -> None:
+        """An entry beyond the tier is refused with the tier that it needs and the tier of the account."""
+        with pytest.raises(EntryBeyondTier) as refused:
+            choose(ENTRIES, BASIC, Wish(model_key=HD.key))
+        assert str(refused.value) == f"{HD.key} needs the pro tier; this account is basic"
+
+    @pytest.mark.parametrize(("field", "other"), [("width", "height"), ("height", "width")])
+    def test_a_square_too_large(self, field: str, other: str) -> None:
+        """A side that is right by itself, and too long for a square, is refused with the square's limit."""
+        narrow = replace(BASE, **{f"max_{other}_px": 768})
+        with pytest.raises(SizeRejected) as refused:
+            choose([narrow], FREE, Wish(**{f"{field}_px": 1024}))
+        assert (refused.value.size_px, refused.value.rule) == (
+            1024,
+            f"at most 768 for a square of {BASE.name}",
+        )
+
+
+WIDE = {"max_width_px": 1536, "max_height_px": 1024}
+TALL = {"max_width_px": 1024, "max_height_px": 1536}
+SQUARE = {"max_width_px": 1024, "max_height_px": 1024}
+
+
+class TestTiesByArea:
+    @pytest.mark.parametrize("larger", [WIDE, TALL])
+    @pytest.mark.parametrize("prefer_realism", [True, False])
+    def test_limits(self, larger: dict[str, int], *, prefer_realism: bool) -> None:
+        """Larger is what holds more pixels, lying or standing: it is the better of equals and the dearer."""
+        small = replace(BASE, key="a", credit_cost=8, **SQUARE)
+        large = replace(BASE, key="b", credit_cost=8, **larger)
+        chosen = select_entry([small, large], FREE, Wish(prefer_realism=prefer_realism))
+        assert chosen is (large if prefer_realism else small)
+
+    @pytest.mark.parametrize(("width_px", "height_px"), [(768, 512), (512, 768)])
+    @pytest.mark.parametrize("prefer_realism", [True, False])
+    def test_sizes(self, width_px: int, height_px: int, *, prefer_realism: bool) -> None:
+        """Of equal limits the entry that is larger by itself is the better one, the smaller the cheaper."""
+        small, large = replace(BASE, key="a"), replace(BASE, key="b", width_px=width_px, height_px=height_px)
+        chosen = select_entry([small, large], FREE, Wish(prefer_realism=prefer_realism))
+        assert chosen is (large if prefer_realism else small)
+
+    @pytest.mark.parametrize("larger", [WIDE, TALL])
+    def test_limits_of_realism(self, larger: dict[str, int]) -> None:
+        """An HD request takes the realism entry whose limits hold more pixels, lying or standing."""
+        small, large = replace(HD, key="a", **SQUARE), replace(HD, key="b", **larger)
+        assert select_entry([small, large], PRO, Wish(1024, 1024)) is large
+
+    @pytest.mark.parametrize(("width_px", "height_px"), [(1024, 768), (768, 1024)])
+    def test_sizes_of_realism(self, width_px: int, height_px: int) -> None:
+        """Of equal limits an HD request takes the realism entry that is larger by itself, on either side."""
+        small = replace(HD, key="a", width_px=768, height_px=768)
+        large = replace(HD, key="b", width_px=width_px, height_px=height_px)
+        assert select_entry([small, large], PRO, Wish(1024, 1024)) is large
+
+    def test_limits_outweigh_sizes(self) -> None:
+        """What an entry can draw at most counts before what it draws by itself."""
+        wide = replace(BASE, key="b", max_width_px=1536)
+        large = replace(BASE, key="a", width_px=1024, height_px=1024)
+        assert select_entry([large, wide], FREE, Wish()) is wide
+        assert select_entry([large, wide], FREE, Wish(prefer_realism=False)) is large
+        realism = [replace(entry, adapter=REALISM.adapter) for entry in (large, wide)]
+        assert select_entry(realism, FREE, Wish(1024, 1024)).key == "b"
+
+    def test_price_outweighs_area(self) -> None:
+        """The cheapest is taken for its price, though it be the largest."""
+        cheap = replace(BASE, key="b", credit_cost=7, max_width_px=1536)
+        assert select_entry([BASE, cheap], FREE, Wish(prefer_realism=False)) is cheap

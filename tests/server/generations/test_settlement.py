@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -168,3 +169,45 @@ class TestOrder:
         else:
             settlement.fail(uow, held, Reason.OUT_OF_MEMORY, "Full.", [{"cost_microusd": 7}])
         assert list(dict.fromkeys(rows_in_order)) == ["accounts", "spending_days", "tallies"]
+
+
+class TestPriceWithoutTheAdapter:
+    def test_it_never_exceeds_what_was_held(self, make_account, submit_one, claim, uow, balance_of):
+        """A base entry that has become dearer than what was held takes no more than that."""
+        account = make_account(Tier.BASIC, credits=20)
+        generation = submit_one(account)
+        with uow.begin() as tx:
+            tx.session.get(CatalogEntry, ("avatar-creator", "avatar-creator:flux-dev-base")).credit_cost = 99
+        settlement.complete(uow, claim(), stored_image(), provenance_of(generation, adapter=None), {})
+        assert balance_of(account) == 8
+
+    def test_no_base_entry_no_price(self, make_account, submit_one, claim, uow, balance_of):
+        """Where no entry draws with the base model alone, an image without its adapter is free."""
+        account = make_account(Tier.BASIC, credits=20)
+        generation = submit_one(account)
+        with uow.begin() as tx:
+            tx.session.delete(
+                tx.session.get(CatalogEntry, ("avatar-creator", "avatar-creator:flux-dev-base"))
+            )
+        settlement.complete(uow, claim(), stored_image(), provenance_of(generation, adapter=None), {})
+        assert balance_of(account) == 20
+
+    def test_another_scale_is_another_image(self, make_account, submit_one, claim, uow, balance_of):
+        """An adapter at another scale than ordered is not what was ordered, and takes the base price."""
+        account = make_account(Tier.BASIC, credits=20)
+        generation = submit_one(account)
+        weaker = replace(generation.order.adapter, scale=0.5)
+        settlement.complete(uow, claim(), stored_image(), provenance_of(generation, adapter=weaker), {})
+        assert balance_of(account) == 12
+
+
+class TestReturnLost:
+    def test_leases_that_ran_out(self, make_account, submit_one, claim, uow):
+        """Without a worker's name, what is lost is what no worker renewed in time, whoever held it."""
+        account = make_account()
+        for _ in range(3):
+            submit_one(account)
+        claim("worker-1", lease_s=-1)
+        claim("worker-1", lease_s=60)
+        claim("worker-2", lease_s=-1)
+        assert settlement.return_lost(uow) == 2

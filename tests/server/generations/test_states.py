@@ -27,3 +27,11 @@ def test_every_status_has_its_row():
     """The table has a row for every status, and the two final ones allow no transition."""
     assert set(LEGAL) == set(Status)
     assert LEGAL[Status.COMPLETED] == LEGAL[Status.FAILED] == set()
+
+
+def test_an_illegal_transition_names_both_ends():
+    """The error says what status was to be left for what other one, in its message and by itself."""
+    with pytest.raises(IllegalTransition) as refused:
+        check(Status.COMPLETED, Status.PENDING)
+    assert (refused.value.source, refused.value.target) == (Status.COMPLETED, Status.PENDING)
+    assert str(refused.value) == "a generation cannot go from completed to pending"
