@@ -32,8 +32,8 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 	$(BIN)/avatar-creator up $(ARGS)
 
 .PHONY: test
-test: install  ## run the tests
-	$(BIN)/pytest $(ARGS)
+test: install  ## run all tests and measure their coverage, or run those that ARGS names
+	$(BIN)/pytest $(or $(ARGS),--cov)
 
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
@@ -85,7 +85,7 @@ lock: install  ## resolve pyproject.toml into requirements/*.lock
 
 .PHONY: clean
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks mutants dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage* mutants dist
 	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
 
 # Makes .venv again if its interpreter is gone; otherwise pip updates it to the lock.

@@ -31,7 +31,7 @@ _EMBEDDING_DEVIATION: Final = 0.05
 """The initial deviation of T5's embeddings. At the default of 1, attention adds a mean of 64 tokens, which is
 small beside the token itself, and tokens influence each other only after hundreds of steps."""
 
-_LABELLED_TOKENS: Final = 6  # of T5's tokens in each loss, chosen at random, so that all of them learn
+_SAMPLED_TOKENS: Final = 6  # of T5's tokens in each loss, chosen at random, so that all of them learn
 _NEIGHBOUR_BUCKETS: Final = (1, 2, 17)
 """The buckets of T5's relative positions for one word before, two before and one after.
 
@@ -55,7 +55,7 @@ class _Reader(nn.Module):
 
     def loss(self, text: Text, avatars: Sequence[Avatar], rng: random.Random) -> torch.Tensor:
         """Return the mean cross entropy over attributes; omissions in captions keep it above 0."""
-        tokens = text.embeds[:, rng.sample(range(text.embeds.shape[1]), _LABELLED_TOKENS)]
+        tokens = text.embeds[:, rng.sample(range(text.embeds.shape[1]), _SAMPLED_TOKENS)]
         logits = torch.cat([self.from_clip(text.pooled)[:, None], self.from_t5(tokens)], 1)
         losses, first = [], 0
         for name, values in VALUES.items():
