@@ -23,7 +23,7 @@ from server.tallies.repository import Tallies
 
 log = get_log(__name__)
 
-CANCELLED_BY_OPERATOR = "The generation was cancelled."
+CANCELLED = "The generation was cancelled."
 
 Attempts = Sequence[Mapping[str, Any]]
 """What hosted providers were asked, as JSON values."""
@@ -80,7 +80,7 @@ def fail(uow: UnitOfWork, claim: Claim, reason: Reason, message: str, attempts: 
         _give_back(tx, failed, attempts)
         Spending(tx).add(sum(attempt["cost_microusd"] for attempt in attempts))
         _count(tx, failed)
-    _log_failed(failed, attempts)
+    log_failed(failed, attempts)
 
 
 def release(uow: UnitOfWork, claim: Claim) -> None:
@@ -111,15 +111,24 @@ def fail_over(uow: UnitOfWork, claim: Claim, reason: Reason, message: str) -> No
 
 def cancel(uow: UnitOfWork, generation_ids: Iterable[str]) -> int:
     """Cancel those of the generations that have not ended, give their holds back, return how many."""
-    ids = list(generation_ids)
     with uow.begin() as tx:
-        running = Generations(tx).fail_running(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
-        waiting = Generations(tx).fail_waiting(ids, Reason.CANCELLED, CANCELLED_BY_OPERATOR)
-        cancelled = [*running, *waiting]
-        _give_back(tx, cancelled)
-        _count(tx, cancelled)
-    _log_failed(cancelled)
+        cancelled = cancel_within(tx, generation_ids)
+    log_failed(cancelled)
     return len(cancelled)
+
+
+def cancel_within(tx: Transaction, generation_ids: Iterable[str]) -> list[Generation]:
+    """Cancel those of the generations that have not ended, give their holds back, return them.
+
+    The caller calls `log_failed` after the commit.
+    """
+    ids = list(generation_ids)
+    running = Generations(tx).fail_running(ids, Reason.CANCELLED, CANCELLED)
+    waiting = Generations(tx).fail_waiting(ids, Reason.CANCELLED, CANCELLED)
+    cancelled = [*running, *waiting]
+    _give_back(tx, cancelled)
+    _count(tx, cancelled)
+    return cancelled
 
 
 def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason, message: str) -> int:
@@ -128,7 +137,7 @@ def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason,
         failed = Generations(tx).fail_waiting(generation_ids, reason, message)
         _give_back(tx, failed)
         _count(tx, failed)
-    _log_failed(failed)
+    log_failed(failed)
     return len(failed)
 
 
@@ -189,7 +198,8 @@ def _count(tx: Transaction, failed: Iterable[Generation]) -> None:
     Tallies(tx).count_failed((generation.entry_key, str(generation.error_code)) for generation in failed)
 
 
-def _log_failed(failed: Iterable[Generation], attempts: Attempts = ()) -> None:
+def log_failed(failed: Iterable[Generation], attempts: Attempts = ()) -> None:
+    """Log each generation that failed, with the credits given back."""
     for generation in failed:
         log.warning(
             "generation.failed",

@@ -12,7 +12,7 @@ from catalog.traits import Traits
 from server.caller import Caller
 from server.clock import now
 from server.credits.repository import Ledger
-from server.db.unit_of_work import UnitOfWork
+from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DomainError
 from server.events.repository import Events
@@ -78,9 +78,22 @@ class Submitted:
 def submit(
     uow: UnitOfWork, notify: Notify, caller: Caller, request: GenerationRequest, limits: Limits
 ) -> Submitted:
+    """Accept one generation and notify a worker. The wake-up may be lost: the pending row is the queue.
+
+    Raises:
+        DomainError: see `accept`.
+
+    """
+    with uow.begin() as tx:
+        submitted = accept(tx, caller, request, limits)
+    notify(submitted.generation.id)
+    return submitted
+
+
+def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: Limits) -> Submitted:
     """Accept one generation: choose its entry, hold its price, queue it. All or nothing.
 
-    The pending row is the queue; the wake-up that follows may be lost.
+    After the commit, the caller notifies a worker.
 
     Raises:
         NotFound: the project.
@@ -88,18 +101,16 @@ def submit(
         QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
 
     """
-    with uow.begin() as tx:
-        Projects(tx).require(caller.user_id, request.project_id)
-        choice = choose(Entries(tx).all(), caller.tier, request.wish)
-        if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
-            raise QueueFull(depth)
-        Spending(tx).check(limits.budget_microusd)
-        generation = _pending(caller, request, choice)
-        Generations(tx).add(generation)
-        description = f"Avatar generation: {choice.entry.name}"
-        balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
-        Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
-    notify(generation.id)
+    Projects(tx).require(caller.user_id, request.project_id)
+    choice = choose(Entries(tx).all(), caller.tier, request.wish)
+    if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
+        raise QueueFull(depth)
+    Spending(tx).check(limits.budget_microusd)
+    generation = _pending(caller, request, choice)
+    Generations(tx).add(generation)
+    description = f"Avatar generation: {choice.entry.name}"
+    balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
+    Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
     return Submitted(generation, choice.credits, balance)
 
 
