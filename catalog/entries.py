@@ -1,5 +1,6 @@
 """The entries of the catalogue as frozen records, and the data file with their initial values."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -89,6 +90,12 @@ class Entry:
     def realism(self) -> bool:
         """Whether the entry has an adapter; the only one in this catalogue is the Realism LoRA."""
         return self.adapter is not None
+
+    @property
+    def processing_range_s(self) -> tuple[int, int] | None:
+        """The seconds of `processing_time` such as "30-45s"; None if it has another form."""
+        found = re.fullmatch(r"(\d+)-(\d+)s", self.processing_time)
+        return (int(found[1]), int(found[2])) if found else None
 
     def fits(self, width_px: int, height_px: int) -> bool:
         """Whether the entry can draw an image of this size."""

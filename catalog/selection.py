@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX, Entry
+from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX, Entry, Quality
 from catalog.tiers import Tier
 
 HD_PX: Final = 1024  # a request is HD if neither side is smaller; Source: the contract, section 2
@@ -18,11 +19,12 @@ class NoEntryAvailable(LookupError):
 
 
 class UnknownEntry(LookupError):
-    """The request names an entry that does not exist or is disabled."""
+    """The request names an entry that does not exist or is disabled. available: short keys of the others."""
 
-    def __init__(self, model_key: str) -> None:
-        super().__init__(f"modelKey is no available model: {model_key}")
+    def __init__(self, model_key: str, available: tuple[str, ...]) -> None:
+        super().__init__(f"modelKey is no available model: {model_key}. Available: {', '.join(available)}")
         self.model_key = model_key
+        self.available = available
 
 
 class EntryBeyondTier(PermissionError):
@@ -45,15 +47,39 @@ class SizeRejected(ValueError):
         self.rule = rule
 
 
+class WishedQuality(StrEnum):
+    """A quality that a request may ask for instead of an entry."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    QUALITY = "quality"
+    ULTRA = "ultra"
+
+    @property
+    def of_entry(self) -> Quality:
+        """The quality of the entries that are meant."""
+        return {
+            WishedQuality.FAST: Quality.FAST,
+            WishedQuality.BALANCED: Quality.STANDARD,
+            WishedQuality.QUALITY: Quality.HIGH,
+            WishedQuality.ULTRA: Quality.ULTRA,
+        }[self]
+
+
 @dataclass(frozen=True)
 class Wish:
-    """A request's wishes. Without one side the image is a square, without both it has the entry's size."""
+    """A request's wishes. Without one side the image is a square, without both it has the entry's size.
+
+    model_key: an entry's key, or its short form; it overrides all other wishes but the size.
+    quality: overrides the preferences. Where no entry of it is within reach, the best one is taken.
+    """
 
     width_px: int | None = None
     height_px: int | None = None
     model_key: str | None = None
     prefer_realism: bool = True
     prefer_speed: bool = False
+    quality: WishedQuality | None = None
 
     @property
     def size_px(self) -> tuple[int, int] | None:
@@ -126,6 +152,9 @@ def select_entry(entries: Iterable[Entry], tier: Tier, wish: Wish) -> Entry:
     within_reach = [entry for entry in enabled if tier.reaches(entry.tier)]
     if not within_reach:
         raise NoEntryAvailable
+    if wish.quality is not None:
+        wished = [entry for entry in within_reach if entry.quality is wish.quality.of_entry]
+        return min(wished or within_reach, key=_best_first)
     if tier is Tier.ENTERPRISE:
         return min(within_reach, key=_best_first)
     if wish.prefer_realism:
@@ -142,11 +171,11 @@ def price(entry: Entry, tier: Tier) -> int:
 
 def _named(enabled: list[Entry], tier: Tier, model_key: str) -> Entry:
     for entry in enabled:
-        if entry.key == model_key:
+        if model_key in {entry.key, entry.short_key}:
             if not tier.reaches(entry.tier):
                 raise EntryBeyondTier(model_key, entry.tier, tier)
             return entry
-    raise UnknownEntry(model_key)
+    raise UnknownEntry(model_key, tuple(sorted(entry.short_key for entry in enabled)))
 
 
 def _realism(realism: list[Entry], wish: Wish) -> Entry:

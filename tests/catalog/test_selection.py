@@ -10,6 +10,7 @@ from catalog.selection import (
     SizeRejected,
     UnknownEntry,
     Wish,
+    WishedQuality,
     choose,
     price,
     select_entry,
@@ -152,17 +153,49 @@ class TestNamedEntry:
             assert refused.value.tier is tier
 
     @pytest.mark.parametrize("tier", list(Tier))
-    @pytest.mark.parametrize("key", ["", "flux-dev-base", "AVATAR-CREATOR:FLUX-DEV-BASE", HD.key])
+    @pytest.mark.parametrize("key", ["", "flux-dev", "AVATAR-CREATOR:FLUX-DEV-BASE", HD.key])
     def test_unknown_or_disabled(self, tier: Tier, key: str) -> None:
         """Unknown keys and keys of disabled entries get the same error, before any check of the tier."""
         with pytest.raises(UnknownEntry) as refused:
             choose(without(HD), tier, Wish(model_key=key))
         assert refused.value.model_key == key
 
+    @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
+    def test_the_short_form_of_a_key(self, entry: Entry) -> None:
+        """A key without the application's id names the same entry."""
+        assert choose(ENTRIES, PRO, Wish(model_key=entry.short_key)).entry == entry
+
     def test_outranks_preferences(self) -> None:
         """A named entry outranks every preference, and its maximum size applies."""
-        wish = Wish(1024, 1024, BASE.key, prefer_speed=True)
+        wish = Wish(1024, 1024, BASE.key, prefer_speed=True, quality=WishedQuality.ULTRA)
         assert choose(ENTRIES, PRO, wish) == Choice(BASE, 1024, 1024, 8)
+
+
+class TestWishedQuality:
+    @pytest.mark.parametrize(
+        ("quality", "free", "basic", "pro"),
+        [
+            ("fast", BASE, FAST, FAST),
+            ("balanced", BASE, BASE, BASE),
+            ("quality", BASE, REALISM, REALISM),
+            ("ultra", BASE, REALISM, HD),
+        ],
+    )
+    def test_table(self, quality: str, free: Entry, basic: Entry, pro: Entry) -> None:
+        """Each quality is one entry; a tier that does not reach it gets the highest that it reaches."""
+        wish = Wish(quality=WishedQuality(quality))
+        assert [select_entry(ENTRIES, tier, wish) for tier in (FREE, BASIC, PRO)] == [free, basic, pro]
+        assert select_entry(ENTRIES, ENTERPRISE, wish) == pro
+
+    def test_the_best_of_equals(self) -> None:
+        """Of two entries of the wished quality the larger is taken."""
+        larger = replace(BASE, key="larger", max_width_px=1536)
+        assert select_entry([BASE, larger], FREE, Wish(quality=WishedQuality.BALANCED)) == larger
+
+    def test_it_overrides_the_preferences(self) -> None:
+        """A wished quality is stronger than the preference for realism or speed."""
+        wish = Wish(quality=WishedQuality.BALANCED, prefer_realism=False, prefer_speed=True)
+        assert select_entry(ENTRIES, PRO, wish) == BASE
 
 
 class TestNothingWithinReach:
@@ -257,10 +290,14 @@ class TestErrorMessages:
         assert str(refused.value) == "No AI models available for Avatar Creator"
 
     def test_unknown(self) -> None:
-        """An unknown key is repeated, after the name of the field that it came in."""
+        """An unknown key is repeated after the name of its field, and the enabled entries are listed."""
         with pytest.raises(UnknownEntry) as refused:
-            choose(ENTRIES, FREE, Wish(model_key="nothing"))
-        assert str(refused.value) == "modelKey is no available model: nothing"
+            choose(without(BASE), FREE, Wish(model_key="nothing"))
+        assert refused.value.available == (HD.short_key, REALISM.short_key, FAST.short_key)
+        assert str(refused.value) == (
+            "modelKey is no available model: nothing. "
+            "Available: flux-dev-hd-realism, flux-dev-realism, flux-schnell-fast"
+        )
 
     def test_beyond_the_tier(self) -> None:
         """An entry beyond the tier is refused with the tier that it needs and the tier of the account."""

@@ -14,6 +14,7 @@ from catalog.selection import (
     SizeRejected,
     UnknownEntry,
     Wish,
+    WishedQuality,
     choose,
     select_entry,
 )
@@ -48,7 +49,13 @@ catalogues = st.lists(entries(), max_size=6, unique_by=lambda entry: entry.key)
 tiers = st.sampled_from(Tier)
 lengths = st.none() | st.integers(31, 140).map(lambda steps: steps * 16) | st.integers()
 wishes = st.builds(
-    Wish, lengths, lengths, st.none() | st.sampled_from([*KEYS, "unknown"]), st.booleans(), st.booleans()
+    Wish,
+    lengths,
+    lengths,
+    st.none() | st.sampled_from([*KEYS, "unknown"]),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.sampled_from(WishedQuality),
 )
 
 
@@ -148,7 +155,7 @@ class TestChoose:
         """A preference for realism gets it if it is within reach; no preference gets the cheapest entry."""
         reach = [entry for entry in catalogue if entry.enabled and tier.reaches(entry.tier)]
         assume(reach)
-        entry = select_entry(catalogue, tier, replace(wish, model_key=None))
+        entry = select_entry(catalogue, tier, replace(wish, model_key=None, quality=None))
         if wish.prefer_realism:
             assert entry.realism is any(other.realism for other in reach)
         elif wish.prefer_speed and any(other.fast_mode for other in reach):
@@ -162,7 +169,19 @@ class TestChoose:
         """Enterprise gets the highest enabled quality with any preferences."""
         enabled = [entry.quality for entry in catalogue if entry.enabled]
         assume(enabled)
-        assert select_entry(catalogue, Tier.ENTERPRISE, replace(wish, model_key=None)).quality == max(enabled)
+        plain = replace(wish, model_key=None, quality=None)
+        assert select_entry(catalogue, Tier.ENTERPRISE, plain).quality == max(enabled)
+
+    @arbitrary
+    @given(catalogue=catalogues, tier=tiers, wish=wishes, quality=st.sampled_from(WishedQuality))
+    def test_wished_quality(
+        self, catalogue: list[Entry], tier: Tier, wish: Wish, quality: WishedQuality
+    ) -> None:
+        """A wished quality is met where an entry of it is within reach; otherwise the highest one is."""
+        reach = [entry.quality for entry in catalogue if entry.enabled and tier.reaches(entry.tier)]
+        assume(reach)
+        entry = select_entry(catalogue, tier, replace(wish, model_key=None, quality=quality))
+        assert entry.quality == (quality.of_entry if quality.of_entry in reach else max(reach))
 
 
 def test_the_strategies_reach_every_outcome() -> None:

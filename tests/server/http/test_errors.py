@@ -39,7 +39,7 @@ class TestDescribe:
         ("error", "status", "code", "field"),
         [
             (InputInvalid({"name": ["too long"], "width": ["odd"]}), 400, "VALIDATION_ERROR", "name"),
-            (UnknownEntry("x"), 400, "VALIDATION_ERROR", "modelKey"),
+            (UnknownEntry("x", ("y",)), 400, "VALIDATION_ERROR", "modelKey"),
             (SizeRejected("height", 8, "at least 512"), 400, "VALIDATION_ERROR", "height"),
             (EntryBeyondTier("x", Tier.PRO, Tier.FREE), 403, "ACCESS_DENIED", "modelKey"),
             (NoEntryAvailable(), 404, "RESOURCE_NOT_FOUND", None),
