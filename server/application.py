@@ -22,6 +22,7 @@ from server.http.services import Services
 from server.images.links import Links, shared_secret
 from server.images.store import ImageStore
 from server.routes.avatars import AvatarController
+from server.routes.catalogue import CatalogueController
 from server.routes.credits import CreditController
 from server.routes.entries import EntryController
 from server.routes.generations import GenerationController
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> Litestar:
         ProjectController,
         GenerationController,
         AvatarController,
+        CatalogueController,
         health,
     ]
     services = Services(settings, uow, wakeups, images, links)

@@ -1,5 +1,6 @@
 """What the tables of all nouns have in common. Knows no noun."""
 
+import hashlib
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -112,3 +113,14 @@ def load_tables() -> MetaData:
 def upsert(session: Session, table: sa.Table) -> Any:
     """Begin an INSERT of this session's database, which has `on_conflict_do_update`."""
     return _INSERT[session.get_bind().dialect.name](table)
+
+
+def try_lock(session: Session, name: str) -> bool:
+    """Take the lock of a name until the transaction ends; return False if another transaction has it.
+
+    On SQLite a transaction that may write is alone, and so has every lock.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    return bool(session.scalar(sa.func.pg_try_advisory_xact_lock(number)))

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from catalog.orders import Provenance
+from catalog.orders import Order, Provenance
 from server.clock import now
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
@@ -58,6 +58,46 @@ class Generations(Repository):
         if generation is None or generation.user_id != user_id:
             raise NotFound("Generation")
         return generation
+
+    def newest_of(
+        self,
+        user_id: str,
+        limit: int,
+        *,
+        after: tuple[datetime, str] | None = None,
+        status: Status | None = None,
+        project_id: str | None = None,
+    ) -> list[Generation]:
+        """Return a user's newest generations, after a row's creation time and id if given."""
+        statement = select(Generation).where(Generation.user_id == user_id)
+        if after is not None:
+            moment, row_id = after
+            same_moment = (Generation.created_at == moment) & (Generation.id < row_id)
+            statement = statement.where((Generation.created_at < moment) | same_moment)
+        if status is not None:
+            statement = statement.where(Generation.status == status)
+        if project_id is not None:
+            statement = statement.where(Generation.project_id == project_id)
+        newest = (Generation.created_at.desc(), Generation.id.desc())
+        return list(self._session.scalars(statement.order_by(*newest).limit(limit)))
+
+    def newest_durations(self, entry_key: str, limit: int) -> list[tuple[Order, float]]:
+        """Return the orders of an entry's newest images, and the seconds from claim to delivery."""
+        rows = self._session.execute(
+            select(Generation.order, Generation.started_at, Generation.completed_at)
+            .where(Generation.entry_key == entry_key, Generation.status == Status.COMPLETED)
+            .order_by(Generation.completed_at.desc())
+            .limit(limit)
+        )
+        return [
+            (order, (completed - started).total_seconds())
+            for order, started, completed in rows
+            if started and completed
+        ]
+
+    def delete(self, generation_ids: Iterable[str]) -> None:
+        """Delete generations. A worker that still draws one finds its lease lost."""
+        self._session.execute(delete(Generation).where(Generation.id.in_(list(generation_ids))))
 
     def uses_by(self, user_id: str) -> dict[str, int]:
         """Return how many generations of each entry were delivered to a user, by the entry's key."""

@@ -1,11 +1,41 @@
-"""The use cases of generations that only read; `submission` accepts one, `settlement` ends one."""
+"""The use cases of a user's own generations; `submission` accepts one, `settlement` ends one."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from catalog.entries import Entry
 from server.caller import Caller
+from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
+from server.errors import DomainError
+from server.generations import settlement
 from server.generations.repository import Generations
+from server.generations.states import Status
 from server.generations.tables import Generation
+
+
+class GenerationEnded(DomainError):
+    """The generation has completed or failed already."""
+
+    def __str__(self) -> str:
+        return "The generation has ended and cannot be cancelled"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some generations, newest first. more: whether older ones follow."""
+
+    generations: list[Generation]
+    more: bool
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A generation that was cancelled, and the user's credits with its hold given back."""
+
+    generation: Generation
+    balance: int
 
 
 def get(uow: UnitOfWork, caller: Caller, generation_id: str) -> Generation:
@@ -17,6 +47,57 @@ def get(uow: UnitOfWork, caller: Caller, generation_id: str) -> Generation:
     """
     with uow.read() as tx:
         return Generations(tx).owned_by(caller.user_id, generation_id)
+
+
+def list_page(
+    uow: UnitOfWork,
+    caller: Caller,
+    limit: int,
+    *,
+    after: tuple[datetime, str] | None = None,
+    status: Status | None = None,
+    project_id: str | None = None,
+) -> Page:
+    """Return the caller's generations, newest first, after a row's creation time and id if given."""
+    with uow.read() as tx:
+        found = Generations(tx).newest_of(
+            caller.user_id, limit + 1, after=after, status=status, project_id=project_id
+        )
+    return Page(found[:limit], more=len(found) > limit)
+
+
+def cancel(uow: UnitOfWork, caller: Caller, generation_id: str) -> Cancelled:
+    """Cancel one of the caller's generations and give its hold back.
+
+    A worker that draws it stops at its next step.
+
+    Raises:
+        NotFound: there is none of this id, or it is another user's.
+        GenerationEnded: it has completed or failed; nothing was changed.
+
+    """
+    with uow.begin() as tx:
+        Generations(tx).owned_by(caller.user_id, generation_id)
+        cancelled = settlement.cancel_within(tx, [generation_id])
+        if not cancelled:
+            raise GenerationEnded
+        balance = Ledger(tx).available(caller.user_id)
+    settlement.log_failed(cancelled)
+    return Cancelled(cancelled[0], balance)
+
+
+def delete(uow: UnitOfWork, caller: Caller, generation_id: str) -> None:
+    """Delete one of the caller's generations, cancelled first if it has not ended. Its avatar stays.
+
+    Raises:
+        NotFound: there is none of this id, or it is another user's.
+
+    """
+    with uow.begin() as tx:
+        Generations(tx).owned_by(caller.user_id, generation_id)
+        cancelled = settlement.cancel_within(tx, [generation_id])
+        Generations(tx).delete([generation_id])
+    settlement.log_failed(cancelled)
 
 
 def usage(uow: UnitOfWork, caller: Caller) -> list[tuple[Entry, int]]:

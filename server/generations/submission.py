@@ -101,17 +101,29 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
         QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
 
     """
-    Projects(tx).require(caller.user_id, request.project_id)
-    choice = choose(Entries(tx).all(), caller.tier, request.wish)
-    if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
-        raise QueueFull(depth)
-    Spending(tx).check(limits.budget_microusd)
+    choice = examine(tx, caller, request, limits)
     generation = _pending(caller, request, choice)
     Generations(tx).add(generation)
     description = f"Avatar generation: {choice.entry.name}"
     balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
     Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
     return Submitted(generation, choice.credits, balance)
+
+
+def examine(tx: Transaction, caller: Caller, request: GenerationRequest, limits: Limits) -> Choice:
+    """Return what a request would be given, changing nothing.
+
+    Raises:
+        NotFound, UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected, QueueFull, BudgetSpent: as
+            `accept` does.
+
+    """
+    Projects(tx).require(caller.user_id, request.project_id)
+    choice = choose(Entries(tx).all(), caller.tier, request.wish)
+    if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
+        raise QueueFull(depth)
+    Spending(tx).check(limits.budget_microusd)
+    return choice
 
 
 def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:

@@ -21,6 +21,7 @@ class Generation(Table):
         CheckConstraint("(status = 'completed') = (avatar_id IS NOT NULL)", name="avatar"),
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="error"),
         Index("ix_generations_queue", "status", "user_id", "created_at"),
+        Index("ix_generations_entry", "entry_key", "completed_at"),
         Index("ix_generations_owner", "user_id", "created_at"),
     )
 

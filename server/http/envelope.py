@@ -1,6 +1,7 @@
 """The contract's error envelope, for our own errors and the framework's alike."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -10,6 +11,7 @@ from litestar.exceptions import (
     NotFoundException,
     ValidationException,
 )
+from pydantic.alias_generators import to_camel
 
 from server.clock import now, wire
 from server.errors import DatabaseAway, DomainError
@@ -81,12 +83,24 @@ def _as_known(request: Request[Any, Any, Any], error: Exception) -> Exception:
             return error
 
 
+def _spelling(problem: Mapping[str, Any]) -> str:
+    """Return the key of a problem as clients spell it: Litestar names parameters as the handlers do."""
+    key = str(problem.get("key") or "")
+    match problem.get("source"):
+        case "query":
+            return to_camel(key)
+        case "header":
+            return key.replace("_", "-").title()
+        case _:
+            return key
+
+
 def _as_input_error(error: ValidationException) -> DomainError:
     """Name every field at fault, in the client's spelling and without the value that it sent."""
     problems: dict[str, list[str]] = defaultdict(list)
     for problem in error.extra if isinstance(error.extra, list) else []:
         # A key is a path such as `personaPersonality.3`; for the body itself it is the handler's `data`.
-        path = str(problem.get("key") or "").removeprefix("data").removeprefix(".")
+        path = _spelling(problem).removeprefix("data").removeprefix(".")
         if path:
             problems[path.split(".")[0]].append(f"{path}: {problem.get('message', 'is not valid')}")
     return (

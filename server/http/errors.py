@@ -8,7 +8,9 @@ from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, U
 from server.accounts.errors import TokenInvalid
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
+from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull
+from server.idempotency.errors import KeyInFlight, KeyReused
 from server.spending.repository import BudgetSpent
 
 
@@ -70,6 +72,9 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
     NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
     EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
+    GenerationEnded: Meaning(409, "CONFLICT"),
+    KeyReused: Meaning(409, "CONFLICT"),
+    KeyInFlight: Meaning(409, "CONFLICT"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),

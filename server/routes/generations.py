@@ -1,23 +1,35 @@
 """The routes of generations."""
 
 import json
+from functools import partial
 from typing import Annotated, Literal, Self
 
-from litestar import Controller, get, post
+from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from pydantic import Field
 
 from catalog.orders import Provenance
-from catalog.selection import Wish
+from catalog.selection import Wish, WishedQuality
 from catalog.traits import TRAIT_NAMES, Traits
+from server.db.unit_of_work import Transaction
 from server.generations import service
-from server.generations.submission import GenerationRequest, Limits, submit
+from server.generations.states import Status
+from server.generations.submission import GenerationRequest, Limits, Notify, Submitted, accept
 from server.generations.tables import Generation
 from server.http.bodies import Fold, Name, Request, View, WireTime, Word
+from server.http.idempotency import IdempotencyKey, Spent, spend_once
+from server.http.paging import DEFAULT_LIMIT, Cursor, Limit, PageMeta, page_meta, position
 from server.http.request import ApiRequest
 from server.http.services import Services
+from server.routes.catalogue import DrawingTimeView
+from server.scheduling import offers
+from server.scheduling.offers import DryRun
 from server.settings import Settings
+
+DryRunQuery = Annotated[
+    bool, QueryParameter(name="dryRun", description="Say what the generation would be, and hold nothing.")
+]
 
 
 class TraitsBody(Request):
@@ -51,6 +63,7 @@ class GenerateBody(TraitsBody):
     height: int | None = None
     seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
     model_key: Annotated[str | None, Field(max_length=128)] = None
+    quality: Literal["fast", "balanced", "quality", "ultra"] | None = None
 
     def request(self, project_id: str) -> GenerationRequest:
         """Return what the use case takes."""
@@ -59,7 +72,12 @@ class GenerateBody(TraitsBody):
             name=self.name,
             prompt=self.prompt,
             traits=self.traits(),
-            wish=Wish(width_px=self.width, height_px=self.height, model_key=self.model_key),
+            wish=Wish(
+                width_px=self.width,
+                height_px=self.height,
+                model_key=self.model_key,
+                quality=WishedQuality(self.quality) if self.quality else None,
+            ),
             seed=self.seed,
         )
 
@@ -123,6 +141,61 @@ class GenerationAnswer(View):
     generation: GenerationView
 
 
+class GenerationList(View):
+    """Some of a user's generations, newest first."""
+
+    generations: list[GenerationView]
+    meta: PageMeta
+
+
+class GenerationCancelled(GenerationAnswer):
+    """A generation that was cancelled, with its hold given back."""
+
+    message: str
+    credit_balance: int
+
+
+class DryRunAnswer(View):
+    """What a generation would be. Nothing is held or queued.
+
+    estimated_wait_seconds: None if no worker is ready.
+    """
+
+    dry_run: bool
+    model_key: str
+    model_name: str
+    width: int
+    height: int
+    credit_cost: int
+    credit_balance: int
+    sufficient_credits: bool
+    estimated_wait_seconds: float | None
+    estimated_seconds: DrawingTimeView | None
+
+    @classmethod
+    def of(cls, found: DryRun) -> Self:
+        """Return a dry run as clients read it."""
+        choice = found.choice
+        return cls(
+            dry_run=True,
+            model_key=choice.entry.key,
+            model_name=choice.entry.name,
+            width=choice.width_px,
+            height=choice.height_px,
+            credit_cost=choice.credits,
+            credit_balance=found.balance,
+            sufficient_credits=found.balance >= choice.credits,
+            estimated_wait_seconds=found.wait_s,
+            estimated_seconds=DrawingTimeView.of(found.drawing_time) if found.drawing_time else None,
+        )
+
+
+class Message(View):
+    """What was done."""
+
+    message: str
+
+
 class GenerationAccepted(GenerationAnswer):
     """A generation that was queued and its price held."""
 
@@ -132,8 +205,21 @@ class GenerationAccepted(GenerationAnswer):
     note: str
 
 
+def accepted(submitted: Submitted, notify: Notify) -> Spent[GenerationAccepted]:
+    """Return the answer to a submission, which notifies a worker once it is committed."""
+    answer = GenerationAccepted(
+        message="Avatar generation started",
+        generation=GenerationView.of(submitted.generation),
+        credit_used=submitted.credits,
+        credit_balance=submitted.balance,
+        note="Poll GET /generations/{id} until its status is completed or failed. "
+        "A failed generation is given back.",
+    )
+    return Spent(answer, committed=partial(notify, submitted.generation.id))
+
+
 class GenerationController(Controller):
-    """Submit generations and read them."""
+    """Submit generations, read, cancel and delete them."""
 
     tags = ("generations",)
 
@@ -144,31 +230,70 @@ class GenerationController(Controller):
         data: JSONBody[GenerateBody],
         request: ApiRequest,
         services: NamedDependency[Services],
-    ) -> GenerationAccepted:
-        """Queue one generation and hold its price."""
-        submitted = submit(
-            services.uow,
-            services.wakeups.notify,
-            request.user,
-            data.request(project_id),
-            _limits(services.settings),
-        )
-        return GenerationAccepted(
-            message="Avatar generation started",
-            generation=GenerationView.of(submitted.generation),
-            credit_used=submitted.credits,
-            credit_balance=submitted.balance,
-            note="Poll GET /generations/{id} until its status is completed or failed. "
-            "A failed generation is given back.",
-        )
+        idempotency_key: IdempotencyKey = None,
+        dry_run: DryRunQuery = False,
+    ) -> Response[GenerationAccepted] | Response[DryRunAnswer]:
+        """Queue one generation and hold its price, or with `dryRun=true` say what it would be."""
+        if dry_run:
+            found = offers.dry_run(
+                services.uow, request.user, data.request(project_id), _limits(services.settings)
+            )
+            return Response(DryRunAnswer.of(found))
+
+        def spend(tx: Transaction) -> Spent[GenerationAccepted]:
+            submitted = accept(tx, request.user, data.request(project_id), _limits(services.settings))
+            return accepted(submitted, services.wakeups.notify)
+
+        return spend_once(services, request, idempotency_key, data, spend)
 
     @get("/generations/{generation_id:str}", sync_to_thread=True)
-    def get(
+    def read(
         self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> GenerationAnswer:
         """Read one generation."""
         generation = service.get(services.uow, request.user, generation_id)
         return GenerationAnswer(generation=GenerationView.of(generation))
+
+    @get("/generations", sync_to_thread=True)
+    def list_page(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        status: FromQuery[Status | None] = None,
+        project_id: Annotated[str | None, QueryParameter(name="projectId", max_length=64)] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> GenerationList:
+        """List the caller's generations, newest first, a page at a time."""
+        after = position(cursor)
+        page = service.list_page(
+            services.uow, request.user, limit, after=after, status=status, project_id=project_id
+        )
+        last = page.generations[-1] if page.more else None
+        return GenerationList(
+            generations=[GenerationView.of(one) for one in page.generations],
+            meta=page_meta(limit, (last.created_at, last.id) if last else None),
+        )
+
+    @post("/generations/{generation_id:str}/cancel", status_code=200, sync_to_thread=True)
+    def cancel(
+        self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    ) -> GenerationCancelled:
+        """Cancel a generation that has not ended. Its hold is given back at once."""
+        cancelled = service.cancel(services.uow, request.user, generation_id)
+        return GenerationCancelled(
+            message="Generation cancelled",
+            generation=GenerationView.of(cancelled.generation),
+            credit_balance=cancelled.balance,
+        )
+
+    @delete("/generations/{generation_id:str}", status_code=200, sync_to_thread=True)
+    def remove(
+        self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    ) -> Message:
+        """Delete a generation, cancelled first if it has not ended. Its avatar stays."""
+        service.delete(services.uow, request.user, generation_id)
+        return Message(message="Generation deleted successfully")
 
 
 def _options(generation: Generation) -> dict[str, object]:

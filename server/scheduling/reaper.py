@@ -15,6 +15,7 @@ from server.errors import DatabaseAway
 from server.generations import settlement
 from server.generations.queue import PendingQueue
 from server.generations.states import Reason
+from server.idempotency.repository import KEPT, KeptAnswers
 from server.images.store import ImageStore
 from server.logs import get_log
 from server.scheduling.leader_lock import lead
@@ -28,7 +29,7 @@ WAKEUPS_AT_ONCE: Final = 500
 
 
 class Reaper:
-    """Does the periodic tasks of the queue and the image store."""
+    """Does the periodic tasks of the queue, the image store and the idempotency keys."""
 
     def __init__(self, uow: UnitOfWork, wakeups: WakeUps, images: ImageStore, settings: Settings) -> None:
         self._uow = uow
@@ -55,6 +56,7 @@ class Reaper:
             self.replace_wakeups()
         if lead(self._uow, "images", self._name, SWEEP_PERIOD):
             self.sweep_images()
+            self.forget_answers()
 
     def return_lost(self) -> int:
         """Return to the queue what expired leases held."""
@@ -89,6 +91,11 @@ class Reaper:
             self._wakeups.notify(*oldest)
             log.info("wakeup.sent_again", wakeups=len(oldest))
         return len(oldest)
+
+    def forget_answers(self) -> int:
+        """Delete the kept answers of idempotency keys that are too old to be repeated."""
+        with self._uow.begin() as tx:
+            return KeptAnswers(tx).forget(now() - KEPT)
 
     def sweep_images(self) -> int:
         """Delete images that no avatar owns, once they are older than any settlement takes."""

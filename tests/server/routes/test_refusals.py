@@ -22,7 +22,7 @@ BAD = {
     ],
     "name": ["", "  ", "n" * 101, 7, "A\0da"],
     "seed": [-1, 2**32, "1", 1.0, True],
-    "modelKey": ["avatar-creator:none", "flux-dev-base", "", "k" * 129, 1, "k\0"],
+    "modelKey": ["avatar-creator:none", "flux-dev", "", "k" * 129, 1, "k\0"],
     "gender": ["Male", "", 1],
     "ageRange": ["old", "20-30"],
     "personaName": ["n" * 101, 1, "n\0"],

@@ -1,0 +1,1 @@
+"""Idempotency keys: a request that spends, sent twice, spends once."""
