@@ -347,3 +347,13 @@ class TestAdapterPinned:
         assert replaced is not None
         assert (replaced.model_id, replaced.revision) == ("acme/lora", None)
         assert _overridden(pinned, None, pinned.adapter.model_id) is pinned
+
+
+class TestProcessingRange:
+    @pytest.mark.parametrize(
+        ("time", "range_s"),
+        [("30-45s", (30, 45)), ("5-15s", (5, 15)), ("soon", None), ("30-45s or so", None), ("30-45", None)],
+    )
+    def test_seconds(self, time: str, range_s: tuple[int, int] | None) -> None:
+        """A time such as 30-45s is read as seconds, and any other text as unknown."""
+        assert replace(shipped(HD), processing_time=time).processing_range_s == range_s
