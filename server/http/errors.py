@@ -10,7 +10,7 @@ from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull
-from server.idempotency.errors import KeyInFlight, KeyReused
+from server.idempotency.repository import KeyInFlight, KeyReused
 from server.spending.repository import BudgetSpent
 
 

@@ -9,10 +9,26 @@ from sqlalchemy import delete
 from server.clock import now
 from server.db.base import try_lock
 from server.db.unit_of_work import Repository
-from server.idempotency.errors import KeyInFlight, KeyReused
+from server.errors import DomainError
 from server.idempotency.tables import KeptAnswer
 
 KEPT: Final = timedelta(hours=24)  # as Stripe keeps them
+
+
+class KeyReused(DomainError):
+    """The key came with another request before."""
+
+    def __str__(self) -> str:
+        return "This Idempotency-Key was used for another request. Use a new key for each request"
+
+
+class KeyInFlight(DomainError):
+    """A request with this key is being handled at this moment."""
+
+    retry_after_s = 1
+
+    def __str__(self) -> str:
+        return "A request with this Idempotency-Key is being handled. Repeat it in a moment"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@ from datetime import timedelta
 import pytest
 
 from server.clock import now
-from server.idempotency.errors import KeyInFlight, KeyReused
-from server.idempotency.repository import KeptAnswers, KeyedRequest
+from server.idempotency.repository import KeptAnswers, KeyedRequest, KeyInFlight, KeyReused
 
 
 @pytest.fixture
