@@ -15,6 +15,7 @@ from litestar.plugins.pydantic import PydanticPlugin
 
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
+from server.generations.quotes import Quotes
 from server.http.authentication import BearerAuthentication
 from server.http.envelope import answer_error
 from server.http.request import MAX_BODY_BYTES, ApiRequest, add_request_id, refuse_nul
@@ -44,7 +45,8 @@ def create_app(settings: Settings) -> Litestar:
     uow = UnitOfWork(open_engine(settings.database.url))
     wakeups = WakeUps(settings)
     images = ImageStore(settings.server.images_dir)
-    links = Links(shared_secret(settings.server.data_dir))
+    secret = shared_secret(settings.server.data_dir)
+    links, quotes = Links(secret), Quotes(secret)
     reaper = Reaper(uow, wakeups, images, settings)
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
@@ -53,7 +55,7 @@ def create_app(settings: Settings) -> Litestar:
         CatalogueController,
         health,
     ]
-    services = Services(settings, uow, wakeups, images, links)
+    services = Services(settings, uow, wakeups, images, links, quotes)
 
     def provide() -> Services:
         return services

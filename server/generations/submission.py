@@ -1,13 +1,15 @@
 """Accepting a generation."""
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from catalog.entries import Entry
 from catalog.orders import Order
 from catalog.prompts import compose
 from catalog.selection import Choice, Wish, choose
+from catalog.tiers import Tier
 from catalog.traits import Traits
 from server.caller import Caller
 from server.clock import now
@@ -18,6 +20,7 @@ from server.errors import DomainError
 from server.events.repository import Events
 from server.events.tables import Kind
 from server.generations.queue import PendingQueue
+from server.generations.quotes import Quote, QuoteRefused
 from server.generations.repository import Generations
 from server.generations.states import Status
 from server.generations.tables import Generation
@@ -44,7 +47,7 @@ class QueueFull(DomainError):
 class GenerationRequest:
     """What a user asks for, independent of the API by which it came.
 
-    prompt: the user's own words. seed: None draws one.
+    prompt: the user's own words. seed: None draws one. quote: binds entry, size and price.
     """
 
     project_id: str
@@ -53,6 +56,7 @@ class GenerationRequest:
     traits: Traits = field(default_factory=Traits)
     wish: Wish = field(default_factory=Wish)
     seed: int | None = None
+    quote: Quote | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
     Raises:
         NotFound: the project.
         UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected: see `catalog.selection`.
-        QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
+        QuoteRefused, QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
 
     """
     choice = examine(tx, caller, request, limits)
@@ -114,16 +118,27 @@ def examine(tx: Transaction, caller: Caller, request: GenerationRequest, limits:
     """Return what a request would be given, changing nothing.
 
     Raises:
-        NotFound, UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected, QueueFull, BudgetSpent: as
-            `accept` does.
+        NotFound, UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected, QuoteRefused, QueueFull,
+            BudgetSpent: as `accept` does.
 
     """
     Projects(tx).require(caller.user_id, request.project_id)
-    choice = choose(Entries(tx).all(), caller.tier, request.wish)
+    choice = _choice(Entries(tx).all(), caller.tier, request)
     if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
         raise QueueFull(depth)
     Spending(tx).check(limits.budget_microusd)
     return choice
+
+
+def _choice(entries: Iterable[Entry], tier: Tier, request: GenerationRequest) -> Choice:
+    if (quote := request.quote) is None:
+        return choose(entries, tier, request.wish)
+    wished = request.wish.model_key or quote.entry_key
+    choice = choose(entries, tier, replace(request.wish, model_key=wished))
+    quoted = quote.entry_key, quote.width_px, quote.height_px
+    if (choice.entry.key, choice.width_px, choice.height_px) != quoted:
+        raise QuoteRefused("is for another model or size")
+    return replace(choice, credits=quote.credits)
 
 
 def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:

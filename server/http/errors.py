@@ -8,6 +8,7 @@ from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, U
 from server.accounts.errors import TokenInvalid
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
+from server.generations.quotes import QuoteRefused
 from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull
 from server.idempotency.repository import KeyInFlight, KeyReused
@@ -65,6 +66,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     BodyUnreadable: Meaning(400, "VALIDATION_ERROR"),
     UnknownEntry: Meaning(400, "VALIDATION_ERROR"),
     SizeRejected: Meaning(400, "VALIDATION_ERROR"),
+    QuoteRefused: Meaning(400, "VALIDATION_ERROR"),
     TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
     TokenInvalid: Meaning(401, "TOKEN_INVALID"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
@@ -117,6 +119,8 @@ def _details(error: Exception) -> Mapping[str, list[str]]:
             return error.problems
         case UnknownEntry() | EntryBeyondTier():
             return {"modelKey": [str(error)]}
+        case QuoteRefused():
+            return {"quoteId": [str(error)]}
         case SizeRejected():
             return {error.field: [str(error)]}
         case _:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.db.unit_of_work import UnitOfWork
+from server.generations.quotes import Quotes
 from server.images.links import Links
 from server.images.store import ImageStore
 from server.scheduling.wakeups import WakeUps
@@ -18,3 +19,4 @@ class Services:
     wakeups: WakeUps
     images: ImageStore
     links: Links
+    quotes: Quotes

@@ -1,6 +1,7 @@
 """The routes of generations."""
 
 import json
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,7 @@ from catalog.selection import Wish, WishedQuality
 from catalog.traits import TRAIT_NAMES, Traits
 from server.db.unit_of_work import Transaction
 from server.generations import service
+from server.generations.quotes import Quote
 from server.generations.states import Status
 from server.generations.submission import GenerationRequest, Limits, Notify, Submitted, accept
 from server.generations.tables import Generation
@@ -63,9 +65,10 @@ class GenerateBody(TraitsBody):
     height: int | None = None
     seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
     model_key: Annotated[str | None, Field(max_length=128)] = None
+    quote_id: Annotated[str | None, Field(max_length=1000)] = None
     quality: Literal["fast", "balanced", "quality", "ultra"] | None = None
 
-    def request(self, project_id: str) -> GenerationRequest:
+    def request(self, project_id: str, quote: Quote | None = None) -> GenerationRequest:
         """Return what the use case takes."""
         return GenerationRequest(
             project_id=project_id,
@@ -79,6 +82,7 @@ class GenerateBody(TraitsBody):
                 quality=WishedQuality(self.quality) if self.quality else None,
             ),
             seed=self.seed,
+            quote=quote,
         )
 
 
@@ -158,6 +162,7 @@ class GenerationCancelled(GenerationAnswer):
 class DryRunAnswer(View):
     """What a generation would be. Nothing is held or queued.
 
+    quote_id: sent with the same wish until it expires, it makes the price binding.
     estimated_wait_seconds: None if no worker is ready.
     """
 
@@ -171,9 +176,11 @@ class DryRunAnswer(View):
     sufficient_credits: bool
     estimated_wait_seconds: float | None
     estimated_seconds: DrawingTimeView | None
+    quote_id: str
+    quote_expires_at: WireTime
 
     @classmethod
-    def of(cls, found: DryRun) -> Self:
+    def of(cls, found: DryRun, quote_id: str, expires_at: datetime) -> Self:
         """Return a dry run as clients read it."""
         choice = found.choice
         return cls(
@@ -187,6 +194,8 @@ class DryRunAnswer(View):
             sufficient_credits=found.balance >= choice.credits,
             estimated_wait_seconds=found.wait_s,
             estimated_seconds=DrawingTimeView.of(found.drawing_time) if found.drawing_time else None,
+            quote_id=quote_id,
+            quote_expires_at=expires_at,
         )
 
 
@@ -234,15 +243,15 @@ class GenerationController(Controller):
         dry_run: DryRunQuery = False,
     ) -> Response[GenerationAccepted] | Response[DryRunAnswer]:
         """Queue one generation and hold its price, or with `dryRun=true` say what it would be."""
+        caller, limits = request.user, _limits(services.settings)
+        quote = services.quotes.read(data.quote_id, caller.user_id) if data.quote_id is not None else None
+        asked = data.request(project_id, quote)
         if dry_run:
-            found = offers.dry_run(
-                services.uow, request.user, data.request(project_id), _limits(services.settings)
-            )
-            return Response(DryRunAnswer.of(found))
+            found = offers.dry_run(services.uow, caller, asked, limits)
+            return Response(DryRunAnswer.of(found, *services.quotes.sign(found.quote)))
 
         def spend(tx: Transaction) -> Spent[GenerationAccepted]:
-            submitted = accept(tx, request.user, data.request(project_id), _limits(services.settings))
-            return accepted(submitted, services.wakeups.notify)
+            return accepted(accept(tx, caller, asked, limits), services.wakeups.notify)
 
         return spend_once(services, request, idempotency_key, data, spend)
 

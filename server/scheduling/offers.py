@@ -9,6 +9,7 @@ from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
+from server.generations.quotes import Quote
 from server.generations.submission import GenerationRequest, Limits, examine
 from server.scheduling.estimates import DrawingTime, drawing_time, waiting_time_s
 
@@ -30,6 +31,7 @@ class DryRun:
     """What a generation would be, if it were submitted now. wait_s: None if no worker is ready."""
 
     choice: Choice
+    quote: Quote
     balance: int
     wait_s: float | None
     drawing_time: DrawingTime | None
@@ -59,8 +61,10 @@ def dry_run(uow: UnitOfWork, caller: Caller, request: GenerationRequest, limits:
     """
     with uow.read() as tx:
         choice = examine(tx, caller, request, limits)
+        quote = Quote(caller.user_id, choice.entry.key, choice.width_px, choice.height_px, choice.credits)
         return DryRun(
             choice,
+            quote,
             Ledger(tx).available(caller.user_id),
             waiting_time_s(tx),
             drawing_time(tx, choice.entry, choice.width_px, choice.height_px),

@@ -11,6 +11,7 @@ from server.entries.tables import CatalogEntry
 from server.generations import settlement
 from server.generations.tables import Generation
 from server.scheduling.registry import WorkerRegistry
+from tests.server.conftest import TIMESTAMP
 from tests.server.stored import provenance_of, stored_image
 
 PREFIX = "/api/avatar-creator"
@@ -115,7 +116,10 @@ class TestDryRun:
             WorkerRegistry(tx).record_heartbeat("gpu-1", "local", accepts=True, mean_duration_s=4.0)
         answer = dry_run(api, account)
         assert answer.status_code == 200, answer.text
-        assert answer.json() == {
+        body = answer.json()
+        assert body.pop("quoteId")
+        assert TIMESTAMP.fullmatch(body.pop("quoteExpiresAt"))
+        assert body == {
             "dryRun": True,
             "modelKey": REALISM,
             "modelName": "FLUX.1-dev + Realism LoRA",
@@ -169,3 +173,61 @@ class TestDryRun:
         }[quality]
         answer = dry_run(api, make_account(Tier.PRO), quality=quality)
         assert answer.json()["modelKey"] == f"avatar-creator:{entry}"
+
+
+class TestQuote:
+    def change_price(self, uow, key, price):
+        """Change a price as an operator does."""
+        with uow.begin() as tx:
+            tx.session.execute(
+                update(CatalogEntry).where(CatalogEntry.model_key == key).values(credit_cost=price)
+            )
+
+    def test_its_price_binds(self, api, make_account, uow):
+        """A generation with a quote costs what was quoted, though the price has changed meanwhile."""
+        account = make_account(Tier.BASIC, credits=20)
+        quote_id = dry_run(api, account).json()["quoteId"]
+        self.change_price(uow, REALISM, 19)
+        assert dry_run(api, account).json()["creditCost"] == 19
+        assert dry_run(api, account, quoteId=quote_id).json()["creditCost"] == 12
+        answer = api.generate(account, quoteId=quote_id)
+        assert answer.json()["creditUsed"] == 12
+        assert api.account(account) == (8, 12)
+
+    def test_its_entry_binds(self, api, make_account, uow):
+        """A cheaper entry that comes within reach meanwhile does not replace the quoted one."""
+        account = make_account(Tier.BASIC)
+        quote_id = dry_run(api, account, quality="balanced").json()["quoteId"]
+        answer = api.generate(account, quoteId=quote_id)
+        assert answer.json()["creditUsed"] == 8
+
+    @pytest.mark.parametrize("wish", [{"width": 1024}, {"modelKey": "flux-schnell-fast"}])
+    def test_for_another_wish(self, api, make_account, wish):
+        """A quote does not apply to another size or model, and nothing is held."""
+        account = make_account(Tier.BASIC)
+        quote_id = dry_run(api, account).json()["quoteId"]
+        api.refused(api.generate(account, quoteId=quote_id, **wish), 400, "VALIDATION_ERROR", "quoteId")
+        api.nothing_happened(account)
+
+    def test_a_disabled_entry(self, api, make_account, uow):
+        """A quote does not bring an entry back that was disabled meanwhile."""
+        account = make_account(Tier.BASIC)
+        quote_id = dry_run(api, account).json()["quoteId"]
+        with uow.begin() as tx:
+            tx.session.execute(
+                update(CatalogEntry).where(CatalogEntry.model_key == REALISM).values(enabled=False)
+            )
+        api.refused(api.generate(account, quoteId=quote_id), 400, "VALIDATION_ERROR", "modelKey")
+
+    def test_another_users(self, api, make_account):
+        """A quote of another user is unknown."""
+        quote_id = dry_run(api, make_account()).json()["quoteId"]
+        account = make_account()
+        api.refused(api.generate(account, quoteId=quote_id), 400, "VALIDATION_ERROR", "quoteId")
+
+    @pytest.mark.parametrize("quote_id", ["", "a.b.c", "x" * 1001, "\u00e9"])
+    def test_no_quote_at_all(self, api, make_account, quote_id):
+        """What was never a quote is refused by its field."""
+        account = make_account()
+        answer = api.generate(account, quoteId=quote_id)
+        api.refused(answer, 400, "VALIDATION_ERROR", "quoteId")
