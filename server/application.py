@@ -18,6 +18,8 @@ from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
 from server.http.authentication import BearerAuthentication
 from server.http.envelope import answer_error
+from server.http.rate_limits import HEADERS as RATE_LIMIT_HEADERS
+from server.http.rate_limits import RateLimits, add_rate_limit, limit_address, limit_user
 from server.http.request import MAX_BODY_BYTES, ApiRequest, add_request_id, refuse_nul
 from server.http.services import Services
 from server.images.links import Links, shared_secret
@@ -70,19 +72,21 @@ def create_app(settings: Settings) -> Litestar:
             ready,
             metrics,
         ],
-        state=State({"uow": uow}),
+        state=State({"uow": uow, "rate_limits": RateLimits(settings)}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
+        guards=[limit_user],
         middleware=[
             refuse_nul,
+            limit_address,
             DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public", exclude=["^/schema"]),
         ],
         request_class=ApiRequest,
         exception_handlers={Exception: answer_error},
-        before_send=[add_request_id],
+        before_send=[add_request_id, add_rate_limit],
         cors_config=CORSConfig(
             allow_origins=list(settings.server.cors_origins),
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            expose_headers=["X-Request-Id", "Retry-After", *RATE_LIMIT_HEADERS],
         ),
         plugins=[PydanticPlugin(prefer_alias=True, validate_strict=True)],
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),

@@ -201,13 +201,14 @@ def at_once() -> AtOnce:
 
 @pytest.fixture
 def submit_one(uow, settings):
-    """Submit a generation for an account; keywords are fields of the request body."""
+    """Submit a generation for an account; other keywords are fields of the request body."""
     notify = WakeUps(settings).notify
 
-    def submit_for(account, **fields):
+    def submit_for(account, max_per_user=None, **fields):
         body = {"name": "Ada", "prompt": "portrait of a person", **fields}
         request = GenerateBody.model_validate(body).request(account.project_id)
-        return submit(uow, notify, account.caller, request, Limits(max_depth=1000)).generation
+        limits = Limits(max_depth=1000, max_per_user=max_per_user)
+        return submit(uow, notify, account.caller, request, limits).generation
 
     return submit_for
 

@@ -47,14 +47,22 @@ def api(
         )
     except PortTaken as error:
         raise click.ClickException(str(error)) from error
+    http_server(settings).run(sockets=[listening])
+
+
+def http_server(settings: Settings) -> uvicorn.Server:
+    """Return the HTTP server of the API, which believes X-Forwarded-For only from trusted proxies."""
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
         access_log=False,
         server_header=False,
+        # Unset, uvicorn would trust loopback, or what FORWARDED_ALLOW_IPS names.
+        proxy_headers=bool(settings.server.trusted_proxies),
+        forwarded_allow_ips=list(settings.server.trusted_proxies),
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
 @click.command()

@@ -24,6 +24,15 @@ _HELD: Final = select(_GENERATIONS.c.id).where(
     _GENERATIONS.c.status == Status.PROCESSING.value,
 )
 
+_UNFINISHED: Final = (
+    select(func.count())
+    .select_from(_GENERATIONS)
+    .where(
+        _GENERATIONS.c.user_id == bindparam("of_user"),
+        _GENERATIONS.c.status.in_([Status.PENDING.value, Status.PROCESSING.value]),
+    )
+)
+
 
 class Ended(NamedTuple):
     """How a generation ended, and when."""
@@ -98,6 +107,10 @@ class Generations(Repository):
     def delete(self, generation_ids: Iterable[str]) -> None:
         """Delete generations. A worker that still draws one finds its lease lost."""
         self._session.execute(delete(Generation).where(Generation.id.in_(list(generation_ids))))
+
+    def unfinished_of(self, user_id: str) -> int:
+        """Return how many generations of a user wait or are drawn."""
+        return self._session.connection().scalar(_UNFINISHED, {"of_user": user_id}) or 0
 
     def uses_by(self, user_id: str) -> dict[str, int]:
         """Return how many generations of each entry were delivered to a user, by the entry's key."""

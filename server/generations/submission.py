@@ -43,6 +43,21 @@ class QueueFull(DomainError):
         return f"{self.depth} generations are waiting. Please try again later"
 
 
+@dataclass
+class TooManyUnfinished(DomainError):
+    """So many generations of the user wait or are drawn that no other is accepted until one has ended."""
+
+    max_per_user: int
+
+    retry_after_s = 30
+
+    def __str__(self) -> str:
+        return (
+            f"At most {self.max_per_user} of your generations may wait or be drawn at a time. "
+            "Please try again when one has ended"
+        )
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """What a user asks for, independent of the API by which it came.
@@ -63,11 +78,13 @@ class GenerationRequest:
 class Limits:
     """What bounds the acceptance of generations.
 
-    max_depth: pending generations. budget_microusd: the day's spending at hosted providers; None: no limit.
+    max_depth: pending generations. max_per_user: a user's generations that are pending or processing.
+    budget_microusd: the day's spending at hosted providers. None: no limit.
     """
 
     max_depth: int
     budget_microusd: int | None = None
+    max_per_user: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +119,8 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
     Raises:
         NotFound: the project.
         UnknownEntry, EntryBeyondTier, NoEntryAvailable, SizeRejected: see `catalog.selection`.
-        QuoteRefused, QueueFull, BudgetSpent, InsufficientCredits: nothing was queued and nothing held.
+        QuoteRefused, QueueFull, TooManyUnfinished, BudgetSpent, InsufficientCredits: nothing was queued and
+            nothing held.
 
     """
     choice = examine(tx, caller, request, limits)
@@ -110,6 +128,10 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
     Generations(tx).add(generation)
     description = f"Avatar generation: {choice.entry.name}"
     balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
+    # Counted after the hold, which locks the user's account: of two submissions at once, one sees the other.
+    most = limits.max_per_user
+    if most is not None and Generations(tx).unfinished_of(caller.user_id) > most:
+        raise TooManyUnfinished(most)
     Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
     return Submitted(generation, choice.credits, balance)
 

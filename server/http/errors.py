@@ -10,7 +10,7 @@ from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.quotes import QuoteRefused
 from server.generations.service import GenerationEnded
-from server.generations.submission import QueueFull
+from server.generations.submission import QueueFull, TooManyUnfinished
 from server.idempotency.repository import KeyInFlight, KeyReused
 from server.spending.repository import BudgetSpent
 
@@ -53,6 +53,17 @@ class EndpointNotFound(DomainError):
         return f"No endpoint for {self.method} {self.path}"
 
 
+@dataclass
+class RateLimitExceeded(DomainError):
+    """More requests came than a limit allows. limit: in words, such as `5 generations per minute`."""
+
+    limit: str
+    retry_after_s: int
+
+    def __str__(self) -> str:
+        return f"Too many requests: at most {self.limit}. Please try again in {self.retry_after_s} s"
+
+
 class Meaning(NamedTuple):
     """The status and code of an error. Source: the contract, section 3."""
 
@@ -77,6 +88,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     GenerationEnded: Meaning(409, "CONFLICT"),
     KeyReused: Meaning(409, "CONFLICT"),
     KeyInFlight: Meaning(409, "CONFLICT"),
+    RateLimitExceeded: Meaning(429, "RATE_LIMIT_EXCEEDED"),
+    TooManyUnfinished: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),

@@ -232,7 +232,12 @@ class GenerationController(Controller):
 
     tags = ("generations",)
 
-    @post("/projects/{project_id:str}/avatars/generate", status_code=200, sync_to_thread=True)
+    @post(
+        "/projects/{project_id:str}/avatars/generate",
+        status_code=200,
+        sync_to_thread=True,
+        rate_limit="generate",
+    )
     def generate(
         self,
         project_id: FromPath[str],
@@ -323,4 +328,4 @@ def _options(generation: Generation) -> dict[str, object]:
 def _limits(settings: Settings) -> Limits:
     """Return what bounds acceptance. Local workers draw on when the day's budget is spent, so it does not."""
     budget_microusd = None if "local" in settings.worker.backends else settings.hosted_budget_microusd
-    return Limits(settings.server.queue_max_depth, budget_microusd)
+    return Limits(settings.server.queue_max_depth, budget_microusd, settings.server.queue_max_per_user)

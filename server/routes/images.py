@@ -18,7 +18,7 @@ HEADERS: Final = {
 }
 
 
-@get(f"{ROUTE}/{{name:str}}", public=True, sync_to_thread=True)
+@get(f"{ROUTE}/{{name:str}}", public=True, rate_limit="exempt", sync_to_thread=True)
 def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Response[bytes]:
     """Return an image's file."""
     found = services.links.open(name)

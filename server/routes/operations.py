@@ -16,20 +16,20 @@ TEXT_FORMAT: Final = (
 )
 
 
-@get("/health", public=True, sync_to_thread=True)
+@get("/health", public=True, rate_limit="exempt", sync_to_thread=True)
 def health(services: NamedDependency[Services]) -> dict[str, Any]:
     """Answer that the application is up, as the existing front end expects, and what it lacks."""
     found = _readiness(services)
     return {"status": "ok", "app": "avatar-creator", "ready": found.accepts, "checks": found.checks}
 
 
-@get("/healthz", public=True, sync_to_thread=False)
+@get("/healthz", public=True, rate_limit="exempt", sync_to_thread=False)
 def alive() -> dict[str, str]:
     """Answer as long as the process does."""
     return {"status": "ok"}
 
 
-@get("/readyz", public=True, sync_to_thread=True)
+@get("/readyz", public=True, rate_limit="exempt", sync_to_thread=True)
 def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
     found = _readiness(services)
@@ -37,7 +37,7 @@ def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
 
 
-@get("/metrics", public=True, sync_to_thread=True, media_type=TEXT_FORMAT)
+@get("/metrics", public=True, rate_limit="exempt", sync_to_thread=True, media_type=TEXT_FORMAT)
 def metrics(services: NamedDependency[Services]) -> Response[bytes]:
     """Return the metrics in Prometheus' text format."""
     text = generate_latest(registry(services.uow, services.wakeups))

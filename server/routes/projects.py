@@ -65,7 +65,7 @@ class ProjectController(Controller):
     path = "/projects"
     tags = ("projects",)
 
-    @post(status_code=200, sync_to_thread=True)
+    @post(status_code=200, sync_to_thread=True, rate_limit="projects")
     def create(
         self, data: JSONBody[CreateProject], request: ApiRequest, services: NamedDependency[Services]
     ) -> ProjectCreated:

@@ -52,6 +52,13 @@ class WakeUpJob(Job):
         return self.handlers[self.func_name]
 
 
+def open_redis(url: str, timeout_s: float) -> Redis:
+    """Return a client, not yet connected, that fails after a deadline and never retries by itself."""
+    return Redis.from_url(
+        url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+    )
+
+
 def open_queue(connection: Any) -> Queue:
     """Return the one queue: JSON on the wire, no import of what it names."""
     return Queue(QUEUE, connection=connection, job_class=WakeUpJob, serializer=JSONSerializer)
@@ -94,8 +101,5 @@ class WakeUps:
         if url is None:
             return None
         if self._queue is None or url != self._url:
-            connection = Redis.from_url(
-                url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-            )
-            self._queue, self._url = open_queue(connection), url
+            self._queue, self._url = open_queue(open_redis(url, TIMEOUT_S)), url
         return self._queue

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.kinds import (
+    NO_LIMIT,
     WHOLE,
     AddressGroup,
     Count,
@@ -18,6 +19,8 @@ from server.settings.kinds import (
     Listed,
     LongSeconds,
     Seconds,
+    check_networks,
+    check_rate,
     check_scheme,
 )
 
@@ -25,6 +28,7 @@ Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
 Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
 WithoutLora = Literal["fail", "base-price"]
+Switch = Literal["on", "off"]
 Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
 PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
 
@@ -46,8 +50,19 @@ class ServerSettings(Group):
         validation_alias="CORS_ORIGIN",
         description="Origins of front ends, separated by commas.",
     )
+    trusted_proxies: Annotated[tuple[str, ...], *Listed] = Field(
+        (),
+        description="IP addresses and networks of your reverse proxies, separated by commas: what they write "
+        "into X-Forwarded-For is believed. Empty: a request comes from whoever connects, so behind a proxy "
+        "all clients share one address and its rate limits.",
+    )
     queue_max_depth: Count = Field(
         10_000, description="Generations that may wait; beyond it, new ones are refused with 503."
+    )
+    queue_max_per_user: Count = Field(
+        20,
+        description="Generations of one user that may wait or be drawn; beyond it, new ones are refused with "
+        "429.",
     )
     queue_max_wait_s: LongSeconds = Field(
         1800, description="Seconds after which a generation that still waits fails and is given back."
@@ -60,6 +75,11 @@ class ServerSettings(Group):
         description="Seconds after which an image that no avatar owns is removed: far more than a settlement "
         "takes.",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        return check_networks(cls.env_name("trusted_proxies"), proxies)
 
     @property
     def images_dir(self) -> Path:
@@ -222,6 +242,42 @@ class CreditSettings(Group):
     )
 
 
+class RateLimitSettings(Group):
+    """How many requests are answered in a moving window of time."""
+
+    model_config = SettingsConfigDict(env_prefix="RATE_LIMIT_")
+    title = "Rate limits: 1 to 9999 requests /second, /minute, /hour or /day, such as 5/minute, or none"
+
+    switch: Switch = Field(
+        "on", validation_alias="RATE_LIMITS", description="off limits no request: for load tests."
+    )
+    generate: str = Field("5/minute", description="Generations that a user requests.")
+    upload: str = Field("10/minute", description="Images that a user uploads.")
+    from_preset: str = Field("8/minute", description="Generations that a user requests by a preset.")
+    projects: str = Field("20/hour", description="Projects that a user creates.")
+    failed_authentications: str = Field(
+        "30/minute",
+        description="Refused tokens from one address (IPv6: from one /64), which after that waits even with "
+        "a valid one.",
+    )
+    anonymous: str = Field(
+        "120/minute",
+        description="Requests without a token from one address, images and health checks not counted.",
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _is_rate(cls, value: str, info: ValidationInfo) -> str:
+        name = str(info.field_name)
+        return value if name == "switch" else check_rate(cls.env_name(name), value)
+
+    @property
+    def rates(self) -> dict[str, str]:
+        """The limits that are set, each by its name."""
+        rates = self.model_dump(exclude={"switch"}) if self.switch == "on" else {}
+        return {name: rate for name, rate in rates.items() if rate != NO_LIMIT}
+
+
 def variables() -> list[str]:
     """Return every environment variable that the settings read, those that name the file of a secret too."""
     names = [group.env_name(field) for group in groups() for field in group.model_fields]
@@ -238,4 +294,5 @@ def groups() -> tuple[type[Group], ...]:
         HostedSettings,
         CatalogueSettings,
         CreditSettings,
+        RateLimitSettings,
     )

@@ -1,6 +1,8 @@
 """What a setting and a group of settings can be."""
 
+import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Final, get_args
 from urllib.parse import quote
 
@@ -44,6 +46,41 @@ def check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> str:
         scheme = url.partition(":")[0] if "://" in url else "something else"
         raise SettingInvalid(name, scheme, "a URL that begins with " + " or ".join(schemes))
     return url
+
+
+NO_LIMIT: Final = "none"
+_RATE: Final = re.compile(
+    "[1-9][0-9]{0,3}/(second|minute|hour|day)"
+)  # each request counted is kept: few can be
+
+
+def check_rate(name: str, rate: str) -> str:
+    """Return a rate such as 5/minute, or the word for none.
+
+    Raises:
+        SettingInvalid: it is neither.
+
+    """
+    if rate != NO_LIMIT and not _RATE.fullmatch(rate):
+        rule = f"1 to 9999 /second, /minute, /hour or /day, such as 5/minute, or {NO_LIMIT}"
+        raise SettingInvalid(name, rate, rule)
+    return rate
+
+
+def check_networks(name: str, networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return addresses and networks of IP.
+
+    Raises:
+        SettingInvalid: one is neither.
+
+    """
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            rule = "a list of IP addresses and networks, such as 127.0.0.1,10.0.0.0/8"
+            raise SettingInvalid(name, network, rule) from error
+    return networks
 
 
 class Group(BaseSettings):

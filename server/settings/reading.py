@@ -14,6 +14,7 @@ from server.settings.groups import (
     CreditSettings,
     DatabaseSettings,
     HostedSettings,
+    RateLimitSettings,
     RedisSettings,
     ServerSettings,
     WorkerSettings,
@@ -36,6 +37,7 @@ class Settings:
     hosted: HostedSettings
     catalogue: CatalogueSettings
     credits: CreditSettings
+    rate_limits: RateLimitSettings
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -57,6 +59,7 @@ class Settings:
             hosted=_read(HostedSettings, env),
             catalogue=_read(CatalogueSettings, env),
             credits=_read(CreditSettings, env),
+            rate_limits=_read(RateLimitSettings, env),
         )
 
     def changed(self, **values: Any) -> Self:

@@ -106,8 +106,8 @@ def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
 
     @contextmanager
     def opened(**changes: Any) -> Iterator[Api]:
-        # The reaper has its own tests; here it does nothing, so that no count changes.
-        own = settings.changed(**({"reaper_period_s": 3600.0} | changes))
+        # The reaper and the rate limits have their own tests; here they change no count and refuse nothing.
+        own = settings.changed(**({"reaper_period_s": 3600.0, "rate_limits": "off"} | changes))
         with TestClient(create_app(own), raise_server_exceptions=False) as client:
             yield Api(client, uow, WakeUps(own))
 

@@ -81,6 +81,16 @@ class TestFromEnvironment:
             ("ORPHAN_IMAGE_AGE_S", "1"),
             ("MODEL_PROFILE", "huge"),
             ("OFFLOAD", "some"),
+            ("QUEUE_MAX_PER_USER", "0"),
+            ("RATE_LIMITS", "none"),
+            ("RATE_LIMIT_GENERATE", "0"),
+            ("RATE_LIMIT_UPLOAD", "0/minute"),
+            ("RATE_LIMIT_FROM_PRESET", "5"),
+            ("RATE_LIMIT_PROJECTS", "5/week"),
+            ("RATE_LIMIT_ANONYMOUS", "10000/minute"),
+            ("RATE_LIMIT_FAILED_AUTHENTICATIONS", "5 per minute"),
+            ("TRUSTED_PROXIES", "proxy.example"),
+            ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ],
     )
     def test_a_bad_value_is_refused_by_name(self, tmp_path, name, value):
@@ -207,6 +217,26 @@ class TestBudget:
     def test_local_drawing_has_none(self, tmp_path):
         """Without hosted providers there is no budget."""
         assert read(tmp_path, HOSTED_BUDGET_USD_PER_DAY="0").hosted_budget_microusd is None
+
+
+class TestRateLimits:
+    def test_the_contracts_numbers_are_the_defaults(self, tmp_path):
+        """Without anything set, the limits of users are the contract's."""
+        rates = read(tmp_path).rate_limits.rates
+        assert (rates["generate"], rates["upload"]) == ("5/minute", "10/minute")
+        assert (rates["from_preset"], rates["projects"]) == ("8/minute", "20/hour")
+
+    def test_one_or_all_can_be_taken_away(self, tmp_path):
+        """A limit that is `none` is not set, and with the switch off none is."""
+        one = read(tmp_path, RATE_LIMIT_UPLOAD="none", RATE_LIMIT_PROJECTS="9999/day").rate_limits
+        assert one.rates.keys() == read(tmp_path).rate_limits.rates.keys() - {"upload"}
+        assert one.rates["projects"] == "9999/day"
+        assert read(tmp_path, RATE_LIMITS="off").rate_limits.rates == {}
+
+    def test_proxies_are_a_list(self, tmp_path):
+        """TRUSTED_PROXIES holds addresses and networks of both kinds of IP."""
+        proxies = read(tmp_path, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,2001:db8::/32").server.trusted_proxies
+        assert proxies == ("127.0.0.1", "10.0.0.0/8", "2001:db8::/32")
 
 
 class TestExample:

@@ -4,10 +4,13 @@ from sqlalchemy import func, select
 
 from catalog.tiers import Tier
 from server.credits.errors import InsufficientCredits
+from server.credits.repository import Ledger
 from server.entries.tables import CatalogEntry
 from server.errors import NotFound
 from server.events.tables import Event
-from server.generations.submission import GenerationRequest, Limits, QueueFull, submit
+from server.generations.repository import Generations
+from server.generations.states import Reason
+from server.generations.submission import GenerationRequest, Limits, QueueFull, TooManyUnfinished, submit
 from server.generations.tables import Generation
 from server.scheduling.wakeups import WakeUps, open_queue
 
@@ -96,11 +99,12 @@ class TestRefusals:
     def refuse(self, uow, settings, balance_of):
         """Expect a refusal that leaves no trace."""
 
-        def expect(error, account, *, project_id=None, max_depth=1000):
+        def expect(error, account, *, project_id=None, **limits):
             before = balance_of(account), rows(uow, Generation), rows(uow, Event)
             request = GenerationRequest(project_id or account.project_id, "Ada", "portrait of a person")
+            bounds = Limits(**({"max_depth": 1000} | limits))
             with pytest.raises(error):
-                submit(uow, WakeUps(settings).notify, account.caller, request, Limits(max_depth))
+                submit(uow, WakeUps(settings).notify, account.caller, request, bounds)
             assert (balance_of(account), rows(uow, Generation), rows(uow, Event)) == before
 
         return expect
@@ -118,6 +122,31 @@ class TestRefusals:
         account = make_account()
         submit_one(account)
         refuse(QueueFull, account, max_depth=1)
+
+    def test_too_many_of_one_user(self, make_account, refuse, submit_one, claim):
+        """A user's generations count while they wait or are drawn; other users' do not."""
+        account, other = make_account(), make_account()
+        submit_one(account)
+        claim()
+        submit_one(account)
+        refuse(TooManyUnfinished, account, max_per_user=2)
+        submit_one(other, max_per_user=1)
+
+    def test_what_has_ended_does_not_count(self, uow, make_account, submit_one):
+        """A generation that has failed makes room for another."""
+        account = make_account()
+        first = submit_one(account, max_per_user=1)
+        with uow.begin() as tx:
+            Generations(tx).fail_waiting([first.id], Reason.CANCELLED, "cancelled")
+            Ledger(tx).void(first.id)
+        submit_one(account, max_per_user=1)
+
+    @pytest.mark.parametrize("tier", [Tier.FREE, Tier.ENTERPRISE])
+    def test_of_many_at_once_as_many_as_may_wait(self, make_account, submit_one, at_once, tier):
+        """Of ten submissions of a user at the same moment, as many are accepted as may wait."""
+        account = make_account(tier, credits=1000)
+        outcomes = at_once(10, lambda: submit_one(account, max_per_user=3))
+        assert sum(isinstance(outcome, TooManyUnfinished) for outcome in outcomes) == 7
 
     def test_a_balance_is_never_overdrawn(self, make_account, submit_one, at_once, balance_of):
         """Of ten submissions at the same moment with credits for three, three are accepted."""

@@ -84,6 +84,19 @@ class TestQueueFull:
             assert api.account(account) == (84, 16)
 
 
+class TestTooManyUnfinished:
+    def test_a_user_with_many_unfinished_generations(self, open_api, make_account):
+        """Beyond a user's share of the queue a generation is refused with a time to wait, nothing is held."""
+        account, other = make_account(), make_account()
+        with open_api(queue_max_per_user=2) as api:
+            assert [api.generate(account).status_code for _ in range(2)] == [200, 200]
+            error = api.refused(api.generate(account), 429, "RATE_LIMIT_EXCEEDED")
+            assert (error["retryable"], error["retryAfter"]) == (True, 30)
+            assert api.generations() == 2
+            assert api.account(account) == (84, 16)
+            assert api.generate(other).status_code == 200
+
+
 @contextmanager
 def closed(postgres, database):
     """Refuse new connections to a PostgreSQL database while the body runs, and end the open ones."""
