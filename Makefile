@@ -63,6 +63,10 @@ miniature: install  ## train the miniature: two to three hours on two cores
 examine: install  ## judge what the miniature draws: half an hour on two cores
 	$(BIN)/python -m scripts.examine_miniature $(ARGS)
 
+.PHONY: preset-pictures
+preset-pictures: install  ## draw the presets' pictures with the miniature: a few minutes
+	$(BIN)/python -m scripts.preset_pictures $(ARGS)
+
 .PHONY: containers
 containers: install  ## lint, build, start and break the containers, as root and without a GPU: two to four minutes
 	$(BIN)/python -m scripts.containers $(ARGS)

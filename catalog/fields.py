@@ -1,7 +1,8 @@
-"""Checks of a catalogue row's fields: each function returns a valid value and raises an error otherwise."""
+"""Checks of the catalogue's fields: each function returns a valid value and raises an error otherwise."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -50,3 +51,17 @@ def number(field: str, value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
         raise ValueError(f"{field} must be a number of at least 0, not {value!r}")
     return float(value)
+
+
+def one_of(field: str, value: object, allowed: Collection[str]) -> str:
+    """Return the field's value if it is one of the allowed texts."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def moment(field: str, value: object) -> datetime:
+    """Return the field's value if it is a point in time with a zone."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError(f"{field} must be a time with a zone, not {value!r}")
+    return value

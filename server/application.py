@@ -31,6 +31,7 @@ from server.routes.entries import EntryController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
+from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> Litestar:
         GenerationController,
         AvatarController,
         CatalogueController,
+        PresetController,
         health,
     ]
     services = Services(settings, uow, wakeups, images, links, quotes)
@@ -68,6 +70,7 @@ def create_app(settings: Settings) -> Litestar:
             EntryController,
             CreditController,
             read_image,
+            read_picture,
             alive,
             ready,
             metrics,

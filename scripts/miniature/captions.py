@@ -1,6 +1,7 @@
 """Describes avatars in varied words and order, with omissions and with words that have no meaning."""
 
 import random
+import re
 import string
 import tomllib
 from collections.abc import Iterator
@@ -65,6 +66,13 @@ def words() -> set[str]:
         phrases += [f"{variant}-{ending}" for variant in variants]
     phrases += [term for entry in shipped_entries() for term in entry.quality_terms]
     return {word for phrase in phrases for word in phrase.replace("{}", "").lower().split()} | {"hair"}
+
+
+def meaning(attribute: str, text: str) -> str | None:
+    """Return the value of an attribute that a text names, by the longest phrase; None if it names none."""
+    phrases = [(way, value) for value, ways in _PHRASES[attribute].items() for way in ways]
+    named = [(way, value) for way, value in phrases if re.search(rf"(?<![\w-]){way}(?![\w-])", text.lower())]
+    return max(named, key=lambda found: len(found[0]))[1] if named else None
 
 
 class _Describer:

@@ -168,7 +168,7 @@ def _avatar(generation: Generation, image: StoredImage) -> Avatar:
         name=generation.avatar_name,
         image_key=image.key,
         image_sha256=image.sha256,
-        source_type="text_to_image",
+        source_type=generation.source_type,
         generation_prompt=generation.prompt,
         seed_used=generation.order.seed,
         **trait_values(generation.traits),

@@ -23,7 +23,7 @@ from server.generations.queue import PendingQueue
 from server.generations.quotes import Quote, QuoteRefused
 from server.generations.repository import Generations
 from server.generations.states import Status
-from server.generations.tables import Generation
+from server.generations.tables import Generation, Source
 from server.projects.repository import Projects
 from server.spending.repository import Spending
 
@@ -72,6 +72,7 @@ class GenerationRequest:
     wish: Wish = field(default_factory=Wish)
     seed: int | None = None
     quote: Quote | None = None
+    source: Source = Source.TEXT_TO_IMAGE
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Gene
         credits=choice.credits,
         order=order,
         avatar_name=request.name,
+        source_type=request.source.value,
         traits=request.traits,
         attempt=0,
         losses=0,

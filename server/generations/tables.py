@@ -1,6 +1,7 @@
 """The table of generations, which is the queue as well."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,6 +10,13 @@ from catalog.orders import Order, Provenance
 from catalog.traits import Traits
 from server.clock import now
 from server.db.base import Record, Table
+
+
+class Source(StrEnum):
+    """Where a generation's prompt and traits come from: the sourceType of its avatar."""
+
+    TEXT_TO_IMAGE = "text_to_image"
+    FROM_PRESET = "from_preset"
 
 
 class Generation(Table):
@@ -40,6 +48,7 @@ class Generation(Table):
     order: Mapped[Order] = mapped_column("image_order", Record(Order))
     """All that determines the image, as it was when the price was held."""
     avatar_name: Mapped[str] = mapped_column(String(100))
+    source_type: Mapped[str] = mapped_column(String(32), default=Source.TEXT_TO_IMAGE)
     traits: Mapped[Traits] = mapped_column(Record(Traits))
     provenance: Mapped[Provenance | None] = mapped_column(Record(Provenance))
     """What the image was really made with; None until completed."""

@@ -248,7 +248,7 @@ class GenerationController(Controller):
         dry_run: DryRunQuery = False,
     ) -> Response[GenerationAccepted] | Response[DryRunAnswer]:
         """Queue one generation and hold its price, or with `dryRun=true` say what it would be."""
-        caller, limits = request.user, _limits(services.settings)
+        caller, limits = request.user, limits_of(services.settings)
         quote = services.quotes.read(data.quote_id, caller.user_id) if data.quote_id is not None else None
         asked = data.request(project_id, quote)
         if dry_run:
@@ -325,7 +325,7 @@ def _options(generation: Generation) -> dict[str, object]:
     }
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
     """Return what bounds acceptance. Local workers draw on when the day's budget is spent, so it does not."""
     budget_microusd = None if "local" in settings.worker.backends else settings.hosted_budget_microusd
     return Limits(settings.server.queue_max_depth, budget_microusd, settings.server.queue_max_per_user)
