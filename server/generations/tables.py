@@ -48,7 +48,7 @@ class Generation(Table):
     order: Mapped[Order] = mapped_column("image_order", Record(Order))
     """All that determines the image, as it was when the price was held."""
     avatar_name: Mapped[str] = mapped_column(String(100))
-    source_type: Mapped[str] = mapped_column(String(32), default=Source.TEXT_TO_IMAGE)
+    source_type: Mapped[str] = mapped_column(String(32))
     traits: Mapped[Traits] = mapped_column(Record(Traits))
     provenance: Mapped[Provenance | None] = mapped_column(Record(Provenance))
     """What the image was really made with; None until completed."""

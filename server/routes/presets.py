@@ -1,11 +1,11 @@
 """The routes of presets."""
 
 import json
-from typing import Self
+from typing import Annotated, Self
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from pydantic.alias_generators import to_camel
 
 from catalog.presets import Category
@@ -29,6 +29,8 @@ PERSONA, LOOKS = (
     [name for name in TRAIT_NAMES if name.startswith("persona_") is of_persona]
     for of_persona in (True, False)
 )
+
+CategoryName = Annotated[str | None, QueryParameter(schema_extra={"enum": [*Category]})]
 
 
 class PresetView(TraitsView):
@@ -99,7 +101,7 @@ class PresetController(Controller):
     tags = ("presets",)
 
     @get("/presets", public=True, sync_to_thread=True)
-    def list_all(self, services: NamedDependency[Services], category: str | None = None) -> PresetList:
+    def list_all(self, services: NamedDependency[Services], category: CategoryName = None) -> PresetList:
         """List the presets of a category, or all."""
         found = service.list_all(services.uow, _category(category))
         return PresetList(presets=[PresetView.of(one) for one in found])

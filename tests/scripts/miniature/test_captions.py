@@ -1,9 +1,11 @@
 import random
 from dataclasses import replace
 
+import pytest
+
 from inference.miniature.vocabulary import WORDS, t5_tokenizer
 from scripts.miniature.attributes import sample_trained
-from scripts.miniature.captions import caption, training_caption, words
+from scripts.miniature.captions import caption, meaning, training_caption, words
 
 
 def captions(count, **how):
@@ -47,3 +49,20 @@ class TestCaption:
         rng = random.Random(2)
         texts = [training_caption(sample_trained(rng), rng) for _ in range(600)]
         assert 30 < texts.count("") < 100
+
+
+class TestMeaning:
+    @pytest.mark.parametrize(
+        ("attribute", "text", "value"),
+        [
+            ("glasses", "a man with sunglasses", "sunglasses"),
+            ("glasses", "a man in dark glasses", "sunglasses"),
+            ("glasses", "A man. Glasses, too.", "glasses"),
+            ("person", "a humane woman", "woman"),
+            ("hair_style", "short-tempered", None),
+            ("mood", "", None),
+        ],
+    )
+    def test_the_longest_phrase_counts(self, attribute, text, value):
+        """A text names the value of its longest phrase, and words inside others name nothing."""
+        assert meaning(attribute, text) == value

@@ -130,13 +130,14 @@ class TestOldRows:
         return engine
 
     def test_an_old_generation_is_read(self, old):
-        """Order, provenance, traits and name of an old row are what they were, in their new columns."""
+        """Order, provenance, traits and name of an old row are in their new columns, and its prompt was typed."""
         migrate(old)
         with UnitOfWork(old).read() as tx:
             generation = Generations(tx).get("g")
         assert generation.order == Order.from_json(ORDER)
         assert generation.provenance == Provenance.from_json(MAKING)
         assert (generation.avatar_name, generation.failed_over) == ("Ada", True)
+        assert generation.source_type == "text_to_image"
         assert generation.traits == Traits(
             persona_name="Ada L", persona_personality=("calm",), gender="female"
         )
