@@ -35,7 +35,7 @@ BASE: Final = shipped_entries()[0]
 @click.command()
 @click.option("--only", default="", help="Only presets whose name contains this.")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures to choose from."
+    "--seeds", type=click.IntRange(min=1), default=12, show_default=True, help="Pictures to choose from."
 )
 def main(only: str, seeds: int) -> None:
     """Draw the pictures, and remove those of presets that are gone."""

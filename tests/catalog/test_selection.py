@@ -59,15 +59,6 @@ class TestSelectionTable:
         choice = choose(ENTRIES, ENTERPRISE, Wish(width, height))
         assert (choice.entry, choice.credits) == (HD, 0)
 
-    @pytest.mark.parametrize(
-        ("tier", "entry", "credits_"),
-        [(FREE, BASE, 8), (BASIC, REALISM, 12), (PRO, HD, 15), (ENTERPRISE, HD, 0)],
-    )
-    def test_hd_preferred(self, tier: Tier, entry: Entry, credits_: int) -> None:
-        """A wish that prefers HD gets the tier's best entry, at the entry's own size and its price."""
-        expected = Choice(entry, entry.width_px, entry.height_px, credits_)
-        assert choose(ENTRIES, tier, Wish(prefer_hd=True)) == expected
-
 
 class TestRealismPreference:
     def test_one_long_side(self) -> None:

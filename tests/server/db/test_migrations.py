@@ -130,7 +130,7 @@ class TestOldRows:
         return engine
 
     def test_an_old_generation_is_read(self, old):
-        """Order, provenance, traits and name of an old row are in their new columns, and its prompt was typed."""
+        """Order, provenance, traits and name of an old row are in their new columns, its source is text."""
         migrate(old)
         with UnitOfWork(old).read() as tx:
             generation = Generations(tx).get("g")
