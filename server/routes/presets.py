@@ -111,7 +111,12 @@ class PresetController(Controller):
         """Read one preset."""
         return PresetAnswer(preset=PresetView.of(service.get(services.uow, preset_id)))
 
-    @post("/projects/{project_id:str}/avatars/from-preset", status_code=200, sync_to_thread=True)
+    @post(
+        "/projects/{project_id:str}/avatars/from-preset",
+        status_code=200,
+        sync_to_thread=True,
+        rate_limit="from_preset",
+    )
     def generate(
         self,
         project_id: FromPath[str],
@@ -130,7 +135,7 @@ class PresetController(Controller):
         return spend_once(services, request, idempotency_key, data, spend)
 
 
-@get(f"{pictures.FOLDER}/{{name:str}}", public=True, sync_to_thread=True)
+@get(f"{pictures.FOLDER}/{{name:str}}", public=True, rate_limit="exempt", sync_to_thread=True)
 def read_picture(name: FromPath[str]) -> Response[bytes]:
     """Return the file of a preset's picture."""
     return Response(pictures.read(name), media_type="image/jpeg", headers=HEADERS)

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from catalog.entries import shipped_entries
 from scripts.miniature.examining import examine, questions
-from scripts.miniature.judge import load_judge
+from scripts.miniature.judge import judge_pictures, load_judge
 from server.credits.repository import Ledger
 from server.entries.tables import CatalogEntry
 from tests.e2e.program import environment
@@ -99,6 +99,22 @@ class TestMainJob:
         with program.reading() as tx:
             assert Ledger(tx).sum_of_postings() == 0
             assert Ledger(tx).drifts() == []
+
+    def test_a_preset_becomes_an_avatar(self, program):
+        """Anybody can look at the presets, and one drawn becomes an avatar that shows whom it asks for."""
+        (preset, *_) = httpx.get(f"{program.url}/api/apps/avatar-creator/presets").json()["presets"]
+        assert opened(httpx.get(program.url + preset["imageUrl"]).content).size == (512, 512)
+        user = program.new_user("free")
+        accepted = user.post(f"projects/{user.project_id}/avatars/from-preset", presetId=preset["id"])
+        assert (accepted["creditUsed"], accepted["creditBalance"]) == (8, 92)
+        ended = user.ended(accepted["generation"]["id"])
+        avatar = user.get(f"avatars/{ended['avatarId']}")["avatar"]
+        assert (avatar["name"], avatar["sourceType"]) == (preset["name"], "from_preset")
+        image = opened(httpx.get(program.url + avatar["baseImageUrl"]).raise_for_status().content)
+        (verdict,) = judge_pictures(load_judge(), [image])
+        shown = verdict.agrees({"person": "woman", "skin": "dark", "hair_color": "black", "eyes": "brown"})
+        assert sum(shown.values()) >= 3
+        assert user.get(f"presets/{preset['id']}")["preset"]["usageCount"] == 1
 
     @pytest.mark.parametrize(
         ("tier", "model"),

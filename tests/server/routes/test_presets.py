@@ -115,6 +115,28 @@ class TestFromPreset:
         assert job.args == [accepted["generation"]["id"]]
         assert api.client.get(f"{prefix}/presets/{PRESETS[0].id}").json()["preset"]["usageCount"] == 1
 
+    def test_the_same_key_spends_once(self, api, make_account):
+        """Sent twice under one Idempotency-Key, a request is paid and counted once, with one answer."""
+        account = make_account()
+        path = f"{PREFIX}/projects/{account.project_id}/avatars/from-preset"
+        first, again = (
+            api.client.post(
+                path, json={"presetId": PRESETS[0].id}, headers=account.headers | {"Idempotency-Key": "once"}
+            )
+            for _ in range(2)
+        )
+        assert (first.status_code, again.content) == (200, first.content)
+        assert (api.generations(), api.balance(account)) == (1, 92)
+        assert api.client.get(f"{PREFIX}/presets/{PRESETS[0].id}").json()["preset"]["usageCount"] == 1
+
+    def test_a_user_is_limited(self, open_api, make_account):
+        """The ninth request within a minute is refused, and holds nothing."""
+        account = make_account()
+        with open_api(rate_limits="on") as api:
+            assert [draw(api, account).status_code for _ in range(8)] == [200] * 8
+            api.refused(draw(api, account), 429, "RATE_LIMIT_EXCEEDED")
+            assert api.generations() == 8
+
     def test_every_preset_could_have_been_typed(self):
         """Every preset keeps the rules of a request of generate, its texts folded already."""
         for preset in PRESETS:
