@@ -162,7 +162,7 @@ class Ledger(Repository):
                 capture.kind == "capture",
             )
         )
-        return dict(rows.tuples().all())
+        return {generation_id: int(taken) for generation_id, taken in rows}
 
     def sum_of_postings(self) -> int:
         """Return the sum of all postings, which is zero unless credits were made or lost."""

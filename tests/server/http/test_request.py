@@ -65,11 +65,26 @@ class TestQuery:
 
     @pytest.mark.parametrize(
         "query",
-        ["limit=", "limit=x", "limit=1.5", "limit=" + "9" * 5000, "limit=1e400", "limit=NaN", "limit=%00", ""],
+        [
+            "limit=",
+            "limit=x",
+            "limit=1.5",
+            "limit=" + "9" * 5000,
+            "limit=1e400",
+            "limit=NaN",
+            "limit=%00",
+            "",
+        ],
     )
     def test_a_bad_parameter_is_named(self, paged_api, query):
         """A parameter that is missing or is no number is refused by its name, without quoting the query."""
         answer = paged_api.client.get(f"/paged?{query}&name=private-words")
+        paged_api.refused(answer, 400, "VALIDATION_ERROR", "limit")
+        assert "private-words" not in answer.text
+
+    def test_a_missing_parameter_is_named(self, paged_api):
+        """A parameter that must be there is named, without quoting the query."""
+        answer = paged_api.client.get("/paged?name=private-words")
         paged_api.refused(answer, 400, "VALIDATION_ERROR", "limit")
         assert "private-words" not in answer.text
 
