@@ -61,6 +61,7 @@ def http_server(settings: Settings) -> uvicorn.Server:
         proxy_headers=bool(settings.server.trusted_proxies),
         forwarded_allow_ips=list(settings.server.trusted_proxies),
         timeout_graceful_shutdown=GRACE_S,
+        ws="none",  # there is no WebSocket; uvicorn would log the path and query of each attempt
     )
     return uvicorn.Server(config)
 

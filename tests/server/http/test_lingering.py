@@ -6,9 +6,8 @@ import threading
 
 import httpx
 import pytest
-import uvicorn
 
-from server.application import create_app
+from server.cli.serve import http_server
 
 PREFIX = "/api/avatar-creator"
 HOME = "http://localhost:5173"
@@ -19,8 +18,7 @@ LARGE = 20 * 2**20
 def address(settings):
     """The address of the application, served by uvicorn as `avatar-creator api` does."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(settings.changed(reaper_period_s=3600.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = http_server(settings.changed(reaper_period_s=3600.0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()
@@ -101,6 +99,21 @@ class TestLargeBodies:
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
             assert "connection" not in refused.headers
             assert client.post(url, json={"name": "Mine"}).status_code == 200
+
+
+class TestWebSocket:
+    def test_an_attempt_is_a_request_like_others(self, address, log_lines):
+        """Who asks for a WebSocket gets the answer of the route, and the query is not logged."""
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version": "13",
+        }
+        with httpx.Client(timeout=60) as client:
+            url = f"http://{address[0]}:{address[1]}/nope?hidden-query"
+            assert client.get(url, headers=upgrade).json()["error"]["code"] == "ENDPOINT_NOT_FOUND"
+        assert "hidden-query" not in json.dumps(log_lines())
 
 
 class TestDisconnect:
