@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
@@ -16,18 +15,20 @@ from litestar.plugins.pydantic import PydanticPlugin
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
+from server.http.access_log import AccessLog
 from server.http.authentication import BearerAuthentication
+from server.http.cors import Cors
 from server.http.envelope import answer_error
-from server.http.rate_limits import HEADERS as RATE_LIMIT_HEADERS
+from server.http.lingering import Lingering
 from server.http.rate_limits import RateLimits, add_rate_limit, limit_address, limit_user
-from server.http.request import MAX_BODY_BYTES, ApiRequest, add_request_id, refuse_nul
+from server.http.request import MAX_BODY_BYTES, ApiRequest, complete_headers, refuse_malformed_targets
 from server.http.services import Services
 from server.images.links import Links, shared_secret
 from server.images.store import ImageStore
 from server.routes.avatars import AvatarController
 from server.routes.catalogue import CatalogueController
 from server.routes.credits import CreditController
-from server.routes.entries import EntryController
+from server.routes.entries import EntryController, read_models
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
@@ -57,6 +58,7 @@ def create_app(settings: Settings) -> Litestar:
         AvatarController,
         CatalogueController,
         PresetController,
+        read_models,
         health,
     ]
     services = Services(settings, uow, wakeups, images, links, quotes)
@@ -64,13 +66,15 @@ def create_app(settings: Settings) -> Litestar:
     def provide() -> Services:
         return services
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             *(Router(path=prefix, route_handlers=nouns) for prefix in PREFIXES),
+            Router(path="/api", route_handlers=[health]),
             EntryController,
             CreditController,
             read_image,
             read_picture,
+            health,
             alive,
             ready,
             metrics,
@@ -79,24 +83,22 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         guards=[limit_user],
         middleware=[
-            refuse_nul,
+            refuse_malformed_targets,
             limit_address,
             DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public", exclude=["^/schema"]),
         ],
         request_class=ApiRequest,
         exception_handlers={Exception: answer_error},
-        before_send=[add_request_id, add_rate_limit],
-        cors_config=CORSConfig(
-            allow_origins=list(settings.server.cors_origins),
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Request-Id", "Retry-After", *RATE_LIMIT_HEADERS],
-        ),
+        before_send=[complete_headers, add_rate_limit],
         plugins=[PydanticPlugin(prefer_alias=True, validate_strict=True)],
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_reaping(reaper, uow)],
     )
+    # Litestar's middleware runs behind its routing; these concern what has no route as well.
+    app.asgi_handler = AccessLog(Lingering(Cors(app.asgi_handler, settings.server.cors_origins)))
+    return app
 
 
 def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

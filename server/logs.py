@@ -2,18 +2,23 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 Log = structlog.stdlib.BoundLogger
+OURS: Final = ("server", "inference", "benchmark")
+"""The packages whose lines below INFO may be asked for: what libraries say there may hold secrets."""
 
 # Fields whose values are never written to a log.
 SECRET_FIELDS = frozenset({"prompt", "token", "authorization", "api_key", "password", "secret"})
 
 
-def configure_logs(process: str, *, stream: Any = None) -> None:
-    """Send structlog and the standard library's loggers to one stream: JSON, or colours on a terminal."""
+def configure_logs(process: str, level: str = "info", *, stream: Any = None) -> None:
+    """Send structlog and the standard library's loggers to one stream: JSON, or colours on a terminal.
+
+    level: the lowest that is written: debug, info, warning or error.
+    """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -26,7 +31,11 @@ def configure_logs(process: str, *, stream: Any = None) -> None:
         structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -40,10 +49,13 @@ def configure_logs(process: str, *, stream: Any = None) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(least, logging.INFO))
+    for package in OURS:
+        logging.getLogger(package).setLevel(least)
     # These speak of every request, job or migration; what matters of it is logged here, with its fields.
     for chatty in ("uvicorn.access", "rq.worker", "rq", "alembic", "httpx", "httpx2"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(max(least, logging.WARNING))
     structlog.contextvars.bind_contextvars(process=process)
 
 

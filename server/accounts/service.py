@@ -120,8 +120,10 @@ def revoke_keys(uow: UnitOfWork, who: str, prefix: str | None = None) -> int:
         return Users(tx).revoke_keys(Users(tx).find(who).id, prefix=prefix)
 
 
-def grant(uow: UnitOfWork, who: str, amount: int, reason: str) -> tuple[str, int]:
-    """Grant a user credits; return the user's id and what is then available.
+def grant(
+    uow: UnitOfWork, who: str, amount: int, reason: str, payment_id: str | None = None
+) -> tuple[str, int]:
+    """Grant a user credits, bought with a payment or given; return the user's id and what is then available.
 
     Raises:
         UserUnknown: there is no such user.
@@ -129,4 +131,4 @@ def grant(uow: UnitOfWork, who: str, amount: int, reason: str) -> tuple[str, int
     """
     with uow.begin() as tx:
         user = Users(tx).find(who)
-        return user.id, Ledger(tx).grant(user.id, amount, reason, user.id)
+        return user.id, Ledger(tx).grant(user.id, amount, reason, user.id, payment_id)

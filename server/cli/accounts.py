@@ -108,11 +108,12 @@ def credits_() -> None:
 @click.argument("who")
 @click.argument("amount", type=click.IntRange(min=1))
 @click.option("--reason", default="Granted by the operator", show_default=True)
+@click.option("--payment", "payment_id", help="The payment that bought them: the history shows a purchase.")
 @takes_settings
-def grant(settings: Settings, who: str, amount: int, reason: str) -> None:
+def grant(settings: Settings, who: str, amount: int, reason: str, payment_id: str | None) -> None:
     """Grant a user, by id or email, an amount of credits."""
     with opened(settings) as uow:
-        user_id, balance = accounts.grant(uow, who, amount, reason)
+        user_id, balance = accounts.grant(uow, who, amount, reason, payment_id)
     click.echo(f"User {user_id} has {balance} credits available.")
 
 

@@ -23,11 +23,13 @@ def takes_settings(command: Command) -> Command:
     )
     @functools.wraps(command)
     def with_settings(*args: Any, data_dir: Path | None, **options: Any) -> Any:
-        configure_logs("cli")  # on standard error: standard output is for the answer
         try:
             settings = Settings.from_environment(data_dir)
         except SettingInvalid as error:
             raise click.ClickException(str(error)) from error
+        configure_logs(
+            "cli", settings.server.log_level
+        )  # on standard error: standard output is for the answer
         return command(settings, *args, **options)
 
     return with_settings  # type: ignore[return-value]  # the decorated function takes other arguments

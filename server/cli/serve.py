@@ -34,7 +34,7 @@ def api(
     settings: Settings, host: str | None, port: int | None, descriptor: int | None, *, has_parent: bool
 ) -> None:
     """Run the API."""
-    configure_logs("api")
+    configure_logs("api", settings.server.log_level)
     if has_parent:
         exit_with_parent(GRACE_S)
     named = {"HOST": host, "PORT": port}
@@ -61,6 +61,7 @@ def http_server(settings: Settings) -> uvicorn.Server:
         proxy_headers=bool(settings.server.trusted_proxies),
         forwarded_allow_ips=list(settings.server.trusted_proxies),
         timeout_graceful_shutdown=GRACE_S,
+        ws="none",  # there is no WebSocket; uvicorn would log the path and query of each attempt
     )
     return uvicorn.Server(config)
 
@@ -80,7 +81,7 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     if reserve and "huggingface" not in settings.worker.backends:
         raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto or huggingface")
     backend = settings.worker.backends[-1] if reserve else settings.worker.backends[0]
-    configure_logs("watchdog")
+    configure_logs("watchdog", settings.server.log_level)
     if check:
         with opened(settings) as uow:
             raise SystemExit(0 if is_ready_on(uow, host()) else 1)

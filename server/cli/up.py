@@ -41,7 +41,7 @@ curl -s "$AVATAR_URL/api/avatar-creator/projects/$AVATAR_PROJECT/avatars/generat
 @takes_settings
 def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> None:
     """Run everything: the API, an embedded Redis, a worker and a demo account."""
-    configure_logs("up")
+    configure_logs("up", settings.server.log_level)
     settings = settings if port is None else settings.changed(PORT=port)
     try:
         with hold(settings.server.data_dir):

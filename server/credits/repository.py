@@ -1,12 +1,14 @@
 """Two-phase credits: grant, hold, then capture or void, in the caller's transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, literal, select, update
+from sqlalchemy.orm import aliased
 
 from server.credits.errors import CaptureBeyondHold, HoldMissing, InsufficientCredits
+from server.credits.history import GRANT, PAYMENT, HistoryEntry, kind_of
 from server.credits.tables import Account, Posting, Transfer
 from server.db.unit_of_work import Repository
 
@@ -68,12 +70,18 @@ class Ledger(Repository):
         """Return the credits that a user can spend."""
         return self._session.scalar(select(Account.available).where(Account.user_id == user_id)) or 0
 
-    def grant(self, user_id: str, granted: int, description: str, reference_id: str) -> int:
-        """Issue credits to a user and return what is then available."""
+    def grant(
+        self, user_id: str, granted: int, description: str, reference_id: str, payment_id: str | None = None
+    ) -> int:
+        """Issue credits to a user and return what is then available.
+
+        payment_id: what they were bought with; None if they are a gift.
+        """
         balance = self._move(user_id, available=granted, held=0)
         if balance is None:
             raise LookupError(f"user {user_id} has no account")
-        transfer_id = self._transfer(user_id, "grant", granted, balance, "grant", reference_id, description)
+        reference = (GRANT, reference_id) if payment_id is None else (PAYMENT, payment_id)
+        transfer_id = self._transfer(user_id, "grant", granted, balance, *reference, description)
         self._post(transfer_id, user_id, {ISSUANCE: -granted, AVAILABLE: granted})
         return balance
 
@@ -113,6 +121,48 @@ class Ledger(Repository):
         """
         hold = self._hold_of(generation_id)
         self._settle(hold, "void", hold.credits, rest=hold.credits)
+
+    def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
+        """Return the last transfers that changed what a user can spend, or recorded a free use, newest first.
+
+        A capture of a whole hold did neither: the hold did.
+        """
+        moved = (Posting.transfer_id == Transfer.id) & (Posting.account == AVAILABLE)
+        rows = self._session.execute(
+            select(Transfer, func.coalesce(Posting.amount, 0))
+            .outerjoin(Posting, moved)
+            .where(Transfer.user_id == user_id, (Transfer.kind != "capture") | Posting.id.is_not(None))
+            .order_by(Transfer.id.desc())
+            .limit(limit)
+        )
+        return [
+            HistoryEntry(
+                id=transfer.id,
+                user_id=transfer.user_id,
+                kind=kind_of(transfer.kind, transfer.reference_type),
+                amount=int(amount),
+                balance=transfer.balance,
+                description=transfer.description,
+                reference_type=transfer.reference_type,
+                reference_id=transfer.reference_id,
+                created_at=transfer.created_at,
+            )
+            for transfer, amount in rows
+        ]
+
+    def captured(self, generation_ids: Iterable[str]) -> dict[str, int]:
+        """Return the credits that were captured for each of the generations."""
+        hold, capture = aliased(Transfer), aliased(Transfer)
+        rows = self._session.execute(
+            select(hold.reference_id, capture.credits)
+            .join(capture, capture.settles_id == hold.id)
+            .where(
+                hold.kind == literal("hold", literal_execute=True),  # so that SQLite uses the partial index
+                hold.reference_id.in_(list(generation_ids)),
+                capture.kind == "capture",
+            )
+        )
+        return {generation_id: int(taken) for generation_id, taken in rows}
 
     def sum_of_postings(self) -> int:
         """Return the sum of all postings, which is zero unless credits were made or lost."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.caller import Caller
+from server.credits.history import HistoryEntry
 from server.credits.repository import Drift, Ledger
 from server.db.unit_of_work import UnitOfWork
 
@@ -24,6 +25,12 @@ def balance(uow: UnitOfWork, caller: Caller) -> int:
     """Return the credits that the caller can spend: held ones are not among them."""
     with uow.read() as tx:
         return Ledger(tx).available(caller.user_id)
+
+
+def history(uow: UnitOfWork, caller: Caller, limit: int) -> list[HistoryEntry]:
+    """Return the caller's last changes of credits, newest first."""
+    with uow.read() as tx:
+        return Ledger(tx).history(caller.user_id, limit)
 
 
 def audit(uow: UnitOfWork) -> Audit:

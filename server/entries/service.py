@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from catalog.entries import Entry, EntryMalformed
+from catalog.tiers import Tier
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 
@@ -13,6 +14,13 @@ def popular(uow: UnitOfWork, limit: int) -> list[Entry]:
         entries = [entry for entry in Entries(tx).all() if entry.enabled]
     entries.sort(key=lambda entry: (-entry.total_usage, entry.tier.rank, entry.key))
     return entries[:limit]
+
+
+def within_reach(uow: UnitOfWork, tier: Tier) -> list[Entry]:
+    """Return the enabled entries that a user of this tier may use, the lowest tier and price first."""
+    with uow.read() as tx:
+        entries = [entry for entry in Entries(tx).all() if entry.enabled and tier.reaches(entry.tier)]
+    return sorted(entries, key=lambda entry: (entry.tier.rank, entry.credit_cost, entry.key))
 
 
 def examine(uow: UnitOfWork) -> tuple[list[Entry], list[EntryMalformed]]:

@@ -112,14 +112,15 @@ class Generations(Repository):
         """Return how many generations of a user wait or are drawn."""
         return self._session.connection().scalar(_UNFINISHED, {"of_user": user_id}) or 0
 
-    def uses_by(self, user_id: str) -> dict[str, int]:
-        """Return how many generations of each entry were delivered to a user, by the entry's key."""
-        rows = self._session.execute(
-            select(Generation.entry_key, func.count().label("uses"))
+    def delivered_to(self, user_id: str, limit: int) -> list[Generation]:
+        """Return the last generations that were delivered to a user, the newest first."""
+        statement = (
+            select(Generation)
             .where(Generation.user_id == user_id, Generation.status == Status.COMPLETED)
-            .group_by(Generation.entry_key)
+            .order_by(Generation.created_at.desc(), Generation.id)
+            .limit(limit)
         )
-        return {row.entry_key: row.uses for row in rows}
+        return list(self._session.scalars(statement))
 
     def ended_since(self, moment: datetime, rows_at_once: int) -> Iterator[Ended]:
         """Yield what has ended since a moment, so many rows at once in memory."""

@@ -38,6 +38,18 @@ class Cancelled:
     balance: int
 
 
+@dataclass(frozen=True)
+class Use:
+    """One use of an entry: a generation that was delivered, and what it cost.
+
+    entry: None if the catalogue has it no longer.
+    """
+
+    generation: Generation
+    entry: Entry | None
+    credits: int
+
+
 def get(uow: UnitOfWork, caller: Caller, generation_id: str) -> Generation:
     """Return one of the caller's generations.
 
@@ -100,10 +112,10 @@ def delete(uow: UnitOfWork, caller: Caller, generation_id: str) -> None:
     settlement.log_failed(cancelled)
 
 
-def usage(uow: UnitOfWork, caller: Caller) -> list[tuple[Entry, int]]:
-    """Return the entries that the caller was delivered, and how often, the most used first."""
+def uses(uow: UnitOfWork, caller: Caller, limit: int) -> list[Use]:
+    """Return the last uses that the caller made of any entry, the newest first."""
     with uow.read() as tx:
-        uses = Generations(tx).uses_by(caller.user_id)
-        entries = Entries(tx).all()
-    used = [(entry, uses[entry.key]) for entry in entries if entry.key in uses]
-    return sorted(used, key=lambda use: (-use[1], use[0].key))
+        delivered = Generations(tx).delivered_to(caller.user_id, limit)
+        captured = Ledger(tx).captured(generation.id for generation in delivered)
+        entries = {entry.key: entry for entry in Entries(tx).all()}
+    return [Use(one, entries.get(one.entry_key), captured.get(one.id, 0)) for one in delivered]

@@ -1,5 +1,7 @@
 """The contract's error envelope, for our own errors and the framework's alike."""
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,9 +24,19 @@ from server.logs import get_log
 log = get_log(__name__)
 
 UNAUTHORIZED: Final = 401
+TOO_LARGE: Final = 413
+UNREADABLE: Final = (400, 415, 422)
+CAUSES: Final = {
+    "client disconnected prematurely": "The request body ended too early",
+    "Invalid host header": "The header Host is not valid",
+}
+"""What is wrong with a request, by the detail of the framework's exception. Source: litestar 2.25."""
+MISSING: Final = re.compile(
+    r"Missing required (\w+) parameter '([\w-]+)'"
+)  # Source: litestar._kwargs.extractors
 
 
-def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception in the contract's shape."""
     known = _as_known(request, error)
     described = describe(known)
@@ -34,20 +46,22 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         headers["Retry-After"] = str(described.retry_after_s)
     if described.status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    body = {
+        "success": False,
+        "message": described.message,
+        "error": _inner(described),
+        "timestamp": wire(now()),
+        "requestId": request_id_of(request.scope),
+    }
     return Response(
-        {
-            "success": False,
-            "error": _body(described),
-            "timestamp": wire(now()),
-            "requestId": request_id_of(request.scope),
-        },
+        json.dumps(body).encode(),  # in ASCII: a message may quote text that is not valid Unicode
         status_code=described.status,
         headers=headers,
         media_type="application/json",
     )
 
 
-def _body(described: Described) -> dict[str, Any]:
+def _inner(described: Described) -> dict[str, Any]:
     body: dict[str, Any] = {
         "message": described.message,
         "code": described.code,
@@ -61,11 +75,11 @@ def _body(described: Described) -> dict[str, Any]:
 
 
 def _log(request: Request[Any, Any, Any], error: Exception, described: Described) -> None:
-    where = {"request_id": request_id_of(request.scope), "path": request.url.path}
+    route = request.scope.get("path_template")
     if (described.status, described.code) == BUG:
-        log.error("request.failed", **where, exc_info=error)
+        log.error("request.failed", route=route, exc_info=error)
     if isinstance(error, DatabaseAway):
-        log.error("request.database_away", **where, cause=str(getattr(error.__cause__, "orig", None)))
+        log.error("request.database_away", route=route, cause=str(getattr(error.__cause__, "orig", None)))
 
 
 def _as_known(request: Request[Any, Any, Any], error: Exception) -> Exception:
@@ -74,13 +88,24 @@ def _as_known(request: Request[Any, Any, Any], error: Exception) -> Exception:
         case ValidationException():
             return _as_input_error(error)
         case NotFoundException() | MethodNotAllowedException():
-            return EndpointNotFound(request.method, request.url.path)
-        case HTTPException(status_code=413):
-            return BodyUnreadable(f"The request body must be at most {MAX_BODY_BYTES} bytes")
-        case HTTPException(status_code=400 | 415 | 422):
-            return BodyUnreadable(NOT_JSON)
+            return EndpointNotFound(request.method, request.scope["path"])
+        case HTTPException():
+            cause = _cause(request, error)
+            return error if cause is None else BodyUnreadable(cause)
         case _:
             return error
+
+
+def _cause(request: Request[Any, Any, Any], error: HTTPException) -> str | None:
+    """Return why the framework could not read a request; None if that is not what went wrong."""
+    if error.status_code == TOO_LARGE:
+        return f"The request body must be at most {_max_body_bytes(request)} bytes"
+    return CAUSES.get(error.detail, NOT_JSON if error.status_code in UNREADABLE else None)
+
+
+def _max_body_bytes(request: Request[Any, Any, Any]) -> int:
+    limit = request.route_handler.resolve_request_max_body_size()
+    return limit if isinstance(limit, int) else MAX_BODY_BYTES
 
 
 def _spelling(problem: Mapping[str, Any]) -> str:
@@ -98,6 +123,9 @@ def _spelling(problem: Mapping[str, Any]) -> str:
 def _as_input_error(error: ValidationException) -> DomainError:
     """Name every field at fault, in the client's spelling and without the value that it sent."""
     problems: dict[str, list[str]] = defaultdict(list)
+    if missing := MISSING.match(error.detail):
+        name = _spelling({"source": missing[1], "key": missing[2]})
+        problems[name].append(f"{name}: is required")
     for problem in error.extra if isinstance(error.extra, list) else []:
         # A key is a path such as `personaPersonality.3`; for the body itself it is the handler's `data`.
         path = _spelling(problem).removeprefix("data").removeprefix(".")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
 import platformdirs
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.kinds import (
@@ -20,6 +20,7 @@ from server.settings.kinds import (
     LongSeconds,
     Seconds,
     check_networks,
+    check_origins,
     check_rate,
     check_scheme,
 )
@@ -27,6 +28,7 @@ from server.settings.kinds import (
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
 Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 WithoutLora = Literal["fail", "base-price"]
 Switch = Literal["on", "off"]
 Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
@@ -48,7 +50,13 @@ class ServerSettings(Group):
     cors_origins: Annotated[tuple[str, ...], *Listed] = Field(
         ("http://localhost:5173",),
         validation_alias="CORS_ORIGIN",
-        description="Origins of front ends, separated by commas.",
+        description="Origins of front ends, separated by commas. https://*.example.com allows every host one "
+        "label below example.com; * alone allows all, without credentials.",
+    )
+    log_level: LogLevel = Field(
+        "info",
+        description="The lowest level that every process logs. info has one line for each request and each "
+        "generation.",
     )
     trusted_proxies: Annotated[tuple[str, ...], *Listed] = Field(
         (),
@@ -80,6 +88,11 @@ class ServerSettings(Group):
     @classmethod
     def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
         return check_networks(cls.env_name("trusted_proxies"), proxies)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return check_origins(cls.env_name("cors_origins"), origins)
 
     @property
     def images_dir(self) -> Path:

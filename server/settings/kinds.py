@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 WHOLE: Final = 2**31 - 1
 """The largest whole number that a setting takes."""
+ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\*\.)?[^*/\s]+", re.IGNORECASE)
 
 
 def _listed(value: Any) -> Any:
@@ -81,6 +82,22 @@ def check_networks(name: str, networks: tuple[str, ...]) -> tuple[str, ...]:
             rule = "a list of IP addresses and networks, such as 127.0.0.1,10.0.0.0/8"
             raise SettingInvalid(name, network, rule) from error
     return networks
+
+
+def check_origins(name: str, origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Return origins of pages, without a slash at the end. One label of a host may be a wildcard.
+
+    Raises:
+        SettingInvalid: one is no origin.
+
+    """
+    origins = tuple(origin.removesuffix("/") for origin in origins)
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise SettingInvalid(
+                name, origin, "origins such as https://app.example.com or https://*.example.com"
+            )
+    return origins
 
 
 class Group(BaseSettings):

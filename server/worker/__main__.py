@@ -17,7 +17,7 @@ def main(arguments: list[str], factory: BackendFactory = make_backend) -> None:
     """Run a worker whose watchdog holds its standard input and reads its heartbeat."""
     name, descriptor, data_dir, backend = arguments
     settings = Settings.from_environment(Path(data_dir))
-    configure_logs("worker")
+    configure_logs("worker", settings.server.log_level)
     exit_with_parent(settings.worker.shutdown_grace_s + EXIT_MARGIN_S)
     run_worker(settings, name, Heartbeat(int(descriptor)), backend, factory)
 

@@ -78,13 +78,15 @@ class Api:
         assert answer.status_code == status, answer.text
         assert answer.headers["content-type"].startswith("application/json")
         body = answer.json()
-        assert body.keys() == {"success", "error", "timestamp", "requestId"}
+        assert answer.headers["cache-control"] == "no-store"
+        assert body.keys() == {"success", "message", "error", "timestamp", "requestId"}
         assert body["success"] is False
         assert TIMESTAMP.fullmatch(body["timestamp"])
         assert body["requestId"] == answer.headers["x-request-id"]
         error: dict[str, Any] = body["error"]
         assert (error["code"], error["statusCode"]) == (code, status)
         assert error["message"]
+        assert body["message"] == error["message"]
         assert error.get("field") == field
         if field is None:
             assert "details" not in error
@@ -137,7 +139,7 @@ def log_lines() -> Iterator[LogLines]:
     stream = io.StringIO()
     root = logging.getLogger()
     before = root.level, root.handlers[:]
-    configure_logs("test", stream=stream)
+    configure_logs("test", "debug", stream=stream)
     root.setLevel(logging.DEBUG)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.setLevel(before[0])

@@ -4,7 +4,9 @@ import logging
 
 import pytest
 import structlog
+from click.testing import CliRunner
 
+from server.cli import main
 from server.logs import configure_logs, get_log
 
 
@@ -72,6 +74,36 @@ class TestLines:
         get_log("a").info("once")
         assert len(stream.getvalue().splitlines()) == 1
         assert lines() == []
+
+
+class TestLevel:
+    @pytest.mark.parametrize(
+        ("level", "written"),
+        [("debug", {"d", "i", "w"}), ("info", {"i", "w"}), ("warning", {"w"}), ("error", set())],
+    )
+    def test_what_is_below_it_is_not_written(self, lines, level, written):
+        """Our events below the level are dropped, those of libraries below INFO always."""
+        stream = io.StringIO()
+        configure_logs("test", level, stream=stream)
+        log = get_log("server.something")
+        log.debug("d")
+        log.info("i")
+        log.warning("w")
+        for name in ("library", "uvicorn.error"):
+            logging.getLogger(name).debug("hidden words")
+        assert {json.loads(line)["event"] for line in stream.getvalue().splitlines()} == written
+
+    def test_a_process_takes_it_from_the_settings(self, tmp_path):
+        """LOG_LEVEL is obeyed by a command."""
+        root = logging.getLogger("server")
+        before = root.level, logging.getLogger().level, logging.getLogger().handlers[:]
+        CliRunner().invoke(main, ["migrate"], env={"DATA_DIR": str(tmp_path), "LOG_LEVEL": "error"})
+        assert root.level == logging.ERROR
+        root.setLevel(before[0])
+        logging.getLogger().setLevel(before[1])
+        logging.getLogger().handlers[:] = before[2]
+        structlog.contextvars.clear_contextvars()
+        structlog.reset_defaults()
 
 
 class TestSecrets:

@@ -91,6 +91,7 @@ class TestFromEnvironment:
             ("RATE_LIMIT_FAILED_AUTHENTICATIONS", "5 per minute"),
             ("TRUSTED_PROXIES", "proxy.example"),
             ("TRUSTED_PROXIES", "10.0.0.1/8"),
+            ("LOG_LEVEL", "loud"),
         ],
     )
     def test_a_bad_value_is_refused_by_name(self, tmp_path, name, value):
@@ -99,6 +100,32 @@ class TestFromEnvironment:
             read(tmp_path, **{name: value})
         assert repr(value) in str(refused.value)
         assert refused.value.name == name
+
+    def test_a_level_may_be_written_in_any_case(self, tmp_path):
+        """LOG_LEVEL is info unless it is set, and INFO means the same."""
+        assert read(tmp_path).server.log_level == "info"
+        assert read(tmp_path, LOG_LEVEL="WARNING").server.log_level == "warning"
+
+    def test_an_origin_may_have_a_wildcard_and_a_slash(self, tmp_path):
+        """CORS_ORIGIN takes one label as a wildcard, any origin as *, and drops a slash at the end."""
+        settings = read(tmp_path, CORS_ORIGIN="https://*.example.com, http://localhost:3000/ ,*")
+        assert settings.server.cors_origins == ("https://*.example.com", "http://localhost:3000", "*")
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "example.com",
+            "https://",
+            "https://a.*.com",
+            "https://a*.example.com",
+            "https://a.example/path",
+            "**",
+        ],
+    )
+    def test_what_is_no_origin_is_refused(self, tmp_path, origin):
+        """What no browser sends as its origin, or would allow more than one label, stops the start."""
+        with pytest.raises(SettingInvalid, match="CORS_ORIGIN"):
+            read(tmp_path, CORS_ORIGIN=f"https://app.example.com,{origin}")
 
     @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
     @pytest.mark.parametrize(

@@ -107,6 +107,22 @@ class TestCredits:
         with uow.read() as tx:
             assert Ledger(tx).sum_of_postings() == 0
         refused(cli("credits", "grant", "nobody", "20"), "nobody")
+
+    def test_what_was_paid_for_is_a_purchase(self, cli, uow, make_account):
+        """A grant is a bonus in the user's history, and with --payment a purchase."""
+        user = make_account(credits=0).user_id
+        cli("credits", "grant", user, "20", "--reason", "Sorry")
+        cli("credits", "grant", user, "100", "--payment", "pay-7")
+        with uow.read() as tx:
+            entries = Ledger(tx).history(user, 2)
+        assert [(entry.kind, entry.payment_id) for entry in entries] == [
+            ("purchase", "pay-7"),
+            ("bonus", None),
+        ]
+
+    def test_an_amount_is_a_positive_number(self, cli, make_account):
+        """Nothing, less than nothing and words are no amounts."""
+        user = make_account().user_id
         for amount in ("0", "-5", "many"):
             assert cli("credits", "grant", "--", user, amount).exit_code == 2
 
