@@ -32,9 +32,11 @@ from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.projects import ProjectController
+from server.routes.uploads import UploadController
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
+from server.uploads.decoders import Bounds, Decoders
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -55,9 +57,11 @@ def create_app(settings: Settings) -> Litestar:
         GenerationController,
         AvatarController,
         CatalogueController,
+        UploadController,
         health,
     ]
-    services = Services(settings, uow, wakeups, images, links, quotes)
+    decoders = Decoders(Bounds(**settings.uploads.model_dump()))
+    services = Services(settings, uow, wakeups, images, links, quotes, decoders)
 
     def provide() -> Services:
         return services
@@ -93,6 +97,7 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_reaping(reaper, uow)],
+        on_shutdown=[decoders.close],
     )
 
 
