@@ -35,6 +35,10 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 test: install  ## run all tests and measure their coverage, or run those that ARGS names
 	$(BIN)/pytest $(or $(ARGS),--cov)
 
+.PHONY: test-deep
+test-deep: install  ## run the tests marked deep as long as they are worth it: an hour or more
+	DEEP=1 $(BIN)/pytest -m deep --timeout=0 -s $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -11,7 +11,7 @@ import click
 from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
-ALL: Final = ("api", "up", "drawing", "overhead", "submit", "blocks")
+ALL: Final = ("api", "up", "drawing", "overhead", "submit", "upload", "blocks")
 USUAL: Final = ALL[:-1]  # the blocks take a minute and only concern the real model
 FULL_SIZE: Final = ("drawing", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
@@ -46,6 +46,7 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--images", type=click.IntRange(min=2), default=DEFAULTS.images, show_default=True)
 @click.option("--submits", type=click.IntRange(min=2), default=DEFAULTS.submits, show_default=True)
 @click.option("--clients", type=click.IntRange(min=1), default=DEFAULTS.clients, show_default=True)
+@click.option("--uploads", type=click.IntRange(min=1), default=DEFAULTS.uploads, show_default=True)
 @click.option(
     "--models-dir",
     type=_FOLDER,

@@ -20,7 +20,7 @@ class Effort:
     """The number of repetitions of each measurement.
 
     starts: of the API, and of the whole server. runs: timed images of an entry. images: timed images of the
-    overhead. submits: of all clients together.
+    overhead. submits: of all clients together. uploads: of the same image, one after another.
     """
 
     starts: int = 3
@@ -28,6 +28,7 @@ class Effort:
     images: int = 20
     submits: int = 2000
     clients: int = 16
+    uploads: int = 20
 
 
 @dataclass(frozen=True)

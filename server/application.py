@@ -34,9 +34,11 @@ from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
+from server.routes.uploads import UploadController
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
+from server.uploads.decoders import Bounds, Decoders
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -58,10 +60,12 @@ def create_app(settings: Settings) -> Litestar:
         AvatarController,
         CatalogueController,
         PresetController,
+        UploadController,
         read_models,
         health,
     ]
-    services = Services(settings, uow, wakeups, images, links, quotes)
+    decoders = Decoders(Bounds(**settings.uploads.model_dump()))
+    services = Services(settings, uow, wakeups, images, links, quotes, decoders)
 
     def provide() -> Services:
         return services
@@ -95,6 +99,7 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_reaping(reaper, uow)],
+        on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
     app.asgi_handler = AccessLog(Lingering(Cors(app.asgi_handler, settings.server.cors_origins)))

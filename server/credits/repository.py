@@ -85,8 +85,10 @@ class Ledger(Repository):
         self._post(transfer_id, user_id, {ISSUANCE: -granted, AVAILABLE: granted})
         return balance
 
-    def hold(self, user_id: str, held: int, generation_id: str, description: str) -> int:
-        """Reserve the price of a generation and return what is then available.
+    def hold(
+        self, user_id: str, held: int, reference_id: str, description: str, reference_type: str = "generation"
+    ) -> int:
+        """Reserve the price of a generation, or of what else is sold, and return what is then available.
 
         Raises:
             InsufficientCredits: the available credits do not cover it; nothing was held.
@@ -95,7 +97,9 @@ class Ledger(Repository):
         balance = self._move(user_id, available=-held, held=held)
         if balance is None:
             raise InsufficientCredits(required=held, available=self.available(user_id))
-        transfer_id = self._transfer(user_id, "hold", held, balance, "generation", generation_id, description)
+        transfer_id = self._transfer(
+            user_id, "hold", held, balance, reference_type, reference_id, description
+        )
         self._post(transfer_id, user_id, {AVAILABLE: -held, HELD: held})
         return balance
 

@@ -5,7 +5,9 @@ from typing import Final
 
 from litestar.types import Scope
 
-PREFIX_BITS: Final = 64  # a customer's network: its hosts choose the rest of an IPv6 address themselves
+PREFIX_BITS: Final = (
+    64  # a customer's network: its hosts choose the other half of an IPv6 address as they like
+)
 MAX_CHARS: Final = 64
 
 

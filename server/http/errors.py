@@ -13,6 +13,7 @@ from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull, TooManyUnfinished
 from server.idempotency.repository import KeyInFlight, KeyReused
 from server.spending.repository import BudgetSpent
+from server.uploads.errors import DecodersBusy, ImageRefused
 
 
 @dataclass
@@ -78,6 +79,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     UnknownEntry: Meaning(400, "VALIDATION_ERROR"),
     SizeRejected: Meaning(400, "VALIDATION_ERROR"),
     QuoteRefused: Meaning(400, "VALIDATION_ERROR"),
+    ImageRefused: Meaning(400, "VALIDATION_ERROR"),
     TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
     TokenInvalid: Meaning(401, "TOKEN_INVALID"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
@@ -92,6 +94,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     TooManyUnfinished: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
+    DecodersBusy: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),
 }
 BUG_MESSAGE: Final = "An internal error occurred"
@@ -136,5 +139,7 @@ def _details(error: Exception) -> Mapping[str, list[str]]:
             return {"quoteId": [str(error)]}
         case SizeRejected():
             return {error.field: [str(error)]}
+        case ImageRefused():
+            return {"image": [str(error)]}
         case _:
             return {}

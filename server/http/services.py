@@ -8,6 +8,7 @@ from server.images.links import Links
 from server.images.store import ImageStore
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
+from server.uploads.decoders import Decoders
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,4 @@ class Services:
     images: ImageStore
     links: Links
     quotes: Quotes
+    decoders: Decoders

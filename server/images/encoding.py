@@ -1,7 +1,8 @@
 """From a picture to the files of an image."""
 
+import zlib
 from io import BytesIO
-from typing import Final
+from typing import IO, Final
 
 from PIL import Image, ImageOps
 
@@ -14,7 +15,21 @@ THUMBNAIL_QUALITY: Final = 88
 def encode(image: Image.Image) -> dict[Variant, bytes]:
     """Return an image's files: the PNG, and a thumbnail of its centre as JPEG."""
     full, thumbnail = BytesIO(), BytesIO()
-    image.save(full, "PNG")
-    square = ImageOps.fit(image.convert("RGB"), (THUMBNAIL_PX, THUMBNAIL_PX))
-    square.save(thumbnail, "JPEG", quality=THUMBNAIL_QUALITY)
+    write_full(image, full)
+    write_thumbnail(image, thumbnail)
     return {Variant.FULL: full.getvalue(), Variant.THUMBNAIL: thumbnail.getvalue()}
+
+
+def write_full(image: Image.Image, file: IO[bytes], *, fast: bool = False) -> None:
+    """Write an image as PNG. fast: in two thirds of the time, for photographs in as many bytes."""
+    image.save(file, "PNG", **({"compress_type": zlib.Z_RLE} if fast else {}))
+
+
+def write_thumbnail(image: Image.Image, file: IO[bytes]) -> None:
+    """Write the centre of an image as JPEG; what is transparent is white."""
+    opaque = image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "RGBA":
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(image, mask=image)
+    square = ImageOps.fit(opaque, (THUMBNAIL_PX, THUMBNAIL_PX))
+    square.save(file, "JPEG", quality=THUMBNAIL_QUALITY)

@@ -6,17 +6,20 @@ obstore is used so that a bucket can replace the folder without a change elsewhe
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import obstore
 from obstore.store import LocalStore
 
 PREFIX: Final = "avatars"
+PIECE_BYTES: Final = 2**20
+"""How much of a file is in memory at a time: an uploaded image may have more than 100 MB."""
 
 
 class Variant(StrEnum):
@@ -55,20 +58,25 @@ class ImageStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._store = LocalStore(folder)
 
-    def put(self, files: dict[Variant, bytes]) -> StoredImage:
+    def put(self, files: Mapping[Variant, bytes | BinaryIO]) -> StoredImage:
         """Store an image's files under a new random name, flushed to the disk and read back.
+
+        Open files are read from where they stand. If anything is raised, nothing is kept.
 
         Raises:
             ImageBroken: a file reads differently from what was written.
 
         """
-        key = secrets.token_hex(16)
-        for variant, content in files.items():
-            obstore.put(self._store, _path(key, variant), content)
-            self._flush(_path(key, variant))
-            if self.read(key, variant) != content:
-                raise ImageBroken(key)
-        return StoredImage(key, hashlib.sha256(files[Variant.FULL]).hexdigest())
+        key, digests = secrets.token_hex(16), {}
+        try:
+            for variant, content in files.items():
+                file = BytesIO(content) if isinstance(content, bytes) else content
+                digests[variant] = self._write(_path(key, variant), file)
+                self._check(key, variant, digests[variant])
+        except BaseException:
+            self.delete(key)
+            raise
+        return StoredImage(key, digests[Variant.FULL])
 
     def read(self, key: str, variant: Variant) -> bytes:
         """Return a file of an image.
@@ -77,7 +85,17 @@ class ImageStore:
             FileNotFoundError: there is none.
 
         """
-        return bytes(obstore.get(self._store, _path(key, variant)).bytes())
+        return b"".join(self.stream(key, variant)[1])
+
+    def stream(self, key: str, variant: Variant) -> tuple[int, Iterator[bytes]]:
+        """Return the size in bytes of a file of an image, and its content a piece at a time.
+
+        Raises:
+            FileNotFoundError: there is none.
+
+        """
+        found = obstore.get(self._store, _path(key, variant))
+        return found.meta["size"], (bytes(piece) for piece in found.stream(PIECE_BYTES))
 
     def delete(self, key: str) -> None:
         """Delete an image's files, if they exist."""
@@ -98,6 +116,19 @@ class ImageStore:
                 }
             )
 
+    def _write(self, path: str, file: BinaryIO) -> str:
+        """Write a file and flush it; return its digest."""
+        start = file.tell()
+        digest = _digest(iter(lambda: file.read(PIECE_BYTES), b""))
+        file.seek(start)
+        obstore.put(self._store, path, file, chunk_size=PIECE_BYTES, max_concurrency=2)
+        self._flush(path)
+        return digest
+
+    def _check(self, key: str, variant: Variant, digest: str) -> None:
+        if _digest(self.stream(key, variant)[1]) != digest:
+            raise ImageBroken(key)
+
     def _flush(self, path: str) -> None:
         # obstore renames atomically but does not flush: a power cut must not lose an image whose avatar
         # is already committed.
@@ -111,3 +142,10 @@ class ImageStore:
 
 def _path(key: str, variant: Variant) -> str:
     return f"{PREFIX}/{key}.{variant}"
+
+
+def _digest(pieces: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

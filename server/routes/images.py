@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from litestar import Response, get
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.response import Stream
 
 from server.errors import NotFound
 from server.http.services import Services
@@ -19,14 +20,16 @@ HEADERS: Final = {
 
 
 @get(f"{ROUTE}/{{name:str}}", public=True, rate_limit="exempt", sync_to_thread=True)
-def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Response[bytes]:
-    """Return an image's file."""
+def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Stream:
+    """Return an image's file, a piece at a time: an uploaded one may have more than 100 MB."""
     found = services.links.open(name)
     if found is None:
         raise NotFound("Image")
     key, variant = found
     try:
-        content = services.images.read(key, variant)
+        size_bytes, content = services.images.stream(key, variant)
     except FileNotFoundError as error:
         raise NotFound("Image") from error
-    return Response(content, media_type=variant.media_type, headers=HEADERS)
+    return Stream(
+        content, media_type=variant.media_type, headers={**HEADERS, "Content-Length": str(size_bytes)}
+    )

@@ -236,6 +236,22 @@ class HostedSettings(Group):
         return url and check_scheme(cls.env_name("gateway_url"), url, ("http://", "https://"))
 
 
+class UploadSettings(Group):
+    """Images that users send, and the processes that decode them."""
+
+    model_config = SettingsConfigDict(env_prefix="UPLOAD_")
+    title = "Uploads"
+
+    max_pixels: Count = Field(
+        40_000_000,
+        description="Pixels of an uploaded image, width times height. Decoding takes up to 24 bytes of "
+        "memory for each.",
+    )
+    decoders: Count = Field(2, description="Uploads that one API process decodes at once; more of them wait.")
+    wait_s: Seconds = Field(10, description="Seconds that an upload waits for that; then it gets 503.")
+    cpu_s: Count = Field(20, description="Processor seconds for one upload; past them it is refused.")
+
+
 class CatalogueSettings(Group):
     """Models to seed instead of the shipped ones."""
 
@@ -305,6 +321,7 @@ def groups() -> tuple[type[Group], ...]:
         RedisSettings,
         WorkerSettings,
         HostedSettings,
+        UploadSettings,
         CatalogueSettings,
         CreditSettings,
         RateLimitSettings,

@@ -17,6 +17,7 @@ from server.settings.groups import (
     RateLimitSettings,
     RedisSettings,
     ServerSettings,
+    UploadSettings,
     WorkerSettings,
     groups,
 )
@@ -35,6 +36,7 @@ class Settings:
     redis: RedisSettings
     worker: WorkerSettings
     hosted: HostedSettings
+    uploads: UploadSettings
     catalogue: CatalogueSettings
     credits: CreditSettings
     rate_limits: RateLimitSettings
@@ -57,6 +59,7 @@ class Settings:
             redis=_read(RedisSettings, env),
             worker=_read(WorkerSettings, env),
             hosted=_read(HostedSettings, env),
+            uploads=_read(UploadSettings, env),
             catalogue=_read(CatalogueSettings, env),
             credits=_read(CreditSettings, env),
             rate_limits=_read(RateLimitSettings, env),

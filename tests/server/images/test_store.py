@@ -38,11 +38,23 @@ class TestPut:
     def test_a_broken_file_is_noticed(self, store, monkeypatch):
         """A file that reads back other than it was written is an error."""
         # A real disk cannot be made to fail here, so reading loses the last byte.
-        read = store.read
-        monkeypatch.setattr(store, "read", lambda key, variant: read(key, variant)[:-1])
+        stream = store.stream
+        monkeypatch.setattr(store, "stream", lambda *of: (0, (piece[:-1] for piece in stream(*of)[1])))
         with pytest.raises(ImageBroken) as broken:
             store.put(FILES)
         assert broken.value.key in str(broken.value)
+        assert [key for batch in store.older_than(now() + timedelta(hours=1)) for key in batch] == []
+
+    def test_an_open_file_is_stored_from_where_it_stands(self, store, tmp_path):
+        """A file larger than what is in memory at a time is stored whole, with the digest of its content."""
+        content = bytes(range(256)) * 20_000
+        path = tmp_path / "large"
+        path.write_bytes(b"head" + content)
+        with path.open("rb") as file:
+            file.seek(4)
+            stored = store.put({Variant.FULL: file, Variant.THUMBNAIL: b"small"})
+        assert store.read(stored.key, Variant.FULL) == content
+        assert stored.sha256 == hashlib.sha256(content).hexdigest()
 
     def test_files_are_flushed_with_their_folder(self, store, monkeypatch):
         """Each file and the folder that names it reach the disk before the image counts as stored."""

@@ -60,7 +60,7 @@ class TestRead:
         expected = [preset.id for preset in PRESETS if preset.category is category]
         assert [preset["id"] for preset in listed] == expected
 
-    @pytest.mark.parametrize("category", ["music", "", "Sports", "a\0"])
+    @pytest.mark.parametrize("category", ["music", "", "Sports"])
     def test_no_such_category(self, api, category):
         """Another category is refused, and the error names the field and the five there are."""
         answer = api.client.get(f"{PREFIX}/presets", params={"category": category})

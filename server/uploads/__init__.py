@@ -1,0 +1,1 @@
+"""Avatars made from images that users send."""
