@@ -13,6 +13,8 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins.pydantic import PydanticPlugin
 
+from server.accounts.authentication import Authentication
+from server.accounts.key_uses import KeyUses
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.http.authentication import BearerAuthentication
@@ -26,6 +28,7 @@ from server.routes.credits import CreditController
 from server.routes.entries import EntryController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
+from server.routes.keys import KeyController
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.projects import ProjectController
 from server.scheduling.reaper import Reaper
@@ -45,6 +48,10 @@ def create_app(settings: Settings) -> Litestar:
     images = ImageStore(settings.server.images_dir)
     links = Links(shared_secret(settings.server.data_dir))
     reaper = Reaper(uow, wakeups, images, settings)
+    key_uses = KeyUses(uow)
+    authentication = Authentication(
+        uow, key_uses, settings.tokens.session_secret, settings.credits.welcome_credits
+    )
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
         GenerationController,
@@ -61,12 +68,13 @@ def create_app(settings: Settings) -> Litestar:
             *(Router(path=prefix, route_handlers=nouns) for prefix in PREFIXES),
             EntryController,
             CreditController,
+            KeyController,
             read_image,
             alive,
             ready,
             metrics,
         ],
-        state=State({"uow": uow}),
+        state=State({"authentication": authentication}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[
             refuse_nul,
@@ -84,21 +92,27 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_reaping(reaper, uow)],
+        lifespan=[_running(uow, reaper.run, key_uses.run)],
     )
 
 
-def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _running(
+    uow: UnitOfWork, *tasks: Callable[[threading.Event], None]
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Run each periodic task in a thread as long as the application runs, then close the database."""
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         stopped = threading.Event()
-        thread = threading.Thread(target=reaper.run, args=(stopped,), name="reaper", daemon=True)
-        thread.start()
+        threads = [threading.Thread(target=task, args=(stopped,), daemon=True) for task in tasks]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             stopped.set()
-            thread.join(timeout=10)
+            for thread in threads:
+                thread.join(timeout=10)
             uow.close()
 
     return lifespan

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
-from server.accounts.errors import TokenInvalid
+from server.accounts.errors import TokenExpired, TokenInvalid, TooManyKeys
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.submission import QueueFull
@@ -65,11 +65,13 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     SizeRejected: Meaning(400, "VALIDATION_ERROR"),
     TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
     TokenInvalid: Meaning(401, "TOKEN_INVALID"),
+    TokenExpired: Meaning(401, "TOKEN_EXPIRED"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
     EntryBeyondTier: Meaning(403, "ACCESS_DENIED"),
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
     NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
     EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
+    TooManyKeys: Meaning(409, "CONFLICT"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),

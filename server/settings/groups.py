@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.kinds import (
@@ -18,6 +18,7 @@ from server.settings.kinds import (
     Listed,
     LongSeconds,
     Seconds,
+    SettingInvalid,
     check_scheme,
 )
 
@@ -26,6 +27,7 @@ BackendName = Literal["local", "huggingface", "auto"]
 Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
 WithoutLora = Literal["fail", "base-price"]
 Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
+MIN_SECRET_BYTES: Final = 32  # Source: RFC 7518, section 3.2: a key of HS256 is as long as its hash
 PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
 
 
@@ -218,8 +220,44 @@ class CreditSettings(Group):
     title = "Credits"
 
     welcome_credits: Annotated[int, Field(ge=0, le=WHOLE)] = Field(
-        0, description="Credits of a user that an operator creates without naming any."
+        100,
+        description="Credits of a user who first comes with a session token, or whom an operator creates "
+        "without naming any.",
     )
+
+
+class TokenSettings(Group):
+    """The existing platform's session tokens."""
+
+    title = "Session tokens of the existing platform"
+    secrets = ("auth_jwt_secret", "jwt_secret")
+
+    auth_jwt_secret: str | None = Field(
+        None,
+        repr=False,
+        description="The secret by which the existing platform signs its session tokens (JWT, HS256), of at "
+        "least 32 bytes. Empty: only API keys are accepted.",
+    )
+    jwt_secret: str | None = Field(
+        None, repr=False, description="What the old back end called AUTH_JWT_SECRET. Read if that is empty."
+    )
+
+    @field_validator("auth_jwt_secret", "jwt_secret", mode="before")
+    @classmethod
+    def _is_secret(cls, secret: str | None, field: ValidationInfo) -> str | None:
+        if secret is None:
+            return None
+        size_bytes = len(secret.encode(errors="surrogateescape"))
+        if size_bytes >= MIN_SECRET_BYTES and secret.isprintable():
+            return secret
+        found = f"{size_bytes} bytes" if secret.isprintable() else "text that cannot be printed"
+        rule = f"at least {MIN_SECRET_BYTES} bytes of text on one line"
+        raise SettingInvalid(cls.env_name(str(field.field_name)), found, rule)
+
+    @property
+    def session_secret(self) -> str | None:
+        """The secret to verify session tokens with."""
+        return self.auth_jwt_secret or self.jwt_secret
 
 
 def variables() -> list[str]:
@@ -238,4 +276,5 @@ def groups() -> tuple[type[Group], ...]:
         HostedSettings,
         CatalogueSettings,
         CreditSettings,
+        TokenSettings,
     )

@@ -16,6 +16,7 @@ from server.settings.groups import (
     HostedSettings,
     RedisSettings,
     ServerSettings,
+    TokenSettings,
     WorkerSettings,
     groups,
 )
@@ -36,6 +37,7 @@ class Settings:
     hosted: HostedSettings
     catalogue: CatalogueSettings
     credits: CreditSettings
+    tokens: TokenSettings
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -57,6 +59,7 @@ class Settings:
             hosted=_read(HostedSettings, env),
             catalogue=_read(CatalogueSettings, env),
             credits=_read(CreditSettings, env),
+            tokens=_read(TokenSettings, env),
         )
 
     def changed(self, **values: Any) -> Self:
