@@ -12,6 +12,8 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins.pydantic import PydanticPlugin
 
+from server.accounts.authentication import Authentication
+from server.accounts.key_uses import KeyUses
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
@@ -31,6 +33,7 @@ from server.routes.credits import CreditController
 from server.routes.entries import EntryController, read_models
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
+from server.routes.keys import KeyController
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
@@ -54,6 +57,10 @@ def create_app(settings: Settings) -> Litestar:
     secret = shared_secret(settings.server.data_dir)
     links, quotes = Links(secret), Quotes(secret)
     reaper = Reaper(uow, wakeups, images, settings)
+    key_uses = KeyUses(uow)
+    authentication = Authentication(
+        uow, key_uses, settings.tokens.session_secret, settings.credits.welcome_credits
+    )
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
         GenerationController,
@@ -76,6 +83,7 @@ def create_app(settings: Settings) -> Litestar:
             Router(path="/api", route_handlers=[health]),
             EntryController,
             CreditController,
+            KeyController,
             read_image,
             read_picture,
             health,
@@ -83,7 +91,7 @@ def create_app(settings: Settings) -> Litestar:
             ready,
             metrics,
         ],
-        state=State({"uow": uow, "rate_limits": RateLimits(settings)}),
+        state=State({"authentication": authentication, "rate_limits": RateLimits(settings)}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         guards=[limit_user],
         middleware=[
@@ -98,7 +106,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_reaping(reaper, uow)],
+        lifespan=[_running(uow, reaper.run, key_uses.run)],
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
@@ -106,17 +114,23 @@ def create_app(settings: Settings) -> Litestar:
     return app
 
 
-def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _running(
+    uow: UnitOfWork, *tasks: Callable[[threading.Event], None]
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Run each periodic task in a thread as long as the application runs, then close the database."""
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         stopped = threading.Event()
-        thread = threading.Thread(target=reaper.run, args=(stopped,), name="reaper", daemon=True)
-        thread.start()
+        threads = [threading.Thread(target=task, args=(stopped,), daemon=True) for task in tasks]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             stopped.set()
-            thread.join(timeout=10)
+            for thread in threads:
+                thread.join(timeout=10)
             uow.close()
 
     return lifespan

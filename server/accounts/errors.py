@@ -1,4 +1,4 @@
-"""What can go wrong with users and their keys."""
+"""What can go wrong with users, their tokens and their keys."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,22 @@ from server.errors import DomainError
 
 @dataclass
 class UserExists(DomainError):
-    """A user of this id exists already."""
+    """A user of this id exists already, or was deleted: an id is given once."""
 
     user_id: str
 
     def __str__(self) -> str:
         return f"A user with the id {self.user_id} exists already"
+
+
+@dataclass
+class EmailTaken(DomainError):
+    """Another user has this email."""
+
+    email: str
+
+    def __str__(self) -> str:
+        return f"Another user has the email {self.email}"
 
 
 @dataclass
@@ -25,8 +35,36 @@ class UserUnknown(DomainError):
         return f"No user has the id or email {self.who}"
 
 
+@dataclass
+class IdentityInvalid(DomainError):
+    """A user's id or email breaks its rule."""
+
+    part: str
+    max_chars: int
+
+    def __str__(self) -> str:
+        return f"A user's {self.part} must have 1 to {self.max_chars} printable characters"
+
+
 class TokenInvalid(DomainError):
-    """The bearer token is unknown or revoked."""
+    """The bearer token is unknown, revoked, forged, or of a deleted user."""
 
     def __str__(self) -> str:
         return "The token is not valid"
+
+
+class TokenExpired(DomainError):
+    """The bearer token was valid until its expiry."""
+
+    def __str__(self) -> str:
+        return "The token has expired"
+
+
+@dataclass
+class TooManyKeys(DomainError):
+    """The user has as many valid API keys as a user may have."""
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"A user may have at most {self.limit} valid API keys. Revoke one first"

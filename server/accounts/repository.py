@@ -2,109 +2,210 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from catalog.tiers import Tier
-from server.accounts.errors import TokenInvalid, UserExists, UserUnknown
+from server.accounts.errors import EmailTaken, TokenExpired, TokenInvalid, UserExists, UserUnknown
+from server.accounts.identity import Identity
 from server.accounts.tables import ApiKey, User
 from server.caller import Caller
 from server.clock import now
+from server.db.base import upsert
 from server.db.unit_of_work import Repository
 
 KEY_PREFIX: Final = "ac_"
 SECRET_BYTES: Final = 32  # 256 random bits cannot be guessed, so a plain digest suffices
+USE_PRECISION: Final = timedelta(minutes=1)
 
 _USERS: Final = User.core()
 _KEYS: Final = ApiKey.core()
-_BEARER: Final = (
-    select(_USERS.c.id, _USERS.c.tier)
+_KEY_HOLDER: Final = (
+    select(_USERS.c.id, _USERS.c.tier, _KEYS.c.id.label("key_id"), _KEYS.c.expires_at)
     .join(_KEYS, _KEYS.c.user_id == _USERS.c.id)
-    .where(_KEYS.c.digest == bindparam("of_digest"), _KEYS.c.revoked_at.is_(None))
+    .where(
+        _KEYS.c.digest == bindparam("of_digest"), _KEYS.c.revoked_at.is_(None), _USERS.c.deleted_at.is_(None)
+    )
 )
+_VISITOR: Final = select(_USERS.c.tier, _USERS.c.deleted_at).where(_USERS.c.id == bindparam("of_user"))
+_USED: Final = (
+    update(_KEYS)
+    .where(
+        _KEYS.c.id == bindparam("of_key"),
+        or_(_KEYS.c.last_used_at.is_(None), _KEYS.c.last_used_at <= bindparam("before")),
+    )
+    .values(last_used_at=bindparam("used_at"))
+)
+
+
+@dataclass(frozen=True)
+class KeyHolder:
+    """The owner of an API key, and the key's id."""
+
+    caller: Caller
+    key_id: str
 
 
 @dataclass(frozen=True)
 class MintedKey:
     """A new API key. The token is shown once and stored nowhere."""
 
-    id: str
-    prefix: str
+    stored: ApiKey
     token: str
 
     def __repr__(self) -> str:
-        return f"MintedKey(prefix={self.prefix!r})"
+        return f"MintedKey(prefix={self.stored.prefix!r})"
 
 
 class Users(Repository):
     """Reads and changes users and keys."""
 
+    def insert(self, identity: Identity, tier: Tier) -> bool:
+        """Add a user; return False, and change nothing, if the id or the email is taken."""
+        row = {"id": identity.user_id, "email": identity.email, "tier": tier.value}
+        statement = upsert(self._session, _USERS).values(row).on_conflict_do_nothing()
+        return self._session.scalar(statement.returning(_USERS.c.id)) is not None
+
     def add(self, email: str | None, tier: Tier, user_id: str | None = None) -> User:
         """Add a user; the id may be the one of the existing platform.
 
         Raises:
+            IdentityInvalid: the id or the email breaks its rule.
             UserExists: the id is taken.
+            EmailTaken: another user has the email.
 
         """
-        user = User(id=user_id or str(uuid4()), email=email, tier=tier.value)
-        if self._session.get(User, user.id) is not None:
+        identity = Identity.of(str(uuid4()) if user_id is None else user_id, email)
+        added = self.insert(identity, tier)
+        user = self._session.get(User, identity.user_id)
+        if user is None:
+            raise EmailTaken(identity.email or "")
+        if not added:
             raise UserExists(user.id)
-        self._session.add(user)
-        self._session.flush()
         return user
 
-    def find(self, who: str) -> User:
-        """Return the user with this id, or else the one with this email.
+    def find(self, who: str, *, deleted: bool = False) -> User:
+        """Return the user with this id, or else the one with this email. A deleted one has an id only.
+
+        deleted: whether a deleted user is found too.
 
         Raises:
             UserUnknown: there is none.
 
         """
         user = self._session.get(User, who) or self._session.scalar(
-            select(User).where(User.email == who).order_by(User.created_at).limit(1)
+            select(User).where(User.email == who.strip().lower())
         )
-        if user is None:
+        if user is None or (user.deleted_at is not None and not deleted):
             raise UserUnknown(who)
         return user
+
+    def visitor(self, user_id: str) -> Caller:
+        """Return the user in whose name a session token was signed.
+
+        Raises:
+            UserUnknown: there never was one of this id.
+            TokenInvalid: the user was deleted.
+
+        """
+        row = self._session.connection().execute(_VISITOR, {"of_user": user_id}).one_or_none()
+        if row is None:
+            raise UserUnknown(user_id)
+        if row.deleted_at is not None:
+            raise TokenInvalid
+        return Caller(user_id, Tier(row.tier))
+
+    def delete(self, user: User) -> None:
+        """Leave a tombstone of a user: the id stays taken, the email is forgotten, the keys are revoked."""
+        user.email = None
+        user.deleted_at = user.deleted_at or now()
+        self.revoke_keys(user.id)
 
     def record_claim(self, user_id: str, moment: datetime) -> None:
         """Record when a worker last claimed work of a user."""
         self._session.execute(update(User).where(User.id == user_id).values(last_claimed_at=moment))
 
-    def mint_key(self, user_id: str, label: str) -> MintedKey:
+    def key_holder(self, token: str) -> KeyHolder:
+        """Return the owner of an API key.
+
+        Raises:
+            TokenInvalid: the key is unknown or revoked.
+            TokenExpired: it was valid until its expiry.
+
+        """
+        row = self._session.connection().execute(_KEY_HOLDER, {"of_digest": _digest(token)}).one_or_none()
+        if row is None:
+            raise TokenInvalid
+        if row.expires_at is not None and row.expires_at <= now():
+            raise TokenExpired
+        return KeyHolder(Caller(row.id, Tier(row.tier)), row.key_id)
+
+    def lock(self, user_id: str) -> None:
+        """Let other transactions that lock this user wait until this one ends."""
+        # FOR NO KEY UPDATE, so that submissions, whose rows refer to the user, do not wait. On SQLite every
+        # transaction that writes has waited already.
+        locked = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+        self._session.execute(locked)
+
+    def mint_key(self, user_id: str, label: str, expires_at: datetime | None = None) -> MintedKey:
         """Issue an API key to a user."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
         token = KEY_PREFIX + secret
-        key = ApiKey(id=str(uuid4()), user_id=user_id, label=label, prefix=token[:11], digest=_digest(token))
+        key = ApiKey(
+            id=str(uuid4()),
+            user_id=user_id,
+            label=label,
+            prefix=token[:11],
+            digest=_digest(token),
+            expires_at=expires_at,
+        )
         self._session.add(key)
         self._session.flush()
-        return MintedKey(key.id, key.prefix, token)
+        return MintedKey(key, token)
 
-    def revoke_keys(self, user_id: str, *, label: str | None = None, prefix: str | None = None) -> int:
-        """Revoke a user's valid keys, of one label or prefix if given; return how many these were."""
+    def keys_of(self, user_id: str) -> list[ApiKey]:
+        """Return a user's keys that were not revoked, newest first; expired ones too."""
+        found = self._session.scalars(
+            select(ApiKey)
+            .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+            .order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+        )
+        return list(found)
+
+    def valid_keys(self, user_id: str) -> int:
+        """Return how many valid keys a user has."""
+        valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
+        counted = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None), valid)
+        return self._session.scalar(counted) or 0
+
+    def revoke_keys(
+        self,
+        user_id: str,
+        *,
+        key_id: str | None = None,
+        label: str | None = None,
+        prefix: str | None = None,
+    ) -> int:
+        """Revoke a user's keys, of one id, label or prefix if given; return how many these were."""
         statement = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        if label is not None:
-            statement = statement.where(ApiKey.label == label)
-        if prefix is not None:
-            statement = statement.where(ApiKey.prefix == prefix)
+        for column, value in ((ApiKey.id, key_id), (ApiKey.label, label), (ApiKey.prefix, prefix)):
+            if value is not None:
+                statement = statement.where(column == value)
         revoked = self._session.scalars(statement.values(revoked_at=now()).returning(ApiKey.id))
         return len(revoked.all())
 
-    def authenticate(self, token: str) -> Caller:
-        """Return the user who owns a token.
-
-        Raises:
-            TokenInvalid: the token is unknown or revoked.
-
-        """
-        row = self._session.connection().execute(_BEARER, {"of_digest": _digest(token)}).one_or_none()
-        if row is None:
-            raise TokenInvalid
-        return Caller(row.id, Tier(row.tier))
+    def record_uses(self, moments: Mapping[str, datetime]) -> None:
+        """Record when keys were last used, each at most once in USE_PRECISION."""
+        uses = [
+            {"of_key": key_id, "used_at": moment, "before": moment - USE_PRECISION}
+            for key_id, moment in sorted(moments.items())  # in one order: two processes then never deadlock
+        ]
+        self._session.connection().execute(_USED, uses)
 
 
 def _digest(token: str) -> str:

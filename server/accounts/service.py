@@ -1,4 +1,4 @@
-"""The use cases of accounts: who is asking, and what an operator does for a user.
+"""The use cases of operators: what they do for a user.
 
 `who` is a user's id or email.
 """
@@ -6,7 +6,9 @@
 from dataclasses import dataclass
 
 from catalog.tiers import Tier
+from server.accounts.keys import issue
 from server.accounts.repository import MintedKey, Users
+from server.accounts.tables import ApiKey
 from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
@@ -18,17 +20,6 @@ class Registered:
 
     user_id: str
     key: MintedKey
-
-
-def authenticate(uow: UnitOfWork, token: str) -> Caller:
-    """Return the user who owns a bearer token.
-
-    Raises:
-        TokenInvalid: the token is unknown or revoked.
-
-    """
-    with uow.read() as tx:
-        return Users(tx).authenticate(token)
 
 
 def find(uow: UnitOfWork, who: str) -> Caller:
@@ -56,7 +47,8 @@ def register(
     """Create a user with an account, first credits if any are granted, and a key. All or nothing.
 
     Raises:
-        UserExists: the id is taken.
+        IdentityInvalid: the id or the email breaks its rule.
+        UserExists, EmailTaken: the id or the email is another user's.
 
     """
     with uow.begin() as tx:
@@ -82,17 +74,43 @@ def set_tier(uow: UnitOfWork, who: str, tier: Tier) -> str:
     return user.id
 
 
-def create_key(uow: UnitOfWork, who: str, label: str) -> Registered:
-    """Issue a key to a user.
+def delete(uow: UnitOfWork, who: str) -> str:
+    """Delete a user, or one who is deleted already, up to the tombstone; return the user's id.
+
+    From then on no token and no key is the user's. What the user made stays.
 
     Raises:
         UserUnknown: there is no such user.
 
     """
     with uow.begin() as tx:
+        user = Users(tx).find(who, deleted=True)
+        Users(tx).delete(user)
+    return user.id
+
+
+def create_key(uow: UnitOfWork, who: str, label: str, lifetime_days: int | None = None) -> Registered:
+    """Issue a key to a user.
+
+    Raises:
+        UserUnknown: there is no such user.
+        TooManyKeys: the user has as many as a user may have.
+
+    """
+    with uow.begin() as tx:
         user = Users(tx).find(who)
-        key = Users(tx).mint_key(user.id, label)
-    return Registered(user.id, key)
+        return Registered(user.id, issue(tx, user.id, label, lifetime_days))
+
+
+def list_keys(uow: UnitOfWork, who: str) -> list[ApiKey]:
+    """Return a user's keys that were not revoked, newest first.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.read() as tx:
+        return Users(tx).keys_of(Users(tx).find(who).id)
 
 
 def replace_key(uow: UnitOfWork, who: str, label: str) -> Registered:

@@ -16,11 +16,14 @@ class User(Table):
     __table_args__ = (CheckConstraint("tier IN ('free', 'basic', 'pro', 'enterprise')", name="tier"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    email: Mapped[str | None] = mapped_column(String(320))
+    email: Mapped[str | None] = mapped_column(String(320), index=True, unique=True)
+    """In lower case. Two users never have the same."""
     tier: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_claimed_at: Mapped[datetime | None]
     """When a worker last claimed work of this user. The fair queue orders users by it."""
+    deleted_at: Mapped[datetime | None]
+    """Set on the tombstone of a deleted user: the id stays taken, and no second welcome is given."""
 
 
 class ApiKey(Table):
@@ -34,4 +37,7 @@ class ApiKey(Table):
     prefix: Mapped[str] = mapped_column(String(16), index=True)
     digest: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+    expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

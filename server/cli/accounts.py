@@ -6,11 +6,15 @@ import click
 
 from catalog.tiers import Tier
 from server.accounts import service as accounts
+from server.accounts.authentication import WELCOME
+from server.accounts.keys import MAX_LABEL_CHARS, MAX_LIFETIME_DAYS
 from server.accounts.service import Registered
 from server.cli.opening import opened
 from server.cli.options import takes_settings
+from server.clock import wire
 from server.generations import settlement
 from server.settings import Settings
+from server.supervisor.preparation import DEMO_EMAIL, DEMO_ID
 
 tier_option = click.Choice([tier.value for tier in Tier])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
@@ -24,9 +28,21 @@ def _print_key(registered: Registered, *, as_json: bool) -> None:
         click.echo(f"User {user_id}\nAPI key {token}\nThe key is shown only now.")
 
 
+def _check_label(_context: click.Context, _parameter: click.Parameter, label: str) -> str:
+    """Check the length of a key's label.
+
+    Raises:
+        click.BadParameter: it is empty or too long.
+
+    """
+    if not 1 <= len(label) <= MAX_LABEL_CHARS:
+        raise click.BadParameter(f"a label has 1 to {MAX_LABEL_CHARS} characters")
+    return label
+
+
 @click.group()
 def users() -> None:
-    """Create users and set their tier."""
+    """Create and delete users, and set their tier."""
 
 
 @users.command("create")
@@ -53,7 +69,7 @@ def create_user(
             email=email,
             tier=Tier(tier),
             granted=first_credits,
-            reason="Welcome credits",
+            reason=WELCOME,
             key_label="first",
             user_id=user_id,
         )
@@ -71,21 +87,51 @@ def set_tier(settings: Settings, who: str, tier: str) -> None:
     click.echo(f"User {user_id} is {tier} now.")
 
 
+@users.command("delete")
+@click.argument("who")
+@takes_settings
+def delete_user(settings: Settings, who: str) -> None:
+    """Delete a user, by id or email. The id stays taken, so that it is welcomed once only."""
+    if who in {DEMO_ID, DEMO_EMAIL}:
+        raise click.UsageError(f"'avatar-creator up' works with the user {DEMO_ID}")
+    with opened(settings) as uow:
+        user_id = accounts.delete(uow, who)
+    click.echo(f"User {user_id} is deleted.")
+
+
 @click.group()
 def keys() -> None:
-    """Issue and revoke API keys."""
+    """Issue, list and revoke API keys."""
 
 
 @keys.command("create")
 @click.argument("who")
-@click.option("--label", default="cli", show_default=True)
+@click.option("--label", default="cli", show_default=True, callback=_check_label)
+@click.option(
+    "--expires-in-days",
+    "lifetime_days",
+    type=click.IntRange(1, MAX_LIFETIME_DAYS),
+    help="By default it is valid until it is revoked.",
+)
 @json_option
 @takes_settings
-def create_key(settings: Settings, who: str, label: str, *, as_json: bool) -> None:
+def create_key(settings: Settings, who: str, label: str, lifetime_days: int | None, *, as_json: bool) -> None:
     """Issue an API key to a user, by id or email."""
     with opened(settings) as uow:
-        registered = accounts.create_key(uow, who, label)
+        registered = accounts.create_key(uow, who, label, lifetime_days)
     _print_key(registered, as_json=as_json)
+
+
+@keys.command("list")
+@click.argument("who")
+@takes_settings
+def list_keys(settings: Settings, who: str) -> None:
+    """List a user's keys that were not revoked: prefix, label, last use and expiry."""
+    with opened(settings) as uow:
+        found = accounts.list_keys(uow, who)
+    for key in found:
+        used, expires = (wire(moment) or "never" for moment in (key.last_used_at, key.expires_at))
+        click.echo(f"{key.prefix}  {key.label}  used {used}  expires {expires}")
 
 
 @keys.command("revoke")

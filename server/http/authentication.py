@@ -1,17 +1,13 @@
 """Bearer authentication."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from server.accounts.errors import TokenInvalid
-from server.accounts.service import authenticate
 from server.http.errors import TokenMissing
-
-if TYPE_CHECKING:
-    from server.db.unit_of_work import UnitOfWork
 
 SCHEME: Final = "bearer"
 MAX_TOKEN_CHARS: Final = 4096  # session tokens of the existing platform have a few hundred
@@ -24,7 +20,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         """Return the caller as the request's user.
 
         Raises:
-            TokenMissing, TokenInvalid: see there.
+            TokenMissing, TokenInvalid, TokenExpired: see there.
 
         """
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
@@ -33,6 +29,6 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
             raise TokenMissing
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenInvalid
-        uow: UnitOfWork = connection.app.state.uow
-        caller = await sync_to_thread(authenticate, uow, token)  # far cheaper than anyio's
+        caller_of = connection.app.state.authentication.caller_of
+        caller = await sync_to_thread(caller_of, token)  # far cheaper than anyio's
         return AuthenticationResult(user=caller, auth=None)

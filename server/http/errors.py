@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
-from server.accounts.errors import TokenInvalid
+from server.accounts.errors import TokenExpired, TokenInvalid, TooManyKeys
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.quotes import QuoteRefused
@@ -82,6 +82,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     ImageRefused: Meaning(400, "VALIDATION_ERROR"),
     TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
     TokenInvalid: Meaning(401, "TOKEN_INVALID"),
+    TokenExpired: Meaning(401, "TOKEN_EXPIRED"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
     EntryBeyondTier: Meaning(403, "ACCESS_DENIED"),
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
@@ -92,6 +93,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     KeyInFlight: Meaning(409, "CONFLICT"),
     RateLimitExceeded: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     TooManyUnfinished: Meaning(429, "RATE_LIMIT_EXCEEDED"),
+    TooManyKeys: Meaning(409, "CONFLICT"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DecodersBusy: Meaning(503, "SERVICE_UNAVAILABLE"),

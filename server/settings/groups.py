@@ -19,6 +19,7 @@ from server.settings.kinds import (
     Listed,
     LongSeconds,
     Seconds,
+    SettingInvalid,
     check_networks,
     check_origins,
     check_rate,
@@ -32,6 +33,7 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidat
 WithoutLora = Literal["fail", "base-price"]
 Switch = Literal["on", "off"]
 Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
+MIN_SECRET_BYTES: Final = 32  # Source: RFC 7518, section 3.2: a key of HS256 is as long as its hash
 PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
 
 
@@ -267,7 +269,9 @@ class CreditSettings(Group):
     title = "Credits"
 
     welcome_credits: Annotated[int, Field(ge=0, le=WHOLE)] = Field(
-        0, description="Credits of a user that an operator creates without naming any."
+        100,
+        description="Credits of a user who first comes with a session token, or whom an operator creates "
+        "without naming any.",
     )
 
 
@@ -307,6 +311,40 @@ class RateLimitSettings(Group):
         return {name: rate for name, rate in rates.items() if rate != NO_LIMIT}
 
 
+class TokenSettings(Group):
+    """The existing platform's session tokens."""
+
+    title = "Session tokens of the existing platform"
+    secrets = ("auth_jwt_secret", "jwt_secret")
+
+    auth_jwt_secret: str | None = Field(
+        None,
+        repr=False,
+        description="The secret by which the existing platform signs its session tokens (JWT, HS256), of at "
+        "least 32 bytes. Empty: only API keys are accepted.",
+    )
+    jwt_secret: str | None = Field(
+        None, repr=False, description="What the old back end called AUTH_JWT_SECRET. Read if that is empty."
+    )
+
+    @field_validator("auth_jwt_secret", "jwt_secret", mode="before")
+    @classmethod
+    def _is_secret(cls, secret: str | None, field: ValidationInfo) -> str | None:
+        if secret is None:
+            return None
+        size_bytes = len(secret.encode(errors="surrogateescape"))
+        if size_bytes >= MIN_SECRET_BYTES and secret.isprintable():
+            return secret
+        found = f"{size_bytes} bytes" if secret.isprintable() else "text that cannot be printed"
+        rule = f"at least {MIN_SECRET_BYTES} bytes of text on one line"
+        raise SettingInvalid(cls.env_name(str(field.field_name)), found, rule)
+
+    @property
+    def session_secret(self) -> str | None:
+        """The secret to verify session tokens with."""
+        return self.auth_jwt_secret or self.jwt_secret
+
+
 def variables() -> list[str]:
     """Return every environment variable that the settings read, those that name the file of a secret too."""
     names = [group.env_name(field) for group in groups() for field in group.model_fields]
@@ -325,4 +363,5 @@ def groups() -> tuple[type[Group], ...]:
         CatalogueSettings,
         CreditSettings,
         RateLimitSettings,
+        TokenSettings,
     )

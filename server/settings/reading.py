@@ -17,6 +17,7 @@ from server.settings.groups import (
     RateLimitSettings,
     RedisSettings,
     ServerSettings,
+    TokenSettings,
     UploadSettings,
     WorkerSettings,
     groups,
@@ -40,6 +41,7 @@ class Settings:
     catalogue: CatalogueSettings
     credits: CreditSettings
     rate_limits: RateLimitSettings
+    tokens: TokenSettings
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -63,6 +65,7 @@ class Settings:
             catalogue=_read(CatalogueSettings, env),
             credits=_read(CreditSettings, env),
             rate_limits=_read(RateLimitSettings, env),
+            tokens=_read(TokenSettings, env),
         )
 
     def changed(self, **values: Any) -> Self:

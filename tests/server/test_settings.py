@@ -30,7 +30,8 @@ class TestFromEnvironment:
         assert settings.server.cors_origins == ("http://localhost:5173",)
         assert settings.worker.model_profile == "miniature"
         assert settings.redis.url is None
-        assert settings.credits.welcome_credits == 0
+        assert settings.credits.welcome_credits == 100
+        assert settings.tokens.session_secret is None
 
     def test_what_operators_know_is_read(self, tmp_path):
         """The variables of the existing product mean what they meant."""
@@ -156,6 +157,48 @@ class TestSecrets:
             settings.changed(database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h")
         )
         assert "hunter2" not in shown
+
+
+class TestSessionSecret:
+    LONG = "s" * 32
+
+    def test_both_names_are_read(self, tmp_path):
+        """The secret is AUTH_JWT_SECRET, or JWT_SECRET as the old back end called it, or in a file."""
+        file = tmp_path / "secret"
+        file.write_text("f" * 40 + "\n")
+        assert read(tmp_path, AUTH_JWT_SECRET=self.LONG).tokens.session_secret == self.LONG
+        assert read(tmp_path, JWT_SECRET=self.LONG).tokens.session_secret == self.LONG
+        both = read(tmp_path, JWT_SECRET="o" * 32, AUTH_JWT_SECRET=self.LONG)
+        assert both.tokens.session_secret == self.LONG
+        for name in ("AUTH_JWT_SECRET_FILE", "JWT_SECRET_FILE"):
+            assert read(tmp_path, **{name: str(file)}).tokens.session_secret == "f" * 40
+
+    @pytest.mark.parametrize("name", ["AUTH_JWT_SECRET", "JWT_SECRET"])
+    @pytest.mark.parametrize(
+        ("secret", "found"),
+        [
+            ("hidden-word-hidden-word-of-31-b", "31 bytes"),
+            ("hidden-word", "11 bytes"),
+            ("-----BEGIN PUBLIC KEY-----\nhidden-word\n-----END PUBLIC KEY-----", "cannot be printed"),
+            ("hidden-word" * 4 + "\udcff", "cannot be printed"),
+        ],
+    )
+    def test_a_weak_secret_is_refused_and_not_shown(self, tmp_path, name, secret, found):
+        """A secret under 32 bytes, a PEM key or broken text is refused at the start, and never quoted."""
+        with pytest.raises(SettingInvalid, match=name) as refused:
+            read(tmp_path, **{name: secret})
+        assert "at least 32 bytes" in str(refused.value)
+        assert found in str(refused.value)
+        assert "hidden-word" not in str(refused.value)
+
+    def test_bytes_are_counted(self, tmp_path):
+        """Sixteen letters of two bytes are long enough."""
+        assert read(tmp_path, AUTH_JWT_SECRET="é" * 16).tokens.session_secret == "é" * 16
+
+    def test_it_stays_out_of_the_repr(self, tmp_path):
+        """Neither name of the secret is in the repr of the settings."""
+        settings = read(tmp_path, AUTH_JWT_SECRET="hidden-word" * 4, JWT_SECRET="hidden-word" * 4)
+        assert "hidden-word" not in repr(settings)
 
 
 class TestConnectedRedis:

@@ -1,11 +1,21 @@
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
 from catalog.tiers import Tier
-from server.accounts.errors import TokenInvalid, UserExists, UserUnknown
+from server.accounts.errors import (
+    EmailTaken,
+    IdentityInvalid,
+    TokenExpired,
+    TokenInvalid,
+    UserExists,
+    UserUnknown,
+)
 from server.accounts.repository import KEY_PREFIX, Users
 from server.accounts.tables import ApiKey
 from server.caller import Caller
+from server.clock import now
 from server.db.unit_of_work import UnitOfWork
 
 
@@ -18,7 +28,7 @@ def mint(uow: UnitOfWork, user_id, label="test"):
 def caller_of(uow, token):
     """Return the caller whom a token authenticates."""
     with uow.read() as tx:
-        return Users(tx).authenticate(token)
+        return Users(tx).key_holder(token).caller
 
 
 def everything_stored(uow, tmp_path):
@@ -52,6 +62,44 @@ class TestUsers:
             Users(tx).add("two@example.com", Tier.FREE, "ada")
         with uow.read() as tx:
             assert Users(tx).find("ada").email == "one@example.com"
+
+    def test_an_email_is_given_once(self, uow):
+        """A second user of the same email, in whatever case, is refused; users without one are many."""
+        with uow.begin() as tx:
+            Users(tx).add("ada@example.com", Tier.PRO, "ada")
+            Users(tx).add(None, Tier.FREE, "bob")
+            Users(tx).add(None, Tier.FREE, "eve")
+        with pytest.raises(EmailTaken, match="Another user has the email"), uow.begin() as tx:
+            Users(tx).add("Ada@Example.COM", Tier.FREE, "another")
+        with uow.read() as tx:
+            assert Users(tx).find("ADA@example.com").id == "ada"
+
+    @pytest.mark.parametrize(("user_id", "email"), [("", None), ("u" * 65, None), ("u", "e" * 321)])
+    def test_what_the_columns_do_not_hold_is_refused(self, uow, user_id, email):
+        """An empty or long id and a long email are refused on both databases."""
+        with pytest.raises(IdentityInvalid), uow.begin() as tx:
+            Users(tx).add(email, Tier.FREE, user_id)
+
+    def test_a_deleted_user_leaves_a_tombstone(self, uow):
+        """A deleted user is not found, the id stays taken, the email is forgotten and free, the keys end."""
+        with uow.begin() as tx:
+            user = Users(tx).add("ada@example.com", Tier.PRO, "ada")
+            token = Users(tx).mint_key("ada", "test").token
+            Users(tx).delete(user)
+        with uow.read() as tx:
+            tombstone = Users(tx).find("ada", deleted=True)
+            assert (tombstone.email, tombstone.deleted_at is None) == (None, False)
+            for who in ("ada", "ada@example.com"):
+                with pytest.raises(UserUnknown):
+                    Users(tx).find(who)
+            with pytest.raises(TokenInvalid):
+                Users(tx).key_holder(token)
+            with pytest.raises(TokenInvalid):
+                Users(tx).visitor("ada")
+        with pytest.raises(UserExists), uow.begin() as tx:
+            Users(tx).add(None, Tier.FREE, "ada")
+        with uow.begin() as tx:
+            assert Users(tx).add("ada@example.com", Tier.FREE, "bob").email == "ada@example.com"
 
     def test_a_missing_id_is_generated(self, uow):
         """Users who bring no id get different ids."""
@@ -87,12 +135,12 @@ class TestKeys:
         """The database contains the digest and the displayed prefix of a token, but never the token."""
         key = mint(uow, make_account().user_id)
         with uow.read() as tx:
-            row = tx.session.scalar(select(ApiKey).where(ApiKey.id == key.id))
+            row = tx.session.scalar(select(ApiKey).where(ApiKey.id == key.stored.id))
         stored = everything_stored(uow, tmp_path)
         assert row.digest.encode() in stored
         assert key.token.encode() not in stored
-        assert key.token[len(key.prefix) :].encode() not in stored
-        assert len(key.token) - len(key.prefix) > 128 / 6
+        assert key.token[len(key.stored.prefix) :].encode() not in stored
+        assert len(key.token) - len(key.stored.prefix) > 128 / 6
 
     def test_a_minted_key_does_not_show_its_token(self, uow, make_account):
         """The repr and the str of a key, as in a log or a traceback, leave the token out."""
@@ -115,8 +163,8 @@ class TestKeys:
         first, second = mint(uow, user.user_id, "first"), mint(uow, user.user_id, "second")
         with uow.begin() as tx:
             assert Users(tx).revoke_keys(user.user_id, label="first") == 1
-            assert Users(tx).revoke_keys(user.user_id, prefix=second.prefix) == 1
-            assert Users(tx).revoke_keys(user.user_id, prefix=first.prefix) == 0
+            assert Users(tx).revoke_keys(user.user_id, prefix=second.stored.prefix) == 1
+            assert Users(tx).revoke_keys(user.user_id, prefix=first.stored.prefix) == 0
         for revoked in (first, second):
             with pytest.raises(TokenInvalid):
                 caller_of(uow, revoked.token)
@@ -131,3 +179,38 @@ class TestKeys:
             assert Users(tx).revoke_keys(user.user_id) == 2
         with pytest.raises(TokenInvalid):
             caller_of(uow, user.token)
+
+    def test_an_expired_key_is_expired_and_a_revoked_one_invalid(self, uow, make_account):
+        """From its expiry on a key is TokenExpired, unless it was revoked."""
+        user = make_account().user_id
+        with uow.begin() as tx:
+            over = Users(tx).mint_key(user, "over", now())
+            valid = Users(tx).mint_key(user, "valid", now() + timedelta(hours=1))
+        assert caller_of(uow, valid.token).user_id == user
+        with pytest.raises(TokenExpired):
+            caller_of(uow, over.token)
+        with uow.begin() as tx:
+            assert Users(tx).revoke_keys(user, key_id=over.stored.id) == 1
+        with pytest.raises(TokenInvalid):
+            caller_of(uow, over.token)
+
+    def test_expired_keys_are_listed_and_not_counted(self, uow, make_account):
+        """A user sees the keys that were not revoked, newest first; those that expired do not count."""
+        user, _other = make_account().user_id, make_account()
+        with uow.begin() as tx:
+            over = Users(tx).mint_key(user, "over", now())
+            gone = Users(tx).mint_key(user, "gone")
+            Users(tx).revoke_keys(user, key_id=gone.stored.id)
+        with uow.read() as tx:
+            assert [key.label for key in Users(tx).keys_of(user)] == ["over", "test"]
+            assert Users(tx).valid_keys(user) == 1
+        assert over.stored.expires_at is not None
+
+    def test_a_deleted_users_key_is_invalid_even_unrevoked(self, uow, make_account):
+        """A key that was issued while its user was being deleted opens nothing."""
+        account = make_account()
+        with uow.begin() as tx:
+            Users(tx).delete(Users(tx).find(account.user_id))
+        late = mint(uow, account.user_id)
+        with pytest.raises(TokenInvalid):
+            caller_of(uow, late.token)

@@ -6,6 +6,7 @@ import pytest
 from catalog.tiers import Tier
 from server.accounts.errors import TokenInvalid
 from server.accounts.repository import Users
+from server.caller import Caller
 from server.credits.repository import Ledger
 
 
@@ -35,8 +36,7 @@ class TestUsers:
         """A new user's key authenticates it with its tier, and the named credits are available."""
         answer = created(cli("users", "create", "--tier", "pro", "--credits", "25", "--json"))
         with uow.read() as tx:
-            assert Users(tx).authenticate(answer["apiKey"]).user_id == answer["userId"]
-            assert Users(tx).authenticate(answer["apiKey"]).tier is Tier.PRO
+            assert Users(tx).key_holder(answer["apiKey"]).caller == Caller(answer["userId"], Tier.PRO)
             assert Ledger(tx).available(answer["userId"]) == 25
             assert Ledger(tx).sum_of_postings() == 0
 
@@ -47,12 +47,55 @@ class TestUsers:
         plain = created(cli("users", "create", "--json"))
         with uow.read() as tx:
             balances = [Ledger(tx).available(each["userId"]) for each in (welcomed, named, plain)]
-        assert balances == [7, 0, 0]
+        assert balances == [7, 0, 100]
 
     def test_the_existing_platforms_id_is_kept_and_unique(self, cli):
         """A user of the existing platform keeps its id; a second user of that id is refused."""
         assert created(cli("users", "create", "--id", "platform-7", "--json"))["userId"] == "platform-7"
         refused(cli("users", "create", "--id", "platform-7"), "platform-7 exists already")
+
+    def test_an_existing_user_is_brought_over(self, cli, uow):
+        """A user of the existing platform is created with id, tier and email, and the id is then known."""
+        options = ("--id", "507f1f77bcf86cd799439011", "--tier", "enterprise", "--email", "Ada@Example.com")
+        created(cli("users", "create", *options, "--json"))
+        with uow.read() as tx:
+            user = Users(tx).find("ada@example.com")
+            assert (user.id, user.tier) == ("507f1f77bcf86cd799439011", "enterprise")
+            assert Users(tx).visitor(user.id).tier is Tier.ENTERPRISE
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--id", ""), "id must have 1 to 64"),
+            (("--id", "u" * 65), "id must have 1 to 64"),
+            (("--id", "a\nb"), "id must have 1 to 64"),
+            (("--email", "e" * 321), "email must have 1 to 320"),
+            (("--email", "TAKEN@example.com"), "Another user has the email taken@example.com"),
+        ],
+    )
+    def test_what_cannot_be_a_user_is_refused(self, cli, options, words):
+        """A bad id or email, and a taken email, are refused in words, on both databases."""
+        created(cli("users", "create", "--email", "taken@example.com", "--json"))
+        refused(cli("users", "create", *options), words)
+
+    def test_a_deleted_user_does_not_come_back(self, cli, uow):
+        """A deleted user's key opens nothing, no command finds the user, and the id stays taken."""
+        user = created(cli("users", "create", "--id", "ada", "--email", "ada@example.com", "--json"))
+        for _ in range(2):
+            assert lines(cli("users", "delete", "ada")) == ["User ada is deleted."]
+        with uow.read() as tx, pytest.raises(TokenInvalid):
+            Users(tx).key_holder(user["apiKey"])
+        refused(cli("users", "set-tier", "ada", "pro"), "No user")
+        refused(cli("credits", "grant", "ada@example.com", "5"), "No user")
+        refused(cli("users", "create", "--id", "ada"), "ada exists already")
+        refused(cli("users", "delete", "nobody"), "nobody")
+
+    @pytest.mark.parametrize("who", ["demo", "demo@localhost"])
+    def test_the_demo_user_stays(self, cli, who):
+        """The user that `up` works with cannot be deleted."""
+        refusal = cli("users", "delete", who)
+        assert refusal.exit_code == 2
+        assert "avatar-creator up" in refusal.stderr
 
     def test_for_people_it_says_that_the_key_is_shown_once(self, cli):
         """Without --json the key comes with a warning."""
@@ -66,7 +109,7 @@ class TestUsers:
         for who, tier in ((user["userId"], Tier.BASIC), ("ada@example.com", Tier.ENTERPRISE)):
             assert tier.value in lines(cli("users", "set-tier", who, tier.value))[0]
             with uow.read() as tx:
-                assert Users(tx).authenticate(user["apiKey"]).tier is tier
+                assert Users(tx).key_holder(user["apiKey"]).caller.tier is tier
         refused(cli("users", "set-tier", "nobody", "pro"), "nobody")
         assert cli("users", "set-tier", user["userId"], "gold").exit_code == 2
 
@@ -81,7 +124,7 @@ class TestKeys:
         def works(token):
             try:
                 with uow.read() as tx:
-                    return Users(tx).authenticate(token).user_id == user["userId"]
+                    return Users(tx).key_holder(token).caller.user_id == user["userId"]
             except TokenInvalid:
                 return False
 
@@ -93,9 +136,43 @@ class TestKeys:
         assert lines(cli("keys", "revoke", user["userId"])) == ["Revoked 1 keys."]
         assert not works(user["apiKey"])
 
-    @pytest.mark.parametrize("command", ["create", "revoke"])
+    def test_keys_are_listed(self, cli):
+        """The list has prefix, label, last use and expiry of each key, and no token."""
+        user = created(cli("users", "create", "--json"))
+        who = user["userId"]
+        second = created(cli("keys", "create", who, "--label", "ci", "--expires-in-days", "7", "--json"))
+        newest, first = lines(cli("keys", "list", who))
+        assert newest.startswith(f"{second['apiKey'][:11]}  ci  used never  expires 2")
+        assert first == f"{user['apiKey'][:11]}  first  used never  expires never"
+        assert second["apiKey"] not in newest
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--label", ""),
+            ("--label", "x" * 65),
+            ("--expires-in-days", "0"),
+            ("--expires-in-days", "3651"),
+            ("--expires-in-days", "soon"),
+        ],
+    )
+    def test_what_cannot_be_a_key_is_refused(self, cli, options):
+        """A label or a lifetime beyond its limits is refused before a key is issued."""
+        user = created(cli("users", "create", "--json"))["userId"]
+        assert cli("keys", "create", user, *options).exit_code == 2
+        assert len(lines(cli("keys", "list", user))) == 1
+
+    def test_a_user_has_only_so_many_keys(self, cli, uow):
+        """The twenty-first valid key is refused with the limit."""
+        user = created(cli("users", "create", "--json"))["userId"]
+        with uow.begin() as tx:
+            for _ in range(19):
+                Users(tx).mint_key(user, "test")
+        refused(cli("keys", "create", user), "at most 20 valid API keys")
+
+    @pytest.mark.parametrize("command", ["create", "list", "revoke"])
     def test_an_unknown_user_is_refused(self, cli, command):
-        """Keys of an unknown user can be neither issued nor revoked."""
+        """Keys of an unknown user can be neither issued, listed nor revoked."""
         refused(cli("keys", command, "nobody"), "nobody")
 
 

@@ -1,15 +1,17 @@
 import json
 import shutil
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import bindparam, inspect, text
 
 from catalog.orders import Order, Provenance
 from catalog.traits import Traits
-from server.db.base import load_tables
+from server.accounts.repository import Users
+from server.db.base import UtcDateTime, load_tables
 from server.db.engine import open_engine
 from server.db.migrate import is_current, migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
@@ -158,3 +160,47 @@ class TestOldRows:
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
         assert tasks == ["images", "queue"]
+
+
+class TestSharedEmails:
+    def test_the_oldest_user_keeps_a_shared_email(self, engine):
+        """Where users of an older program share an email, in whatever case, the oldest keeps it."""
+        unmigrate(engine, "0010")
+        unmigrate(engine, "-1")
+        rows = [
+            ("younger", "Ada@example.com", 2),
+            ("oldest", "ada@Example.com ", 1),
+            ("youngest", "ada@example.com", 3),
+            ("twin-b", "twin@example.com", 1),
+            ("twin-a", "twin@example.com", 1),
+            ("blank", " ", 1),
+            ("without", None, 1),
+            ("alone", "bob@example.com", 1),
+        ]
+        insert = text(
+            "INSERT INTO users (id, email, tier, created_at) VALUES (:id, :email, 'free', :born)"
+        ).bindparams(bindparam("born", type_=UtcDateTime()))
+        with engine.begin() as connection:
+            for user_id, email, day in rows:
+                born = datetime(2026, 1, day, tzinfo=UTC)
+                connection.execute(insert, {"id": user_id, "email": email, "born": born})
+        migrate(engine)
+        with engine.connect() as connection:
+            kept = dict(connection.execute(text("SELECT id, email FROM users")).all())
+        assert {user_id: email for user_id, email in kept.items() if email is not None} == {
+            "oldest": "ada@example.com",
+            "twin-a": "twin@example.com",
+            "alone": "bob@example.com",
+        }
+        assert len(kept) == len(rows)
+
+    def test_a_downgrade_ends_the_keys_that_would_expire(self, engine, make_account, uow):
+        """The older program knows no expiry, so a key that has one is revoked before it runs."""
+        user = make_account().user_id
+        with uow.begin() as tx:
+            Users(tx).mint_key(user, "expires", datetime(2100, 1, 1, tzinfo=UTC))
+        unmigrate(engine, "0010")
+        unmigrate(engine, "-1")
+        with engine.connect() as connection:
+            revoked = dict(connection.execute(text("SELECT label, revoked_at FROM api_keys")).all())
+        assert {label: at is not None for label, at in revoked.items()} == {"test": False, "expires": True}

@@ -6,14 +6,14 @@ import pytest
 import server
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
 from catalog.tiers import Tier
-from server.accounts.errors import UserExists, UserUnknown
+from server.accounts.errors import EmailTaken, IdentityInvalid, UserExists, UserUnknown
 from server.credits.errors import InsufficientCredits
 from server.errors import DomainError
 from server.generations.submission import QueueFull
 from server.http.errors import BUG_MESSAGE, MEANINGS, InputInvalid, describe
 
 # Only the command line meets these, and prints their words.
-NOT_OVER_HTTP = {UserExists, UserUnknown}
+NOT_OVER_HTTP = {EmailTaken, IdentityInvalid, UserExists, UserUnknown}
 
 
 def subclasses(kind):
