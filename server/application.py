@@ -30,6 +30,8 @@ from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.projects import ProjectController
+from server.routes.statistics import read_statistics
+from server.routes.usage import UsageController
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -53,6 +55,8 @@ def create_app(settings: Settings) -> Litestar:
         GenerationController,
         AvatarController,
         CatalogueController,
+        UsageController,
+        read_statistics,
         health,
     ]
     services = Services(settings, uow, wakeups, images, links, quotes)
