@@ -105,13 +105,14 @@ class ProjectName(View):
 class AvatarInProjectView(AvatarView):
     """An avatar with its project."""
 
-    project: ProjectName
+    project: ProjectName = ProjectName(id="", name="")
 
     @classmethod
     def within(cls, found: AvatarInProject, links: Links) -> Self:
         """Return an avatar with the paths of its image and its project."""
-        avatar = AvatarView.of(found.avatar, links)
-        return cls.model_construct(**dict(avatar), project=ProjectName.model_validate(found.project))
+        view = cls.of(found.avatar, links)
+        view.project = ProjectName.model_validate(found.project)
+        return view
 
 
 class AvatarAnswer(View):
