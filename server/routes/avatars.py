@@ -95,7 +95,7 @@ class AvatarView(TraitsView):
         return cls.model_validate(avatar).model_copy(update=paths)
 
 
-class ProjectName(View):
+class ProjectName(View, frozen=True):
     """The project that an avatar belongs to."""
 
     id: str
