@@ -169,6 +169,12 @@ def price(entry: Entry, tier: Tier) -> int:
     return 0 if tier is Tier.ENTERPRISE else entry.credit_cost
 
 
+def lowest_price(entries: Iterable[Entry], tier: Tier) -> int | None:
+    """Return the lowest cost of a generation for a user of this tier; None if no entry is within reach."""
+    within_reach = (entry for entry in entries if entry.enabled and tier.reaches(entry.tier))
+    return min((price(entry, tier) for entry in within_reach), default=None)
+
+
 def _named(enabled: list[Entry], tier: Tier, model_key: str) -> Entry:
     for entry in enabled:
         if model_key in {entry.key, entry.short_key}:

@@ -37,7 +37,9 @@ from server.routes.keys import KeyController
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
+from server.routes.statistics import read_statistics
 from server.routes.uploads import UploadController
+from server.routes.usage import UsageController
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -69,6 +71,8 @@ def create_app(settings: Settings) -> Litestar:
         PresetController,
         UploadController,
         read_models,
+        UsageController,
+        read_statistics,
         health,
     ]
     decoders = Decoders(Bounds(**settings.uploads.model_dump()))

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +24,7 @@ from server.db.engine import open_engine
 from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
+from server.generations import settlement
 from server.generations.repository import Generations
 from server.generations.submission import Limits, submit
 from server.projects.repository import Projects
@@ -33,6 +34,7 @@ from server.scheduling.fair_queue import FairQueue
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.embedded_redis import EmbeddedRedis
+from tests.server.stored import provenance_of, stored_image
 
 
 def _prepare(database_url: str) -> None:
@@ -199,6 +201,22 @@ def at_once() -> AtOnce:
     return run_all
 
 
+Beside = Callable[[Callable[[], object]], Future[object]]
+
+
+@pytest.fixture
+def beside() -> Iterator[Beside]:
+    """Start a function in a thread, and go on when it has ended or has had time to wait for a lock."""
+    with ThreadPoolExecutor() as threads:
+
+        def start(act: Callable[[], object]) -> Future[object]:
+            started = threads.submit(act)
+            wait([started], timeout=0.3)
+            return started
+
+        yield start
+
+
 @pytest.fixture
 def submit_one(uow, settings):
     """Submit a generation for an account; other keywords are fields of the request body."""
@@ -223,6 +241,18 @@ def claim(uow):
         return None if claimed is None else claimed[0]
 
     return claim_for
+
+
+@pytest.fixture
+def deliver(uow, claim):
+    """Complete a generation as a worker does that stored an image; return it."""
+
+    def complete(generation):
+        held = claim()
+        assert held.generation_id == generation.id
+        return settlement.complete(uow, held, stored_image(), provenance_of(generation), {})
+
+    return complete
 
 
 @pytest.fixture

@@ -22,13 +22,11 @@ SHORT_FOLDERS = (
 )  # a script calls a command; a revision is what it is
 SHORT_FILES = {
     "inference/silence.py": "local and the miniature share it, and neither may import the other",
-    "server/avatars/service.py": "each noun's use cases are in its service.py",
     "server/caller.py": "on the lowest floor, since every use case takes it",
     "server/presets/tables.py": "each noun's tables are in its tables.py",
     "server/spending/tables.py": "each noun's tables are in its tables.py",
     "server/tallies/tables.py": "each noun's tables are in its tables.py",
     "tests/scripts/test_openapi.py": "tests mirror the source",
-    "tests/server/stored.py": "tests of several folders share it",
     "tests/server/test_clock.py": "tests mirror the source",
     "tests/server/worker/scripted_worker.py": "a program that tests start",
 }

@@ -11,7 +11,7 @@ from server.clock import now
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
-from server.generations.states import Reason, Status, check
+from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
 
 _GENERATIONS: Final = Generation.core()
@@ -108,7 +108,7 @@ class Generations(Repository):
         """Delete generations. A worker that still draws one finds its lease lost."""
         self._session.execute(delete(Generation).where(Generation.id.in_(list(generation_ids))))
 
-    def unfinished_of(self, user_id: str) -> int:
+    def count_unfinished(self, user_id: str) -> int:
         """Return how many generations of a user wait or are drawn."""
         return self._session.connection().scalar(_UNFINISHED, {"of_user": user_id}) or 0
 
@@ -217,6 +217,29 @@ class Generations(Repository):
         """Return to the queue what a dead worker held, or by default all whose lease has run out."""
         lost = Generation.worker == worker if worker else Generation.lease_until < now()
         return self._change(Status.PROCESSING, Status.PENDING, lost, losses=Generation.losses + 1)
+
+    def unfinished_in(self, project_id: str) -> list[str]:
+        """Return the ids of a project's generations that have not ended."""
+        found = self._session.scalars(
+            select(Generation.id).where(
+                Generation.project_id == project_id, Generation.status.in_(UNFINISHED)
+            )
+        )
+        return list(found)
+
+    def lock_unfinished(self, generation_ids: Iterable[str]) -> list[str]:
+        """Lock those of the generations that have not ended until the commit; return their ids."""
+        locked = self._session.scalars(
+            select(Generation.id)
+            .where(Generation.id.in_(list(generation_ids)), Generation.status.in_(UNFINISHED))
+            .order_by(Generation.id)  # two transactions that lock the same rows do not wait for each other
+            .with_for_update()
+        )
+        return list(locked)
+
+    def delete_all_of(self, project_id: str) -> None:
+        """Delete a project's generations. A worker that still draws one finds its lease lost."""
+        self._session.execute(delete(_GENERATIONS).where(_GENERATIONS.c.project_id == project_id))
 
     def _end(self, claim: Claim, target: Status, **values: Any) -> Generation:
         ended = self._change(Status.PROCESSING, target, *_held(claim), **values)

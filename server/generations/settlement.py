@@ -122,7 +122,8 @@ def cancel_within(tx: Transaction, generation_ids: Iterable[str]) -> list[Genera
 
     The caller calls `log_failed` after the commit.
     """
-    ids = list(generation_ids)
+    # Locked first: one that a worker claims between the two statements below would escape both.
+    ids = Generations(tx).lock_unfinished(generation_ids)
     running = Generations(tx).fail_running(ids, Reason.CANCELLED, CANCELLED)
     waiting = Generations(tx).fail_waiting(ids, Reason.CANCELLED, CANCELLED)
     cancelled = [*running, *waiting]

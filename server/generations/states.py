@@ -19,6 +19,7 @@ LEGAL: Final = {
     Status.COMPLETED: set[Status](),
     Status.FAILED: set[Status](),
 }
+UNFINISHED: Final = tuple(status for status, targets in LEGAL.items() if targets)
 
 
 class Reason(StrEnum):

@@ -131,7 +131,7 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
     balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
     # Counted after the hold, which locks the user's account: of two submissions at once, one sees the other.
     most = limits.max_per_user
-    if most is not None and Generations(tx).unfinished_of(caller.user_id) > most:
+    if most is not None and Generations(tx).count_unfinished(caller.user_id) > most:
         raise TooManyUnfinished(most)
     Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
     return Submitted(generation, choice.credits, balance)

@@ -22,6 +22,10 @@ class Request(BaseModel):
         hide_input_in_errors=True,
     )
 
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that the request named, by their names here: those that a PUT changes."""
+        return self.model_dump(exclude_unset=True)
+
     @field_validator("*")
     @classmethod
     def _without_nul(cls, value: Any) -> Any:
@@ -36,6 +40,12 @@ class View(BaseModel):
     """An answer body, read from a row's attributes."""
 
     model_config = ConfigDict(alias_generator=to_camel, from_attributes=True, populate_by_name=True)
+
+
+class Message(View):
+    """What was done, in words."""
+
+    message: str
 
 
 def _folded(text: Any) -> Any:

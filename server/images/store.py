@@ -6,7 +6,7 @@ obstore is used so that a bucket can replace the folder without a change elsewhe
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
+
+from server.logs import get_log
+
+log = get_log(__name__)
 
 PREFIX: Final = "avatars"
 PIECE_BYTES: Final = 2**20
@@ -104,6 +109,22 @@ class ImageStore:
                 obstore.delete(self._store, _path(key, variant))
             except FileNotFoundError:
                 continue
+
+    def discard(self, keys: Iterable[str]) -> int:
+        """Delete the files of images that no avatar owns; return how many of these images are gone.
+
+        It never raises: the reaper tries again with what could not be deleted.
+        """
+        deleted = left = 0
+        for key in keys:
+            try:
+                self.delete(key)
+                deleted += 1
+            except (OSError, BaseError):
+                left += 1
+        if left:
+            log.warning("images.not_deleted", images=left)
+        return deleted
 
     def older_than(self, moment: datetime) -> Iterator[list[str]]:
         """Yield the keys of all images written before a moment, a batch at a time."""

@@ -1,6 +1,8 @@
-"""The use cases of projects."""
+"""The use cases of projects; `generations.deletion` deletes one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from server.avatars.repository import Avatars
@@ -44,5 +46,24 @@ def get(uow: UnitOfWork, caller: Caller, project_id: str) -> ProjectWithAvatars:
     """
     with uow.read() as tx:
         project = Projects(tx).owned_by(caller.user_id, project_id)
+        avatars = Avatars(tx).by_project([project.id])
+    return ProjectWithAvatars(project, avatars.get(project.id, []))
+
+
+def update(
+    uow: UnitOfWork, caller: Caller, project_id: str, changes: Mapping[str, Any]
+) -> ProjectWithAvatars:
+    """Change the name or the description of one of the caller's projects; what is not named stays.
+
+    Raises:
+        NotFound: there is none of this id, or it is another user's.
+
+    """
+    with uow.begin() as tx:
+        projects = Projects(tx)
+        if changes:
+            project = projects.change(caller.user_id, project_id, changes)
+        else:
+            project = projects.owned_by(caller.user_id, project_id)
         avatars = Avatars(tx).by_project([project.id])
     return ProjectWithAvatars(project, avatars.get(project.id, []))

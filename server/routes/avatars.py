@@ -1,18 +1,53 @@
 """The routes of avatars."""
 
-from typing import Self
+from typing import Annotated, Any, Final, Self
 
-from litestar import Controller, get
+from litestar import Controller, delete, get, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody, QueryParameter
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError, from_json
 
 from server.avatars import service
 from server.avatars.tables import Avatar
-from server.http.bodies import View, WireTime
+from server.http.bodies import Message, Name, View, WireTime, Word
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.links import Links
 from server.images.store import Variant
+from server.projects import avatars
+from server.projects.avatars import Page
+from server.projects.repository import AvatarInProject
+from server.routes.generations import TraitsBody
+
+MAX_LIMIT: Final = 100
+MAX_OFFSET: Final = 2**31 - 1  # what every database can count
+
+Limit = Annotated[
+    int | None,
+    QueryParameter(ge=1, le=MAX_LIMIT, description="How many to return at most; all of them without it."),
+]
+Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many of the newest to skip.")]
+
+
+def _decoded(personality: Any) -> Any:
+    """Read a personality that is JSON text, as an answer has it; leave anything else to its type."""
+    if not isinstance(personality, str):
+        return personality
+    try:
+        return from_json(personality)
+    except ValueError as error:
+        raise PydanticCustomError("json_text", "Text must be a JSON list") from error
+
+
+class UpdateAvatar(TraitsBody):
+    """The body of PUT /avatars/{id}. What is absent stays; a trait of null is removed.
+
+    The personality may be a list or the same as JSON text.
+    """
+
+    name: Name = Field(default_factory=str)  # never used: `changes` has only what was named
+    persona_personality: Annotated[list[Word] | None, Field(max_length=10), BeforeValidator(_decoded)] = None
 
 
 class TraitsView(View):
@@ -60,22 +95,102 @@ class AvatarView(TraitsView):
         return cls.model_validate(avatar).model_copy(update=paths)
 
 
+class ProjectName(View):
+    """The project that an avatar belongs to."""
+
+    id: str
+    name: str
+
+
+class AvatarInProjectView(AvatarView):
+    """An avatar with its project."""
+
+    project: ProjectName | None = None
+
+    @classmethod
+    def within(cls, found: AvatarInProject, links: Links) -> Self:
+        """Return an avatar with the paths of its image and its project."""
+        project = ProjectName.model_validate(found.project)
+        return cls.of(found.avatar, links).model_copy(update={"project": project})
+
+
 class AvatarAnswer(View):
     """One avatar."""
 
-    avatar: AvatarView
+    avatar: AvatarInProjectView
+
+
+class AvatarChanged(AvatarAnswer):
+    """One avatar that was changed."""
+
+    message: str
+
+
+class PageMeta(View):
+    """Which avatars a list has. total: how many there are. limit: None if all were asked for."""
+
+    total: int
+    limit: int | None
+    offset: int
+    has_more: bool
+
+
+class AvatarList(View):
+    """Some of a user's avatars, newest first."""
+
+    avatars: list[AvatarInProjectView]
+    meta: PageMeta
+
+    @classmethod
+    def of(cls, page: Page, links: Links) -> Self:
+        """Return a page with the paths of its images."""
+        views = [AvatarInProjectView.within(one, links) for one in page.avatars]
+        return cls(avatars=views, meta=PageMeta.model_validate(page))
 
 
 class AvatarController(Controller):
-    """Read avatars."""
+    """List, read, change and delete avatars."""
 
     path = "/avatars"
     tags = ("avatars",)
+
+    @get(sync_to_thread=True)
+    def list_page(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        limit: Limit = None,
+        offset: Offset = 0,
+    ) -> AvatarList:
+        """List the caller's avatars, newest first."""
+        page = avatars.list_page(services.uow, request.user, limit, offset)
+        return AvatarList.of(page, services.links)
 
     @get("/{avatar_id:str}", sync_to_thread=True)
     def get(
         self, avatar_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> AvatarAnswer:
         """Read one avatar."""
-        avatar = service.get(services.uow, request.user, avatar_id)
-        return AvatarAnswer(avatar=AvatarView.of(avatar, services.links))
+        found = avatars.get(services.uow, request.user, avatar_id)
+        return AvatarAnswer(avatar=AvatarInProjectView.within(found, services.links))
+
+    @put("/{avatar_id:str}", sync_to_thread=True)
+    def update(
+        self,
+        avatar_id: FromPath[str],
+        data: JSONBody[UpdateAvatar],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+    ) -> AvatarChanged:
+        """Change the name or traits of an avatar."""
+        found = avatars.update(services.uow, request.user, avatar_id, data.changes())
+        avatar = AvatarInProjectView.within(found, services.links)
+        return AvatarChanged(message="Avatar updated successfully", avatar=avatar)
+
+    @delete("/{avatar_id:str}", status_code=200, sync_to_thread=True)
+    def delete(
+        self, avatar_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    ) -> Message:
+        """Delete an avatar with its files. The generation that made it stays."""
+        service.delete(services.uow, services.images.discard, request.user, avatar_id)
+        return Message(message="Avatar deleted successfully")

@@ -19,7 +19,7 @@ from server.generations.quotes import Quote
 from server.generations.states import Status
 from server.generations.submission import GenerationRequest, Limits, Notify, Submitted, accept
 from server.generations.tables import Generation
-from server.http.bodies import Fold, Name, Request, View, WireTime, Word
+from server.http.bodies import Fold, Message, Name, Request, View, WireTime, Word
 from server.http.idempotency import IdempotencyKey, Spent, spend_once
 from server.http.paging import DEFAULT_LIMIT, Cursor, Limit, PageMeta, page_meta, position
 from server.http.request import ApiRequest
@@ -197,12 +197,6 @@ class DryRunAnswer(View):
             quote_id=quote_id,
             quote_expires_at=expires_at,
         )
-
-
-class Message(View):
-    """What was done."""
-
-    message: str
 
 
 class GenerationAccepted(GenerationAnswer):

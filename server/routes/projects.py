@@ -2,12 +2,13 @@
 
 from typing import Annotated, Self
 
-from litestar import Controller, get, post
+from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from pydantic import Field
 
-from server.http.bodies import Name, Request, View, WireTime
+from server.generations.deletion import delete_project
+from server.http.bodies import Message, Name, Request, View, WireTime
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.links import Links
@@ -20,6 +21,13 @@ class CreateProject(Request):
     """The body of POST /projects."""
 
     name: Name
+    description: Annotated[str | None, Field(max_length=500)] = None
+
+
+class UpdateProject(Request):
+    """The body of PUT /projects/{id}. What is absent stays; a description of null is removed."""
+
+    name: Name = Field(default_factory=str)  # never used: `changes` has only what was named
     description: Annotated[str | None, Field(max_length=500)] = None
 
 
@@ -47,8 +55,8 @@ class ProjectAnswer(View):
     project: ProjectView
 
 
-class ProjectCreated(ProjectAnswer):
-    """One new project."""
+class ProjectChanged(ProjectAnswer):
+    """One project that was created or changed."""
 
     message: str
 
@@ -60,7 +68,7 @@ class ProjectList(View):
 
 
 class ProjectController(Controller):
-    """Create, list and read projects."""
+    """Create, list, read, change and delete projects."""
 
     path = "/projects"
     tags = ("projects",)
@@ -68,11 +76,11 @@ class ProjectController(Controller):
     @post(status_code=200, sync_to_thread=True, rate_limit="projects")
     def create(
         self, data: JSONBody[CreateProject], request: ApiRequest, services: NamedDependency[Services]
-    ) -> ProjectCreated:
+    ) -> ProjectChanged:
         """Create a project."""
         project = service.create(services.uow, request.user, data.name, data.description)
         view = ProjectView.model_validate(project)
-        return ProjectCreated(message="Project created successfully", project=view)
+        return ProjectChanged(message="Project created successfully", project=view)
 
     @get(sync_to_thread=True)
     def list_all(self, request: ApiRequest, services: NamedDependency[Services]) -> ProjectList:
@@ -87,3 +95,24 @@ class ProjectController(Controller):
         """Read one project."""
         found = service.get(services.uow, request.user, project_id)
         return ProjectAnswer(project=ProjectView.of(found, services.links))
+
+    @put("/{project_id:str}", sync_to_thread=True)
+    def update(
+        self,
+        project_id: FromPath[str],
+        data: JSONBody[UpdateProject],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+    ) -> ProjectChanged:
+        """Change the name or the description of a project."""
+        found = service.update(services.uow, request.user, project_id, data.changes())
+        project = ProjectView.of(found, services.links)
+        return ProjectChanged(message="Project updated successfully", project=project)
+
+    @delete("/{project_id:str}", status_code=200, sync_to_thread=True)
+    def delete(
+        self, project_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    ) -> Message:
+        """Delete a project with its avatars and generations. What has not ended is given back."""
+        delete_project(services.uow, services.images.discard, request.user, project_id)
+        return Message(message="Project deleted successfully")

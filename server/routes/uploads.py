@@ -27,8 +27,8 @@ from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.store import StoredImage
 from server.logs import get_log
-from server.projects.tables import Project
-from server.routes.avatars import AvatarView
+from server.projects.repository import AvatarInProject
+from server.routes.avatars import AvatarInProjectView
 from server.routes.generations import TraitsBody
 from server.uploads import service
 from server.uploads.service import Upload, Uploaded
@@ -103,24 +103,11 @@ class UploadOperation(Operation):
         self.request_body = RequestBody(content={"multipart/form-data": media_type}, required=True)
 
 
-class ProjectBrief(View):
-    """The project of an avatar."""
-
-    id: str
-    name: str
-
-
-class UploadedAvatarView(AvatarView):
-    """A new avatar with its project."""
-
-    project: ProjectBrief | None = None
-
-
 class AvatarUploaded(View):
     """An avatar that was added, and its price taken."""
 
     message: str
-    avatar: UploadedAvatarView
+    avatar: AvatarInProjectView
     credit_used: int
     credit_balance: int
 
@@ -200,17 +187,13 @@ def _add(
 
 
 def _answer(uploaded: Uploaded, services: Services) -> AvatarUploaded:
-    view = UploadedAvatarView.of(uploaded.avatar, services.links)
+    found = AvatarInProject(uploaded.avatar, uploaded.project)
     return AvatarUploaded(
         message="Avatar uploaded successfully",
-        avatar=view.model_copy(update={"project": _brief(uploaded.project)}),
+        avatar=AvatarInProjectView.within(found, services.links),
         credit_used=uploaded.credits,
         credit_balance=uploaded.balance,
     )
-
-
-def _brief(project: Project) -> ProjectBrief:
-    return ProjectBrief.model_validate(project)
 
 
 def _input_invalid(error: ValidationError) -> InputInvalid:

@@ -104,9 +104,7 @@ class Reaper:
         for keys in self._images.older_than(before):
             with self._uow.read() as tx:
                 owned = Avatars(tx).owned_images(keys)
-            for key in set(keys) - owned:
-                self._images.delete(key)
-                swept += 1
+            swept += self._images.discard(set(keys) - owned)
         if swept:
             log.info("images.swept", images=swept)
         return swept

@@ -12,6 +12,7 @@ from catalog.selection import (
     Wish,
     WishedQuality,
     choose,
+    lowest_price,
     price,
     select_entry,
 )
@@ -280,6 +281,13 @@ class TestPrice:
     def test_price(self, entry: Entry) -> None:
         """An entry costs its price in the catalogue, and 0 for enterprise."""
         assert [price(entry, tier) for tier in Tier] == [entry.credit_cost] * 3 + [0]
+
+    def test_the_lowest_within_reach(self) -> None:
+        """The lowest price is that of the cheapest enabled entry which the tier reaches, if there is one."""
+        assert [lowest_price(ENTRIES, tier) for tier in Tier] == [8, 6, 6, 0]
+        assert [lowest_price(without(FAST), tier) for tier in Tier] == [8, 8, 8, 0]
+        assert [lowest_price(without(BASE), tier) for tier in Tier] == [None, 6, 6, 0]
+        assert lowest_price([], ENTERPRISE) is None
 
 
 class TestErrorMessages:

@@ -1,10 +1,13 @@
-"""What a worker passes to the settlement."""
+"""What a worker passes to the settlement, and avatars as the settlement stores them."""
 
+import json
 from dataclasses import replace
 from uuid import uuid4
 
 from catalog.orders import Provenance
-from server.images.store import StoredImage
+from server.avatars.repository import Avatars
+from server.avatars.tables import Avatar
+from server.images.store import StoredImage, Variant
 
 
 def stored_image():
@@ -16,3 +19,33 @@ def provenance_of(generation, **changes):
     """Return the provenance of an image that was drawn as it was ordered, without a revision."""
     drawn = Provenance.of_order("scripted", generation.order)
     return replace(drawn, **{"revision": None, **changes})
+
+
+def avatar_of(account, **changes):
+    """Return an avatar in the account's project, without an image."""
+    columns = {
+        "id": str(uuid4()),
+        "user_id": account.user_id,
+        "project_id": account.project_id,
+        "name": "Ada",
+        "image_key": uuid4().hex,
+        "image_sha256": "0" * 64,
+        "source_type": "text_to_image",
+        "persona_personality": json.dumps(["calm"]),
+        "seed_used": 2**32 - 1,
+    }
+    return Avatar(**(columns | changes))
+
+
+def add_avatar(uow, account, **changes):
+    """Store an avatar as the settlement does, without an image."""
+    avatar = avatar_of(account, **changes)
+    with uow.begin() as tx:
+        Avatars(tx).add(avatar)
+    return avatar
+
+
+def add_drawn_avatar(uow, images, account, **changes):
+    """Store an avatar with both files of its image."""
+    image = images.put({Variant.FULL: b"png", Variant.THUMBNAIL: b"jpg"})
+    return add_avatar(uow, account, image_key=image.key, image_sha256=image.sha256, **changes)

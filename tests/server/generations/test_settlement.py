@@ -128,6 +128,25 @@ class TestCancel:
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 12
 
+    def test_a_worker_that_claims_meanwhile(
+        self, make_account, submit_one, claim, uow, generation_of, balance_of, beside, monkeypatch
+    ):
+        """A generation cannot be claimed while it is being cancelled."""
+        account = make_account(credits=20)
+        generation = submit_one(account)
+        fail_waiting = Generations.fail_waiting
+        claims = []
+
+        def claiming(*arguments):
+            claims.append(beside(claim))
+            return fail_waiting(*arguments)
+
+        monkeypatch.setattr(Generations, "fail_waiting", claiming)
+        assert settlement.cancel(uow, [generation.id]) == 1
+        assert claims[0].result() is None
+        assert generation_of(generation.id).status == "failed"
+        assert balance_of(account) == 20
+
 
 class TestRelease:
     def test_the_hold_stays(self, make_account, submit_one, claim, uow, generation_of, balance_of):

@@ -87,6 +87,23 @@ class TestDelete:
         store.delete(key)
 
 
+class TestDiscard:
+    def test_one_that_cannot_be_deleted(self, store, tmp_path):
+        """An image whose file cannot be deleted keeps no other one from being deleted."""
+        first, stuck, last = (store.put(FILES).key for _ in range(3))
+        path = tmp_path / "deep" / "images" / "avatars" / f"{stuck}.{Variant.FULL}"
+        path.unlink()
+        path.mkdir()
+        assert store.discard([first, stuck, last]) == 2
+        for key in (first, last):
+            with pytest.raises(FileNotFoundError):
+                store.read(key, Variant.THUMBNAIL)
+
+    def test_nothing(self, store):
+        """No image is no work."""
+        assert store.discard([]) == 0
+
+
 class TestOlderThan:
     def test_only_older_images_are_listed(self, store, tmp_path):
         """An image is as old as its files, and each key is listed once."""

@@ -138,7 +138,14 @@ class TestWhoAndWhere:
         """No token, another scheme or an unknown token is a 401 that names the scheme to use."""
         account = make_account()
         generate = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
-        paths = ["projects", f"projects/{account.project_id}", "generations/1", "avatars/1"]
+        paths = [
+            "projects",
+            f"projects/{account.project_id}",
+            "generations/1",
+            "avatars",
+            "avatars/1",
+            "stats",
+        ]
         paths = [*(f"{PREFIX}/{path}" for path in paths), "/api/credits/balance", "/api/models/usage"]
         for headers, code in NO_TOKENS:
             with subtests.test(headers=repr(headers)[:50]):

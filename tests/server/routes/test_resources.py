@@ -1,30 +1,7 @@
-import json
-from uuid import uuid4
-
-from server.avatars.repository import Avatars
-from server.avatars.tables import Avatar
+from tests.server.stored import add_avatar
 
 PREFIXES = ["/api/avatar-creator", "/api/apps/avatar-creator"]
 PREFIX = PREFIXES[0]
-
-
-def add_avatar(uow, account, **changes):
-    """Store an avatar as the settlement does, without an image."""
-    columns = {
-        "id": str(uuid4()),
-        "user_id": account.user_id,
-        "project_id": account.project_id,
-        "name": "Ada",
-        "image_key": uuid4().hex,
-        "image_sha256": "0" * 64,
-        "source_type": "text_to_image",
-        "persona_personality": json.dumps(["calm"]),
-        "seed_used": 2**32 - 1,
-    }
-    avatar = Avatar(**(columns | changes))
-    with uow.begin() as tx:
-        Avatars(tx).add(avatar)
-    return avatar
 
 
 class TestProjects:
@@ -92,7 +69,9 @@ class TestAvatars:
             *("personaAge", "personaPersonality", "personaBackground", "gender", "ageRange", "ethnicity"),
             *("bodyType", "hairStyle", "hairColor", "eyeColor", "skinTone", "style", "sourceType"),
             *("generationPrompt", "seedUsed", "usageCount", "lastUsedAt", "createdAt", "updatedAt"),
+            "project",
         }
+        assert read["project"] == {"id": account.project_id, "name": "Test"}
         assert read["personaPersonality"] == '["calm"]'
         assert read["seedUsed"] == 2**32 - 1
         assert read["usageCount"] == 0

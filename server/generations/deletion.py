@@ -1,0 +1,30 @@
+"""Deleting a project with all that is in it."""
+
+from server.avatars.repository import Avatars
+from server.avatars.service import Discard
+from server.caller import Caller
+from server.db.unit_of_work import UnitOfWork
+from server.generations import settlement
+from server.generations.repository import Generations
+from server.projects.repository import Projects
+
+
+def delete_project(uow: UnitOfWork, discard: Discard, caller: Caller, project_id: str) -> None:
+    """Delete one of the caller's projects with its avatars and generations; what has not ended is given back.
+
+    Ledger and events stay. The rows go first: files that a crash leaves are owned by no avatar, and the
+    reaper sweeps them, as it does the file of a worker that comes late.
+
+    Raises:
+        NotFound: there is none of this id, or it is another user's.
+
+    """
+    with uow.begin() as tx:
+        Projects(tx).lock(caller.user_id, project_id)
+        generations = Generations(tx)
+        cancelled = settlement.cancel_within(tx, generations.unfinished_in(project_id))
+        image_keys = Avatars(tx).delete_all_of(project_id)
+        generations.delete_all_of(project_id)
+        Projects(tx).delete(project_id)
+    settlement.log_failed(cancelled)
+    discard(image_keys)
