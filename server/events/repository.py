@@ -2,12 +2,18 @@
 
 from typing import Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, text
 
 from server.db.unit_of_work import Repository
 from server.events.tables import Event, Kind
 
 _APPEND: Final = insert(Event.core())
+# An INSERT locks its table before it draws an id, and the lock lasts until the transaction has ended.
+_WRITERS: Final = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND relation = to_regclass('events')"
+)
 
 
 class Events(Repository):
@@ -28,3 +34,26 @@ class Events(Repository):
     def newest(self, limit: int) -> list[Event]:
         """Return the newest events of all generations, the newest first."""
         return list(self._session.scalars(select(Event).order_by(Event.id.desc()).limit(limit)))
+
+    def newest_of(self, generation_id: str) -> Event | None:
+        """Return a generation's newest event."""
+        of = select(Event).where(Event.generation_id == generation_id)
+        return self._session.scalar(of.order_by(Event.id.desc()).limit(1))
+
+    def newest_id(self) -> int:
+        """Return the id of the newest event that can be seen; 0 if there is none."""
+        return self._session.scalar(select(func.max(Event.id))) or 0
+
+    def after(self, event_id: int, most: int) -> list[Event]:
+        """Return events of all generations with greater ids, by their ids."""
+        later = select(Event).where(Event.id > event_id).order_by(Event.id).limit(most)
+        return list(self._session.scalars(later))
+
+    def writers(self) -> frozenset[str]:
+        """Return the open transactions that may append events whose ids are drawn already.
+
+        SQLite has one writer at a time, which draws its ids while it has the lock: there are none.
+        """
+        if self._session.get_bind().dialect.name == "sqlite":
+            return frozenset()
+        return frozenset(self._session.connection().scalars(_WRITERS))
