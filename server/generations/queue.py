@@ -35,6 +35,16 @@ class Head:
     last_claimed_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """How many generations of one user wait, and what decides the user's turn."""
+
+    user_id: str
+    count: int
+    oldest: datetime
+    last_claimed_at: datetime | None
+
+
 class PendingQueue(Repository):
     """Reads which generations wait, and for how long."""
 
@@ -45,6 +55,25 @@ class PendingQueue(Repository):
     def waiting_by_tier(self) -> dict[Tier, tuple[int, datetime]]:
         """Return how many generations of a tier's users wait, and when the oldest was submitted."""
         return {Tier(tier): (depth, oldest) for tier, depth, oldest in self._session.execute(_WAITING)}
+
+    def waiting_by_user(self) -> list[Waiting]:
+        """Return how many generations of each user wait."""
+        rows = self._session.execute(
+            select(Generation.user_id, func.count(), func.min(Generation.created_at), User.last_claimed_at)
+            .join(User, User.id == Generation.user_id)
+            .where(Generation.status == Status.PENDING)
+            .group_by(Generation.user_id, User.last_claimed_at)
+        )
+        return [Waiting(*row) for row in rows]
+
+    def of_user_before(self, user_id: str, moment: datetime) -> int:
+        """Return how many generations of a user wait that were submitted before a moment."""
+        before = (
+            Generation.status == Status.PENDING,
+            Generation.user_id == user_id,
+            Generation.created_at < moment,
+        )
+        return self._session.scalar(select(func.count()).select_from(Generation).where(*before)) or 0
 
     def oldest(self, most: int) -> list[str]:
         """Return the ids of the oldest pending generations."""

@@ -21,6 +21,11 @@ LEGAL: Final = {
 }
 
 
+def has_ended(status: str) -> bool:
+    """Return whether a generation of this status has ended."""
+    return not LEGAL[Status(status)]
+
+
 class Reason(StrEnum):
     """Why a generation failed: its errorCode. Source: the contract, section 3."""
 
