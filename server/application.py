@@ -1,5 +1,6 @@
 """The API process. It never imports torch."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +18,8 @@ from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.http.authentication import BearerAuthentication
 from server.http.envelope import answer_error
+from server.http.event_feed import EventFeed
+from server.http.event_messages import EventMessages
 from server.http.request import MAX_BODY_BYTES, ApiRequest, add_request_id, refuse_nul
 from server.http.services import Services
 from server.images.links import Links, shared_secret
@@ -24,10 +27,12 @@ from server.images.store import ImageStore
 from server.routes.avatars import AvatarController
 from server.routes.credits import CreditController
 from server.routes.entries import EntryController
+from server.routes.events import EventController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.operations import alive, health, metrics, ready
 from server.routes.projects import ProjectController
+from server.scheduling.estimates import Estimates
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -44,14 +49,23 @@ def create_app(settings: Settings) -> Litestar:
     wakeups = WakeUps(settings)
     images = ImageStore(settings.server.images_dir)
     links = Links(shared_secret(settings.server.data_dir))
+    estimates = Estimates()
+    feed = EventFeed(
+        uow,
+        EventMessages(links, estimates).encode,
+        period_s=settings.events.poll_s,
+        most=settings.events.streams,
+        most_per_user=settings.events.streams_per_user,
+    )
     reaper = Reaper(uow, wakeups, images, settings)
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
         GenerationController,
+        EventController,
         AvatarController,
         health,
     ]
-    services = Services(settings, uow, wakeups, images, links)
+    services = Services(settings, uow, wakeups, images, links, estimates, feed)
 
     def provide() -> Services:
         return services
@@ -66,7 +80,7 @@ def create_app(settings: Settings) -> Litestar:
             ready,
             metrics,
         ],
-        state=State({"uow": uow}),
+        state=State({"uow": uow, "feed": feed}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[
             refuse_nul,
@@ -84,7 +98,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_reaping(reaper, uow)],
+        lifespan=[_reaping(reaper, uow), _reading(feed)],
     )
 
 
@@ -100,5 +114,18 @@ def _reaping(reaper: Reaper, uow: UnitOfWork) -> Callable[[Litestar], AbstractAs
             stopped.set()
             thread.join(timeout=10)
             uow.close()
+
+    return lifespan
+
+
+def _reading(feed: EventFeed) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(feed.run())
+        try:
+            yield
+        finally:
+            feed.stop()
+            await task
 
     return lifespan

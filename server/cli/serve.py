@@ -9,6 +9,7 @@ import uvicorn
 from server.application import create_app
 from server.cli.opening import opened
 from server.cli.options import takes_settings
+from server.http.asgi_server import ApiServer
 from server.images.store import ImageStore
 from server.logs import configure_logs
 from server.scheduling.reaper import Reaper
@@ -47,14 +48,15 @@ def api(
         )
     except PortTaken as error:
         raise click.ClickException(str(error)) from error
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    ApiServer(config, app.state.feed).run(sockets=[listening])
 
 
 @click.command()

@@ -9,6 +9,7 @@ from server.accounts.errors import TokenInvalid
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.submission import QueueFull
+from server.http.event_feed import StreamsFull, TooManyStreams
 from server.spending.repository import BudgetSpent
 
 
@@ -70,6 +71,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
     NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
     EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
+    TooManyStreams: Meaning(429, "RATE_LIMIT_EXCEEDED"),
+    StreamsFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),

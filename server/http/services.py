@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from server.db.unit_of_work import UnitOfWork
+from server.http.event_feed import EventFeed
 from server.images.links import Links
 from server.images.store import ImageStore
+from server.scheduling.estimates import Estimates
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 
@@ -18,3 +20,5 @@ class Services:
     wakeups: WakeUps
     images: ImageStore
     links: Links
+    estimates: Estimates
+    feed: EventFeed
