@@ -15,6 +15,7 @@ from benchmark.overhead import WARM_UPS, measure_overhead
 from benchmark.plan import Advance, Plan
 from benchmark.record import EntryTiming, Figure, Record
 from benchmark.serving import measure_api, measure_submits, measure_up
+from benchmark.streams import ROUNDS, measure_streams
 
 
 class Measurement(NamedTuple):
@@ -37,6 +38,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "drawing": Measurement(measure_drawing, _drawing_parts),
     "overhead": Measurement(measure_overhead, lambda plan: 2 * (WARM_UPS + plan.effort.images)),
     "submit": Measurement(measure_submits, lambda _: 1),
+    "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 

@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> Litestar:
         before_send=[add_request_id],
         cors_config=CORSConfig(
             allow_origins=list(settings.server.cors_origins),
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["X-Request-Id", "Retry-After"],
         ),
         plugins=[PydanticPlugin(prefer_alias=True, validate_strict=True)],

@@ -1,19 +1,35 @@
 """The events in the database: the truth that later readers replay."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import bindparam, func, insert, select, text
 
 from server.db.unit_of_work import Repository
 from server.events.tables import Event, Kind
 
-_APPEND: Final = insert(Event.core())
+_EVENTS: Final = Event.core()
+_APPEND: Final = insert(_EVENTS)
+# What the process's reader runs several times a second is built once.
+_NEWEST: Final = select(func.max(_EVENTS.c.id))
+_AFTER: Final = (
+    select(_EVENTS.c.id, _EVENTS.c.generation_id)
+    .where(_EVENTS.c.id > bindparam("known"))
+    .order_by(_EVENTS.c.id)
+    .limit(bindparam("most"))
+)
 # An INSERT locks its table before it draws an id, and the lock lasts until the transaction has ended.
 _WRITERS: Final = text(
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
     "AND relation = to_regclass('events')"
 )
+
+
+class EventKey(NamedTuple):
+    """Which event, and of which generation."""
+
+    id: int
+    generation_id: str
 
 
 class Events(Repository):
@@ -42,12 +58,12 @@ class Events(Repository):
 
     def newest_id(self) -> int:
         """Return the id of the newest event that can be seen; 0 if there is none."""
-        return self._session.scalar(select(func.max(Event.id))) or 0
+        return self._session.connection().scalar(_NEWEST) or 0
 
-    def after(self, event_id: int, most: int) -> list[Event]:
-        """Return events of all generations with greater ids, by their ids."""
-        later = select(Event).where(Event.id > event_id).order_by(Event.id).limit(most)
-        return list(self._session.scalars(later))
+    def after(self, event_id: int, most: int) -> list[EventKey]:
+        """Return the events of all generations with greater ids, by their ids."""
+        rows = self._session.connection().execute(_AFTER, {"known": event_id, "most": most})
+        return [EventKey(*row) for row in rows]
 
     def writers(self) -> frozenset[str]:
         """Return the open transactions that may append events whose ids are drawn already.

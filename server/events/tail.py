@@ -3,8 +3,7 @@
 from typing import Final
 
 from server.db.unit_of_work import Transaction
-from server.events.repository import Events
-from server.events.tables import Event
+from server.events.repository import EventKey, Events
 
 MOST_AT_ONCE: Final = 200  # fewer than a stream's buffer holds: one round never overflows it
 
@@ -24,7 +23,7 @@ class EventTail:
         self._limit = 0
         self._writers: frozenset[str] | None = None
 
-    def read(self, tx: Transaction) -> list[Event]:
+    def read(self, tx: Transaction) -> list[EventKey]:
         """Return what has happened since the last call; the first calls only find the position."""
         events = Events(tx)
         if self.position is None:
@@ -57,7 +56,7 @@ class EventTail:
         return True
 
 
-def _gapless(events: list[Event], position: int) -> list[Event]:
+def _gapless(events: list[EventKey], position: int) -> list[EventKey]:
     """Return the events up to the first missing id."""
     for index, event in enumerate(events):
         if event.id != position + 1 + index:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Select, bindparam, select
 
 from server.avatars.tables import Avatar
 from server.db.unit_of_work import Repository
@@ -68,43 +68,52 @@ class Happened:
         return self.happening in FINAL
 
 
+_EVENTS: Final = Event.core()
+_GENERATIONS: Final = Generation.core()
+_AVATARS: Final = Avatar.core()
+_FIND: Final = (
+    select(
+        _EVENTS.c.id,
+        _EVENTS.c.kind,
+        _EVENTS.c.data,
+        _EVENTS.c.at,
+        _GENERATIONS.c.id,
+        _GENERATIONS.c.user_id,
+        _GENERATIONS.c.status,
+        _GENERATIONS.c.entry_key,
+        _GENERATIONS.c.created_at,
+        _GENERATIONS.c.credits,
+        _GENERATIONS.c.avatar_id,
+        _AVATARS.c.image_key,
+        _GENERATIONS.c.error_code,
+        _GENERATIONS.c.error_message,
+    )
+    .join(_GENERATIONS, _GENERATIONS.c.id == _EVENTS.c.generation_id)
+    .outerjoin(_AVATARS, _AVATARS.c.id == _GENERATIONS.c.avatar_id)
+    .order_by(_EVENTS.c.id)
+)
+_OF_EVENTS: Final = _FIND.where(_EVENTS.c.id.in_(bindparam("ids", expanding=True)))
+_AFTER: Final = _FIND.where(_EVENTS.c.id > bindparam("known")).limit(bindparam("most"))
+_OF_GENERATION: Final = _AFTER.where(_EVENTS.c.generation_id == bindparam("of_generation"))
+_OF_USER: Final = _AFTER.where(
+    _GENERATIONS.c.user_id == bindparam("of_user"), _EVENTS.c.id <= bindparam("until")
+)
+
+
 class History(Repository):
     """Reads events together with their generations. Those of deleted generations are not there."""
 
     def of_events(self, event_ids: Collection[int]) -> list[Happened]:
         """Return events by their ids."""
-        return self._find(Event.id.in_(event_ids)) if event_ids else []
+        return self._find(_OF_EVENTS, ids=event_ids) if event_ids else []
 
     def of_generation(self, generation_id: str, after: int, most: int) -> list[Happened]:
         """Return a generation's events after an id. Their ids are in the order of their commits."""
-        return self._find(Event.generation_id == generation_id, Event.id > after, most=most)
+        return self._find(_OF_GENERATION, of_generation=generation_id, known=after, most=most)
 
     def of_user(self, user_id: str, after: int, until: int, most: int) -> list[Happened]:
         """Return the events of a user's generations after an id, up to another."""
-        return self._find(Generation.user_id == user_id, Event.id > after, Event.id <= until, most=most)
+        return self._find(_OF_USER, of_user=user_id, known=after, until=until, most=most)
 
-    def _find(self, *where: ColumnElement[bool], most: int | None = None) -> list[Happened]:
-        rows = self._session.execute(
-            select(
-                Event.id,
-                Event.kind,
-                Event.data,
-                Event.at,
-                Generation.id,
-                Generation.user_id,
-                Generation.status,
-                Generation.entry_key,
-                Generation.created_at,
-                Generation.credits,
-                Generation.avatar_id,
-                Avatar.image_key,
-                Generation.error_code,
-                Generation.error_message,
-            )
-            .join(Generation, Generation.id == Event.generation_id)
-            .outerjoin(Avatar, Avatar.id == Generation.avatar_id)
-            .where(*where)
-            .order_by(Event.id)
-            .limit(most)
-        )
-        return [Happened(*row) for row in rows]
+    def _find(self, statement: Select[Any], **values: Any) -> list[Happened]:
+        return [Happened(*row) for row in self._session.connection().execute(statement, values)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from catalog.tiers import Tier
 from server.accounts.tables import User
@@ -15,6 +15,9 @@ from server.generations.tables import Generation
 _GENERATIONS: Final = Generation.core()
 _DEPTH: Final = (
     select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
+)
+_OF_USER_BEFORE: Final = _DEPTH.where(
+    _GENERATIONS.c.user_id == bindparam("of_user"), _GENERATIONS.c.created_at < bindparam("before")
 )
 _WAITING: Final = (
     select(User.tier, func.count(), func.min(Generation.created_at))
@@ -68,12 +71,8 @@ class PendingQueue(Repository):
 
     def of_user_before(self, user_id: str, moment: datetime) -> int:
         """Return how many generations of a user wait that were submitted before a moment."""
-        before = (
-            Generation.status == Status.PENDING,
-            Generation.user_id == user_id,
-            Generation.created_at < moment,
-        )
-        return self._session.scalar(select(func.count()).select_from(Generation).where(*before)) or 0
+        of = {"of_user": user_id, "before": moment}
+        return self._session.connection().scalar(_OF_USER_BEFORE, of) or 0
 
     def oldest(self, most: int) -> list[str]:
         """Return the ids of the oldest pending generations."""

@@ -70,7 +70,7 @@ class Estimates:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._taken_at = 0.0
+        self._good_until = 0.0
         self._snapshot: _Snapshot | None = None
 
     def progress(self, tx: Transaction, generation: Generation) -> Progress | None:
@@ -117,8 +117,10 @@ class Estimates:
     def _known(self, tx: Transaction) -> _Snapshot:
         with self._lock:
             moment = self._clock()
-            if self._snapshot is None or moment - self._taken_at > SNAPSHOT_S:
-                self._snapshot, self._taken_at = _take(tx), moment
+            if self._snapshot is None or moment >= self._good_until:
+                self._snapshot = _take(tx)
+                # A long queue takes long to count: never more than a twentieth of the time.
+                self._good_until = moment + max(SNAPSHOT_S, 20 * (self._clock() - moment))
             return self._snapshot
 
 
