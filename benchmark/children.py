@@ -1,7 +1,8 @@
 """The child processes of the benchmark: the parent must not hold the memory that it measures.
 
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
-or `draw`. `load` reads one line, the plan, and submits its requests. `blocks` times two blocks of FLUX.1.
+or `draw`. `load` reads one line, the plan, and submits its requests. `readers` reads one line, the plan, and
+opens its streams. `blocks` times two blocks of FLUX.1.
 """
 
 import json
@@ -87,7 +88,21 @@ def _run_client(
     return outcomes
 
 
-JOBS: dict[str, Callable[[str], None]] = {"bare": draw_bare, "load": submit_load, "blocks": time_blocks}
+def read_streams(kind: str) -> None:
+    """Open every stream of the plan, and read until standard input ends; some read nothing."""
+    del kind
+    # Imported here: the process that submits has no use for an event loop.
+    from benchmark.readers import read_all  # noqa: PLC0415
+
+    read_all(json.loads(sys.stdin.readline()), answer)
+
+
+JOBS: dict[str, Callable[[str], None]] = {
+    "bare": draw_bare,
+    "load": submit_load,
+    "blocks": time_blocks,
+    "readers": read_streams,
+}
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]](sys.argv[2])

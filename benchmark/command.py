@@ -11,7 +11,7 @@ import click
 from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
-ALL: Final = ("api", "up", "drawing", "overhead", "submit", "upload", "blocks")
+ALL: Final = ("api", "up", "drawing", "overhead", "submit", "upload", "streams", "blocks")
 USUAL: Final = ALL[:-1]  # the blocks take a minute and only concern the real model
 FULL_SIZE: Final = ("drawing", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""

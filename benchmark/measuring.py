@@ -15,6 +15,7 @@ from benchmark.overhead import WARM_UPS, measure_overhead
 from benchmark.plan import Advance, Plan
 from benchmark.record import EntryTiming, Figure, Record
 from benchmark.serving import measure_api, measure_submits, measure_up
+from benchmark.streams import ROUNDS, measure_streams
 from benchmark.uploads import measure_uploads
 
 
@@ -39,6 +40,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "overhead": Measurement(measure_overhead, lambda plan: 2 * (WARM_UPS + plan.effort.images)),
     "submit": Measurement(measure_submits, lambda _: 1),
     "upload": Measurement(measure_uploads, lambda plan: plan.effort.uploads),
+    "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 

@@ -1,5 +1,6 @@
 """The API process. It never imports torch."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +22,8 @@ from server.http.access_log import AccessLog
 from server.http.authentication import BearerAuthentication
 from server.http.cors import Cors
 from server.http.envelope import answer_error
+from server.http.event_feed import EventFeed
+from server.http.event_messages import EventMessages
 from server.http.lingering import Lingering
 from server.http.rate_limits import RateLimits, add_rate_limit, limit_address, limit_user
 from server.http.request import MAX_BODY_BYTES, ApiRequest, complete_headers, refuse_malformed_targets
@@ -31,6 +34,7 @@ from server.routes.avatars import AvatarController
 from server.routes.catalogue import CatalogueController
 from server.routes.credits import CreditController
 from server.routes.entries import EntryController, read_models
+from server.routes.events import EventController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.keys import KeyController
@@ -40,6 +44,7 @@ from server.routes.projects import ProjectController
 from server.routes.statistics import read_statistics
 from server.routes.uploads import UploadController
 from server.routes.usage import UsageController
+from server.scheduling.estimates import Estimates
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -58,6 +63,14 @@ def create_app(settings: Settings) -> Litestar:
     images = ImageStore(settings.server.images_dir)
     secret = shared_secret(settings.server.data_dir)
     links, quotes = Links(secret), Quotes(secret)
+    estimates = Estimates()
+    feed = EventFeed(
+        uow,
+        EventMessages(links, estimates).encode,
+        period_s=settings.events.poll_s,
+        most=settings.events.streams,
+        most_per_user=settings.events.streams_per_user,
+    )
     reaper = Reaper(uow, wakeups, images, settings)
     key_uses = KeyUses(uow)
     authentication = Authentication(
@@ -66,6 +79,7 @@ def create_app(settings: Settings) -> Litestar:
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
         GenerationController,
+        EventController,
         AvatarController,
         CatalogueController,
         PresetController,
@@ -76,7 +90,7 @@ def create_app(settings: Settings) -> Litestar:
         health,
     ]
     decoders = Decoders(Bounds(**settings.uploads.model_dump()))
-    services = Services(settings, uow, wakeups, images, links, quotes, decoders)
+    services = Services(settings, uow, wakeups, images, links, quotes, decoders, estimates, feed)
 
     def provide() -> Services:
         return services
@@ -95,7 +109,7 @@ def create_app(settings: Settings) -> Litestar:
             ready,
             metrics,
         ],
-        state=State({"authentication": authentication, "rate_limits": RateLimits(settings)}),
+        state=State({"authentication": authentication, "rate_limits": RateLimits(settings), "feed": feed}),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         guards=[limit_user],
         middleware=[
@@ -110,7 +124,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_running(uow, reaper.run, key_uses.run)],
+        lifespan=[_running(uow, reaper.run, key_uses.run), _reading(feed)],
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
@@ -136,5 +150,18 @@ def _running(
             for thread in threads:
                 thread.join(timeout=10)
             uow.close()
+
+    return lifespan
+
+
+def _reading(feed: EventFeed) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(feed.run())
+        try:
+            yield
+        finally:
+            feed.stop()
+            await task
 
     return lifespan

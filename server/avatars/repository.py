@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 
 from server.avatars.tables import UPLOADED, Avatar, AvatarUse, column_values
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
+
+_IMAGE_KEY: Final = select(Avatar.image_key).where(Avatar.id == bindparam("of_avatar"))
 
 
 class Totals(NamedTuple):
@@ -50,6 +52,10 @@ class Avatars(Repository):
         if avatar is None:
             raise NotFound("Avatar")
         return avatar
+
+    def image_key(self, avatar_id: str | None) -> str | None:
+        """Return the key of an avatar's image; None if there is no such avatar."""
+        return None if avatar_id is None else self._session.scalar(_IMAGE_KEY, {"of_avatar": avatar_id})
 
     def by_project(self, project_ids: Iterable[str]) -> dict[str, list[Avatar]]:
         """Return the avatars of each project, newest first."""

@@ -9,6 +9,7 @@ import uvicorn
 from server.application import create_app
 from server.cli.opening import opened
 from server.cli.options import takes_settings
+from server.http.asgi_server import ApiServer
 from server.images.store import ImageStore
 from server.logs import configure_logs
 from server.scheduling.reaper import Reaper
@@ -52,8 +53,9 @@ def api(
 
 def http_server(settings: Settings) -> uvicorn.Server:
     """Return the HTTP server of the API, which believes X-Forwarded-For only from trusted proxies."""
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -63,7 +65,7 @@ def http_server(settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE_S,
         ws="none",  # there is no WebSocket; uvicorn would log the path and query of each attempt
     )
-    return uvicorn.Server(config)
+    return ApiServer(config, app.state.feed)
 
 
 @click.command()

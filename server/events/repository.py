@@ -1,13 +1,35 @@
 """The events in the database: the truth that later readers replay."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, func, insert, select, text
 
 from server.db.unit_of_work import Repository
 from server.events.tables import Event, Kind
 
-_APPEND: Final = insert(Event.core())
+_EVENTS: Final = Event.core()
+_APPEND: Final = insert(_EVENTS)
+# What the process's reader runs several times a second is built once.
+_NEWEST: Final = select(func.max(_EVENTS.c.id))
+_AFTER: Final = (
+    select(_EVENTS.c.id, _EVENTS.c.generation_id)
+    .where(_EVENTS.c.id > bindparam("known"))
+    .order_by(_EVENTS.c.id)
+    .limit(bindparam("most"))
+)
+# An INSERT locks its table before it draws an id, and the lock lasts until the transaction has ended.
+_WRITERS: Final = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND relation = to_regclass('events')"
+)
+
+
+class EventKey(NamedTuple):
+    """Which event, and of which generation."""
+
+    id: int
+    generation_id: str
 
 
 class Events(Repository):
@@ -28,3 +50,26 @@ class Events(Repository):
     def newest(self, limit: int) -> list[Event]:
         """Return the newest events of all generations, the newest first."""
         return list(self._session.scalars(select(Event).order_by(Event.id.desc()).limit(limit)))
+
+    def newest_of(self, generation_id: str) -> Event | None:
+        """Return a generation's newest event."""
+        of = select(Event).where(Event.generation_id == generation_id)
+        return self._session.scalar(of.order_by(Event.id.desc()).limit(1))
+
+    def newest_id(self) -> int:
+        """Return the id of the newest event that can be seen; 0 if there is none."""
+        return self._session.connection().scalar(_NEWEST) or 0
+
+    def after(self, event_id: int, most: int) -> list[EventKey]:
+        """Return the events of all generations with greater ids, by their ids."""
+        rows = self._session.connection().execute(_AFTER, {"known": event_id, "most": most})
+        return [EventKey(*row) for row in rows]
+
+    def writers(self) -> frozenset[str]:
+        """Return the open transactions that may append events whose ids are drawn already.
+
+        SQLite has one writer at a time, which draws its ids while it has the lock: there are none.
+        """
+        if self._session.get_bind().dialect.name == "sqlite":
+            return frozenset()
+        return frozenset(self._session.connection().scalars(_WRITERS))

@@ -16,6 +16,7 @@ class Kind(StrEnum):
 
     QUEUED = "queued"
     CLAIMED = "claimed"
+    STEP = "step"
     RELEASED = "released"
     FAILED_OVER = "failed_over"
     LOST = "lost"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from catalog.tiers import Tier
 from server.accounts.tables import User
@@ -15,6 +15,9 @@ from server.generations.tables import Generation
 _GENERATIONS: Final = Generation.core()
 _DEPTH: Final = (
     select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
+)
+_OF_USER_BEFORE: Final = _DEPTH.where(
+    _GENERATIONS.c.user_id == bindparam("of_user"), _GENERATIONS.c.created_at < bindparam("before")
 )
 _WAITING: Final = (
     select(User.tier, func.count(), func.min(Generation.created_at))
@@ -35,6 +38,16 @@ class Head:
     last_claimed_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """How many generations of one user wait, and what decides the user's turn."""
+
+    user_id: str
+    count: int
+    oldest: datetime
+    last_claimed_at: datetime | None
+
+
 class PendingQueue(Repository):
     """Reads which generations wait, and for how long."""
 
@@ -45,6 +58,21 @@ class PendingQueue(Repository):
     def waiting_by_tier(self) -> dict[Tier, tuple[int, datetime]]:
         """Return how many generations of a tier's users wait, and when the oldest was submitted."""
         return {Tier(tier): (depth, oldest) for tier, depth, oldest in self._session.execute(_WAITING)}
+
+    def waiting_by_user(self) -> list[Waiting]:
+        """Return how many generations of each user wait."""
+        rows = self._session.execute(
+            select(Generation.user_id, func.count(), func.min(Generation.created_at), User.last_claimed_at)
+            .join(User, User.id == Generation.user_id)
+            .where(Generation.status == Status.PENDING)
+            .group_by(Generation.user_id, User.last_claimed_at)
+        )
+        return [Waiting(*row) for row in rows]
+
+    def of_user_before(self, user_id: str, moment: datetime) -> int:
+        """Return how many generations of a user wait that were submitted before a moment."""
+        of = {"of_user": user_id, "before": moment}
+        return self._session.connection().scalar(_OF_USER_BEFORE, of) or 0
 
     def oldest(self, most: int) -> list[str]:
         """Return the ids of the oldest pending generations."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 
 from catalog.orders import Order, Provenance
 from server.clock import now
@@ -23,6 +23,7 @@ _HELD: Final = select(_GENERATIONS.c.id).where(
     _GENERATIONS.c.attempt == bindparam("of_attempt"),
     _GENERATIONS.c.status == Status.PROCESSING.value,
 )
+_LOCKED: Final = _HELD.with_for_update(key_share=True)
 
 _UNFINISHED: Final = (
     select(func.count())
@@ -171,8 +172,20 @@ class Generations(Repository):
             LeaseLost: it does not.
 
         """
+        self._find(_HELD, claim)
+
+    def lock(self, claim: Claim) -> None:
+        """Lock a claim's generation until the transaction ends: what happens to it then happens in turn.
+
+        Raises:
+            LeaseLost: the claim does not hold it.
+
+        """
+        self._find(_LOCKED, claim)
+
+    def _find(self, statement: Select[tuple[str]], claim: Claim) -> None:
         of = {"of_generation": claim.generation_id, "of_attempt": claim.attempt}
-        if self._session.connection().scalar(_HELD, of) is None:
+        if self._session.connection().scalar(statement, of) is None:
             raise LeaseLost(claim)
 
     def complete(self, claim: Claim, avatar_id: str, provenance: Provenance) -> Generation:

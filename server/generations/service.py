@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalog.entries import Entry
+from server.avatars.repository import Avatars
 from server.caller import Caller
 from server.credits.repository import Ledger
-from server.db.unit_of_work import UnitOfWork
+from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DomainError
 from server.generations import settlement
@@ -59,6 +60,25 @@ def get(uow: UnitOfWork, caller: Caller, generation_id: str) -> Generation:
     """
     with uow.read() as tx:
         return Generations(tx).owned_by(caller.user_id, generation_id)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A generation with the key of its image, if it is delivered and not deleted."""
+
+    generation: Generation
+    image_key: str | None
+
+
+def follow(tx: Transaction, caller: Caller, generation_id: str) -> Followed:
+    """Return one of the caller's generations with what it has come to.
+
+    Raises:
+        NotFound: there is none of this id, or it is another user's.
+
+    """
+    generation = Generations(tx).owned_by(caller.user_id, generation_id)
+    return Followed(generation, Avatars(tx).image_key(generation.avatar_id))
 
 
 def list_page(

@@ -22,6 +22,11 @@ LEGAL: Final = {
 UNFINISHED: Final = tuple(status for status, targets in LEGAL.items() if targets)
 
 
+def has_ended(status: str) -> bool:
+    """Return whether a generation of this status has ended."""
+    return not LEGAL[Status(status)]
+
+
 class Reason(StrEnum):
     """Why a generation failed: its errorCode. Source: the contract, section 3."""
 

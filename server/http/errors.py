@@ -11,6 +11,7 @@ from server.errors import DatabaseAway, DomainError, NotFound
 from server.generations.quotes import QuoteRefused
 from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull, TooManyUnfinished
+from server.http.event_feed import StreamsFull, TooManyStreams
 from server.idempotency.repository import KeyInFlight, KeyReused
 from server.spending.repository import BudgetSpent
 from server.uploads.errors import DecodersBusy, ImageRefused
@@ -94,6 +95,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     RateLimitExceeded: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     TooManyUnfinished: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     TooManyKeys: Meaning(409, "CONFLICT"),
+    TooManyStreams: Meaning(429, "RATE_LIMIT_EXCEEDED"),
+    StreamsFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DecodersBusy: Meaning(503, "SERVICE_UNAVAILABLE"),

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
+from server.http.event_feed import EventFeed
 from server.images.links import Links
 from server.images.store import ImageStore
+from server.scheduling.estimates import Estimates
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.uploads.decoders import Decoders
@@ -22,3 +24,5 @@ class Services:
     links: Links
     quotes: Quotes
     decoders: Decoders
+    estimates: Estimates
+    feed: EventFeed

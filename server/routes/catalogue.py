@@ -10,7 +10,7 @@ from server.http.bodies import View
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.scheduling import offers
-from server.scheduling.estimates import DrawingTime
+from server.scheduling.drawing_times import DrawingTime
 from server.scheduling.offers import Offer
 
 

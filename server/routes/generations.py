@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Literal, Self
 
 from litestar import Controller, Response, delete, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from pydantic import Field
@@ -13,19 +14,23 @@ from pydantic import Field
 from catalog.orders import Provenance
 from catalog.selection import Wish, WishedQuality
 from catalog.traits import TRAIT_NAMES, Traits
+from server.caller import Caller
 from server.db.unit_of_work import Transaction
 from server.generations import service
 from server.generations.quotes import Quote
-from server.generations.states import Status
+from server.generations.states import Status, has_ended
 from server.generations.submission import GenerationRequest, Limits, Notify, Submitted, accept
 from server.generations.tables import Generation
 from server.http.bodies import Fold, Message, Name, Request, View, WireTime, Word
+from server.http.event_messages import image_paths
+from server.http.event_stream import until_ended
 from server.http.idempotency import IdempotencyKey, Spent, spend_once
 from server.http.paging import DEFAULT_LIMIT, Cursor, Limit, PageMeta, page_meta, position
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.routes.catalogue import DrawingTimeView
 from server.scheduling import offers
+from server.scheduling.estimates import Progress
 from server.scheduling.offers import DryRun
 from server.settings import Settings
 
@@ -112,6 +117,27 @@ class ProvenanceView(View):
         )
 
 
+class ProgressView(View):
+    """How far a generation is. Place and seconds are estimates; docs/adr/0016 says from what."""
+
+    phase: str
+    step: int
+    steps: int
+    queue_position: int | None
+    estimated_seconds_left: float | None
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        """Return a progress in the words of the contract."""
+        return cls(
+            phase=progress.phase,
+            step=progress.step,
+            steps=progress.steps,
+            queue_position=progress.queue_position,
+            estimated_seconds_left=progress.seconds_left,
+        )
+
+
 class GenerationView(View):
     """A generation. `options` is JSON text, as the existing clients parse it."""
 
@@ -129,6 +155,9 @@ class GenerationView(View):
     created_at: WireTime
     updated_at: WireTime
     completed_at: WireTime | None
+    image_url: str | None = None
+    thumbnail_url: str | None = None
+    progress: ProgressView | None = None
 
     @classmethod
     def of(cls, generation: Generation) -> Self:
@@ -254,13 +283,21 @@ class GenerationController(Controller):
 
         return spend_once(services, request, idempotency_key, data, spend)
 
-    @get("/generations/{generation_id:str}", sync_to_thread=True)
-    def read(
-        self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    @get("/generations/{generation_id:str}")
+    async def read(
+        self,
+        generation_id: FromPath[str],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        wait: Annotated[int, QueryParameter(ge=0, le=60, description="Seconds to wait for its end.")] = 0,
     ) -> GenerationAnswer:
-        """Read one generation."""
-        generation = service.get(services.uow, request.user, generation_id)
-        return GenerationAnswer(generation=GenerationView.of(generation))
+        """Read one generation; with `wait`, as soon as it has ended or when the seconds are over."""
+        caller = request.user
+        view = await sync_to_thread(_follow, services, caller, generation_id)
+        if wait and not has_ended(view.status):
+            await until_ended(services.feed, caller.user_id, generation_id, wait, request.receive)
+            view = await sync_to_thread(_follow, services, caller, generation_id)
+        return GenerationAnswer(generation=view)
 
     @get("/generations", sync_to_thread=True)
     def list_page(
@@ -302,6 +339,19 @@ class GenerationController(Controller):
         """Delete a generation, cancelled first if it has not ended. Its avatar stays."""
         service.delete(services.uow, request.user, generation_id)
         return Message(message="Generation deleted successfully")
+
+
+def _follow(services: Services, caller: Caller, generation_id: str) -> GenerationView:
+    with services.uow.read() as tx:
+        followed = service.follow(tx, caller, generation_id)
+        progress = services.estimates.progress(tx, followed.generation)
+    paths = image_paths(services.links, followed.image_key)
+    update = {
+        "image_url": paths["imageUrl"],
+        "thumbnail_url": paths["thumbnailUrl"],
+        "progress": ProgressView.of(progress) if progress else None,
+    }
+    return GenerationView.of(followed.generation).model_copy(update=update)
 
 
 def _options(generation: Generation) -> dict[str, object]:

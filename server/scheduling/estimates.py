@@ -1,65 +1,177 @@
-"""How long a generation will wait and be drawn, by what was measured here."""
+"""When a generation will be ready: its place among those that wait, and the seconds that are left.
 
-from collections.abc import Sequence
+The place assumes that users take turns as the fair queue does. It does not know which pipelines are resident,
+which generations only one kind of worker may claim, and who submits next. The seconds assume that all that
+waits takes as long as what the workers have drawn last. What they draw now is not counted.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
+from datetime import datetime
+from statistics import fmean
 from typing import Final
 
-from catalog.entries import Entry
+from server.clock import now
 from server.db.unit_of_work import Transaction
-from server.generations.queue import PendingQueue
-from server.generations.repository import Generations
+from server.entries.repository import Entries
+from server.events.repository import Events
+from server.events.tables import Kind
+from server.generations.queue import PendingQueue, Waiting
+from server.generations.states import Status
+from server.generations.tables import Generation
 from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import WorkerRegistry
+from server.tallies.repository import COMPLETED, ENDED, STAGE_US, STEPS, Key, Tallies
 
-SIZE_CLASSES_PX: Final = (512, 768, 1024, 1536)  # an image belongs to the first that its longer side fits
-RECENT: Final = 200
-"""From how many of the newest images of an entry its times are taken."""
-FEWEST: Final = 5
-"""With fewer images of a size class, the catalogue's range is the better estimate."""
+SNAPSHOT_S: Final = 1.0  # clients poll: a thousand of them cost as much as one
+_LOADING: Final = "load"
+_STEP: Final = "step"
 
 
 @dataclass(frozen=True)
-class DrawingTime:
-    """Half of the images take at most p50_s, nine of ten at most p90_s.
+class Wait:
+    """A generation's place in the queue, 1 for the next, and its seconds to the end; None if nobody draws."""
 
-    measured: on this server; otherwise it is the range of the catalogue.
+    position: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a generation is that has not ended.
+
+    phase: queued, starting, or a phase of the backend. queue_position: None once it is drawn.
     """
 
-    p50_s: float
-    p90_s: float
-    measured: bool
+    phase: str
+    step: int
+    steps: int
+    queue_position: int | None
+    seconds_left: float | None
 
 
-def size_class_px(width_px: int, height_px: int) -> int:
-    """Return the size class of an image."""
-    longer_px = max(width_px, height_px)
-    return next((size for size in SIZE_CLASSES_PX if longer_px <= size), SIZE_CLASSES_PX[-1])
+@dataclass(frozen=True)
+class _Snapshot:
+    """What estimates are made from. drawing_s, step_s: means by the entry's key."""
+
+    waiting: Sequence[Waiting]
+    workers: int
+    worker_mean_s: float | None
+    drawing_s: Mapping[str, float]
+    step_s: Mapping[str, float]
 
 
-def drawing_time(tx: Transaction, entry: Entry, width_px: int, height_px: int) -> DrawingTime | None:
-    """Estimate how long an entry draws an image of a size; None if nothing is known."""
-    wanted = size_class_px(width_px, height_px)
-    durations_s = [
-        duration_s
-        for order, duration_s in Generations(tx).newest_durations(entry.key, RECENT)
-        if size_class_px(order.width_px, order.height_px) == wanted
-    ]
-    if len(durations_s) >= FEWEST:
-        return _measured(durations_s)
-    if entry.processing_range_s is None:
-        return None
-    low_s, high_s = entry.processing_range_s
-    return DrawingTime((low_s + high_s) / 2, high_s, measured=False)
+class Estimates:
+    """Estimates from what was measured here for an entry, before that from the catalogue's range."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._good_until = 0.0
+        self._snapshot: _Snapshot | None = None
+
+    def progress(self, tx: Transaction, generation: Generation) -> Progress | None:
+        """Return how far a generation is; None if it has ended."""
+        steps = generation.order.steps
+        if generation.status == Status.PENDING:
+            wait = self.wait(tx, generation.user_id, generation.entry_key, generation.created_at)
+            return Progress("queued", 0, steps, wait.position, wait.seconds_left)
+        if generation.status != Status.PROCESSING:
+            return None
+        phase, step = "starting", 0
+        newest = Events(tx).newest_of(generation.id)
+        if newest is not None and newest.kind == Kind.STEP:
+            phase, step = newest.data["phase"], newest.data["step"]
+        left_s = self.left(tx, generation.entry_key, step, steps, generation.started_at)
+        return Progress(phase, step, steps, None, left_s)
+
+    def wait(self, tx: Transaction, user_id: str, entry_key: str, created_at: datetime) -> Wait:
+        """Estimate the wait of a pending generation, its drawing included."""
+        known = self._known(tx)
+        own_before = PendingQueue(tx).of_user_before(user_id, created_at)
+        position = place(known.waiting, user_id, own_before)
+        drawing_s = known.drawing_s.get(entry_key)
+        if not known.workers or drawing_s is None:
+            return Wait(position, None)
+        each_s = known.worker_mean_s or drawing_s
+        return Wait(position, round((position - 1) * each_s / known.workers + drawing_s, 1))
+
+    def left(
+        self, tx: Transaction, entry_key: str, step: int, steps: int, started_at: datetime | None
+    ) -> float | None:
+        """Estimate the seconds until a generation that is drawn is ready."""
+        known = self._known(tx)
+        drawing_s = known.drawing_s.get(entry_key)
+        if drawing_s is None:
+            return None
+        if step and steps:
+            per_step_s = known.step_s.get(entry_key, drawing_s / steps)
+            around_s = max(0.0, drawing_s - per_step_s * steps)  # encoding and decoding
+            return round((steps - step) * per_step_s + around_s, 1)
+        elapsed_s = (now() - started_at).total_seconds() if started_at else 0.0
+        return round(max(0.0, drawing_s - elapsed_s), 1)
+
+    def _known(self, tx: Transaction) -> _Snapshot:
+        with self._lock:
+            moment = self._clock()
+            if self._snapshot is None or moment >= self._good_until:
+                self._snapshot = _take(tx)
+                # A long queue takes long to count: never more than a twentieth of the time.
+                self._good_until = moment + max(SNAPSHOT_S, 20 * (self._clock() - moment))
+            return self._snapshot
 
 
-def waiting_time_s(tx: Transaction) -> float | None:
-    """Estimate how long a generation that is submitted now will wait; None if no worker is ready."""
-    depth, registry = PendingQueue(tx).depth(), WorkerRegistry(tx)
-    waits_s = (registry.estimated_wait_s(backend, depth) for backend in (LOCAL, HOSTED))
-    return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
+def place(waiting: Sequence[Waiting], user_id: str, own_before: int) -> int:
+    """Return the place of a user's generation, 1 for the next, if users take turns.
+
+    own_before: how many of the user's generations wait that were submitted before it. Each other user is
+    served that often before it, and once more if that user's turn is earlier.
+    """
+    own = next((one for one in waiting if one.user_id == user_id), None)
+    ahead = own_before
+    for other in waiting:
+        if other.user_id != user_id:
+            earlier = own is None or _turn(other) < _turn(own)
+            ahead += min(other.count, own_before + earlier)
+    return ahead + 1
 
 
-def _measured(durations_s: Sequence[float]) -> DrawingTime:
-    deciles = quantiles(durations_s, n=10, method="inclusive")
-    return DrawingTime(round(deciles[4], 3), round(deciles[8], 3), measured=True)
+def _turn(one: Waiting) -> tuple[bool, float, datetime]:
+    # As in the fair queue: who was never served is first, then who was served longest ago.
+    served = one.last_claimed_at
+    return served is not None, served.timestamp() if served else 0.0, one.oldest
+
+
+def _take(tx: Transaction) -> _Snapshot:
+    tallies = Tallies(tx).all()
+    ready = [*WorkerRegistry(tx).ready(LOCAL), *WorkerRegistry(tx).ready(HOSTED)]
+    means = [worker.mean_duration_s for worker in ready if worker.mean_duration_s]
+    drawing_s = {}
+    step_s = {}
+    for entry in Entries(tx).all():
+        measured = _drawing_s(tallies, entry.key)
+        promised = fmean(entry.processing_range_s) if entry.processing_range_s else None
+        if measured or promised:
+            drawing_s[entry.key] = measured or promised or 0.0
+        if steps := tallies.get((STEPS, entry.key, "")):
+            step_s[entry.key] = tallies.get((STAGE_US, entry.key, _STEP), 0) / 1e6 / steps
+    return _Snapshot(
+        waiting=PendingQueue(tx).waiting_by_user(),
+        workers=len(ready),
+        worker_mean_s=fmean(means) if means else None,
+        drawing_s=drawing_s,
+        step_s=step_s,
+    )
+
+
+def _drawing_s(tallies: Mapping[Key, int], entry_key: str) -> float | None:
+    """Return the mean seconds of an entry's images on a resident pipeline; None if none was drawn here."""
+    images = tallies.get((ENDED, entry_key, COMPLETED), 0)
+    spent_us = sum(
+        value
+        for (kind, entry, stage), value in tallies.items()
+        if kind == STAGE_US and entry == entry_key and stage != _LOADING
+    )
+    return spent_us / 1e6 / images if images else None

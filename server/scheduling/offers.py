@@ -11,7 +11,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.generations.quotes import Quote
 from server.generations.submission import GenerationRequest, Limits, examine
-from server.scheduling.estimates import DrawingTime, drawing_time, waiting_time_s
+from server.scheduling.drawing_times import DrawingTime, drawing_time, waiting_time_s
 
 DISABLED: Final = "The operator has disabled this model"
 

@@ -107,6 +107,26 @@ class ServerSettings(Group):
         return self.data_dir / "redis.url"
 
 
+class EventSettings(Group):
+    """Streams of events, and requests that wait for the end of a generation."""
+
+    model_config = SettingsConfigDict(env_prefix="EVENTS_")
+    title = "Streams of events"
+
+    streams: Count = Field(
+        1000, description="Streams and waiting requests that one API process serves; beyond it, 503."
+    )
+    streams_per_user: Count = Field(
+        20, description="Streams and waiting requests of one user at one API process; beyond it, 429."
+    )
+    heartbeat_s: Annotated[float, Field(ge=0.05, allow_inf_nan=False)] = Field(
+        15, description="Seconds of silence after which a stream sends a comment: proxies close silent ones."
+    )
+    poll_s: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
+        0.2, description="Seconds between two looks for events, while a stream is open."
+    )
+
+
 class DatabaseSettings(AddressGroup):
     """The database."""
 
@@ -355,6 +375,7 @@ def groups() -> tuple[type[Group], ...]:
     """Return the groups in the order in which an operator reads them."""
     return (
         ServerSettings,
+        EventSettings,
         DatabaseSettings,
         RedisSettings,
         WorkerSettings,

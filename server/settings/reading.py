@@ -13,6 +13,7 @@ from server.settings.groups import (
     CatalogueSettings,
     CreditSettings,
     DatabaseSettings,
+    EventSettings,
     HostedSettings,
     RateLimitSettings,
     RedisSettings,
@@ -33,6 +34,7 @@ class Settings:
     """The settings of one process, in groups."""
 
     server: ServerSettings
+    events: EventSettings
     database: DatabaseSettings
     redis: RedisSettings
     worker: WorkerSettings
@@ -57,6 +59,7 @@ class Settings:
         env.setdefault("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}")
         return cls(
             server=server.model_copy(update={"data_dir": home}),
+            events=_read(EventSettings, env),
             database=_read(DatabaseSettings, env),
             redis=_read(RedisSettings, env),
             worker=_read(WorkerSettings, env),

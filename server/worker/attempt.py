@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from inference.backend import Backend
+from inference.backend import Backend, Picture, Progress
 from inference.errors import InferenceError
 from server.clock import now
 from server.db.unit_of_work import UnitOfWork
@@ -25,6 +25,7 @@ from server.settings import Settings
 from server.spending.repository import Spending
 from server.supervisor.heartbeat import Heartbeat
 from server.worker.lease_guard import DeadlinePassed, GraceOver, LeaseGuard, StopRequest, first_lease_s
+from server.worker.step_recorder import recording
 
 log = get_log(__name__)
 
@@ -118,7 +119,7 @@ class Attempt:
 
     def _deliver(self) -> None:
         started = time.monotonic()
-        picture = self._context.backend.generate(self._generation.order, self._guard)
+        picture = self._draw()
         self._guard.enter(self._context.settings.worker.phase_timeout_s)
         image = self._context.images.put(encode(picture.image))
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
@@ -139,6 +140,16 @@ class Attempt:
             cost_microusd=provenance.cost_microusd,
             warnings=picture.warnings,
         )
+
+    def _draw(self) -> Picture:
+        order = self._generation.order
+        with recording(self._context.uow, self._claim, order.steps) as record:
+
+            def report(progress: Progress) -> None:
+                record(progress)
+                self._guard(progress)
+
+            return self._context.backend.generate(order, report)
 
     def _fail(
         self,

@@ -1,0 +1,107 @@
+import time
+
+import pytest
+
+from inference.backend import Phase, Progress
+from inference.scripted import Script
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+from server.events.repository import Events
+from server.events.tables import Kind
+from server.generations import settlement
+from server.worker.step_recorder import PERIOD_S, recording
+
+QUICK_S = 0.01
+
+
+@pytest.fixture
+def steps_of(uow):
+    """Read the recorded steps of a generation."""
+
+    def read(generation_id):
+        with uow.read() as tx:
+            events = Events(tx).of(generation_id)
+        return [event.data for event in events if event.kind == Kind.STEP]
+
+    return read
+
+
+@pytest.fixture
+def wait_until():
+    """Wait until a look finds something; fail after ten seconds."""
+
+    def wait(look):
+        until = time.monotonic() + 10
+        while not look():
+            assert time.monotonic() < until
+            time.sleep(QUICK_S)
+
+    return wait
+
+
+class TestRecording:
+    def test_what_is_reported_is_recorded(self, make_account, submit_one, claim, uow, steps_of, wait_until):
+        """A phase and a step that were reported are events of the attempt, and each is recorded once."""
+        generation = submit_one(make_account())
+        held = claim()
+        with recording(uow, held, 28, QUICK_S) as record:
+            record(Progress(Phase.LOAD))
+            wait_until(lambda: len(steps_of(generation.id)) == 1)
+            record(Progress(Phase.STEP, 7, 28))
+            wait_until(lambda: len(steps_of(generation.id)) == 2)
+        assert steps_of(generation.id) == [
+            {"attempt": 1, "phase": "load", "step": 0, "steps": 28},
+            {"attempt": 1, "phase": "step", "step": 7, "steps": 28},
+        ]
+
+    def test_drawing_does_not_wait_for_it(self, make_account, submit_one, claim, uow, steps_of, wait_until):
+        """Reports made while a record is being written cost nothing; only the last of them is recorded."""
+        generation = submit_one(make_account())
+        held = claim()
+        with recording(uow, held, 28, QUICK_S) as record:
+            with uow.begin():  # on SQLite the recorder now waits
+                for step in range(1, 28):
+                    record(Progress(Phase.STEP, step, 28))
+            wait_until(lambda: steps_of(generation.id)[-1:] and steps_of(generation.id)[-1]["step"] == 27)
+        assert len(steps_of(generation.id)) < 27
+
+    def test_a_database_that_is_away_is_survived(self, make_account, submit_one, claim, wait_until):
+        """While the database is away the recorder tries again each period, and the drawing goes on."""
+
+        class Away(UnitOfWork):
+            tries = 0
+
+            def begin(self):
+                self.tries += 1
+                return super().begin()
+
+        submit_one(make_account())
+        away = Away(open_engine("sqlite:////nowhere/at/all.db"))
+        with recording(away, claim(), 28, QUICK_S) as record:
+            record(Progress(Phase.LOAD))
+            wait_until(lambda: away.tries >= 2)
+
+    def test_a_cancelled_generation_gets_no_step(self, make_account, submit_one, claim, uow, steps_of):
+        """After the end of a generation nothing is appended to it."""
+        generation = submit_one(make_account())
+        held = claim()
+        settlement.cancel(uow, [generation.id])
+        with recording(uow, held, 28, QUICK_S) as record:
+            record(Progress(Phase.STEP, 1, 28))
+        assert steps_of(generation.id) == []
+
+
+class TestAttempt:
+    def test_a_short_attempt_records_no_step(self, make_account, submit_one, make_runner, steps_of):
+        """An image that takes less than the period costs no write more than before."""
+        generation = submit_one(make_account())
+        assert make_runner().run_next()
+        assert steps_of(generation.id) == []
+
+    def test_a_long_attempt_records_its_steps(self, make_account, submit_one, make_runner, steps_of):
+        """An image that takes longer than the period has an event between its claim and its end."""
+        generation = submit_one(make_account())
+        assert make_runner(Script(step_s=1.2 * PERIOD_S / generation.order.steps)).run_next()
+        (one,) = steps_of(generation.id)
+        assert one["phase"] == "step"
+        assert 1 <= one["step"] <= one["steps"] == generation.order.steps
