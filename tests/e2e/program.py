@@ -112,7 +112,8 @@ class Program:
     def __init__(self, data_dir: Path, models_dir: Path, **changes: str) -> None:
         self.data_dir = data_dir
         # The users of tests ask more often than people do.
-        self.changes = {"MODELS_DIR": str(models_dir), "RATE_LIMITS": "off", **changes}
+        unlimited = {"RATE_LIMITS": "off", "QUEUE_MAX_PER_USER": "1000"}
+        self.changes = {"MODELS_DIR": str(models_dir), **unlimited, **changes}
         self.log_file = data_dir.with_suffix(".log")
         self.url = ""
         self.demo: dict[str, str] = {}

@@ -152,7 +152,7 @@ class TestWire:
         answer = self.send(api, [kind, f"Content-Length: {len(body)}", "Connection: close"], body)
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"access-control-allow-origin: http://localhost:5173" in answer
-        assert b'"field":"image"' in answer
+        assert b'"field": "image"' in answer
 
     def test_a_client_that_asks_first_need_not_send(self, api):
         """A client that expects 100 Continue and announces too much reads the refusal at once."""
