@@ -10,7 +10,7 @@ from tests.e2e.program import wait_for
 class TestFollowing:
     def test_a_client_follows_a_generation_to_its_image(self, program):
         """The stream of a real generation tells its way and ends with paths that open."""
-        user = program.user()
+        user = program.new_user("free")
         generation = user.generate()["generation"]
         text = user.client.get(f"/api/avatar-creator/generations/{generation['id']}/events", timeout=90).text
         happened = re.findall(r"^event: (\w+)\r$", text, re.MULTILINE)
@@ -22,7 +22,7 @@ class TestFollowing:
 
     def test_a_client_waits_for_its_end(self, program):
         """A request that waits is answered with the finished generation."""
-        user = program.user()
+        user = program.new_user("free")
         generation_id = user.generate()["generation"]["id"]
         answer = user.client.get(f"/api/avatar-creator/generations/{generation_id}?wait=60", timeout=90)
         assert answer.json()["generation"]["status"] == "completed"
@@ -33,7 +33,7 @@ class TestStopping:
         """On Ctrl-C an open stream ends as a complete answer, and nobody waits for the grace of requests."""
         program = launch()
         program.start_json()
-        user = program.user()
+        user = program.new_user("free")
         lines = []
 
         def follow():

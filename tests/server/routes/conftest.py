@@ -12,10 +12,13 @@ import pytest
 import uvicorn
 
 from server.application import create_app
+from server.generations import settlement
+from server.generations.steps import record_step
 from server.http.asgi_server import ApiServer
 from server.http.event_feed import EventFeed
 from server.settings import Settings
 from tests.server.routes.streams import PREFIX, Message, messages
+from tests.server.stored import provenance_of, stored_image
 from tests.server.worker.conftest import heartbeat, images, make_runner  # noqa: F401  # fixtures
 
 QUICK_S = 0.02
@@ -88,3 +91,16 @@ def serve(settings: Settings) -> Iterator[Serve]:
 def live(serve: Serve) -> Live:
     """The application behind the real server."""
     return serve()
+
+
+@pytest.fixture
+def complete(uow, claim):
+    """Claim the next generation, draw some steps and complete it."""
+
+    def end(generation, steps=(3, 9)):
+        held = claim()
+        for step in steps:
+            record_step(uow, held, "step", step, 28)
+        return settlement.complete(uow, held, stored_image(), provenance_of(generation), {"step": 2.8})
+
+    return end

@@ -42,3 +42,13 @@ def wait_until(look: Callable[[], object], timeout_s: float = 20) -> None:
     while not look():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.01)
+
+
+def path_of(generation):
+    """Return the path of a generation's stream."""
+    return f"generations/{generation.id}/events"
+
+
+def names(messages):
+    """Return what happened, in order."""
+    return [message.event for message in messages if message.event]
