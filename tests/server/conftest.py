@@ -99,6 +99,12 @@ class Api:
         return error
 
 
+@pytest.fixture(autouse=True)
+def silent_logs() -> None:
+    """Print no log lines: a server's thread would write to standard output while pytest replaces it."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+
 OpenApi = Callable[..., Any]
 
 
