@@ -74,10 +74,10 @@ def set_tier(uow: UnitOfWork, who: str, tier: Tier) -> str:
     return user.id
 
 
-def delete(uow: UnitOfWork, who: str) -> str:
-    """Delete a user, or one who is deleted already, up to the tombstone; return the user's id.
+def delete(uow: UnitOfWork, who: str) -> Caller:
+    """Delete a user, or one who is deleted already, up to the tombstone; return who it was.
 
-    From then on no token and no key is the user's. What the user made stays.
+    From then on no token and no key is the user's. `generations.deletion` deletes what the user made.
 
     Raises:
         UserUnknown: there is no such user.
@@ -86,7 +86,7 @@ def delete(uow: UnitOfWork, who: str) -> str:
     with uow.begin() as tx:
         user = Users(tx).find(who, deleted=True)
         Users(tx).delete(user)
-    return user.id
+    return Caller(user.id, Tier(user.tier))
 
 
 def create_key(uow: UnitOfWork, who: str, label: str, lifetime_days: int | None = None) -> Registered:

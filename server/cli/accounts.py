@@ -13,6 +13,8 @@ from server.cli.opening import opened
 from server.cli.options import takes_settings
 from server.clock import wire
 from server.generations import settlement
+from server.generations.deletion import delete_projects
+from server.images.store import ImageStore
 from server.settings import Settings
 from server.supervisor.preparation import DEMO_EMAIL, DEMO_ID
 
@@ -91,12 +93,17 @@ def set_tier(settings: Settings, who: str, tier: str) -> None:
 @click.argument("who")
 @takes_settings
 def delete_user(settings: Settings, who: str) -> None:
-    """Delete a user, by id or email. The id stays taken, so that it is welcomed once only."""
+    """Delete a user, by id or email, with all projects, avatars and images.
+
+    The id stays taken, so that it is welcomed once only. The ledger stays. If this is interrupted, repeat it
+    with the id.
+    """
     if who in {DEMO_ID, DEMO_EMAIL}:
         raise click.UsageError(f"'avatar-creator up' works with the user {DEMO_ID}")
     with opened(settings) as uow:
-        user_id = accounts.delete(uow, who)
-    click.echo(f"User {user_id} is deleted.")
+        user = accounts.delete(uow, who)  # first, so that nothing new is made
+        projects = delete_projects(uow, ImageStore(settings.server.images_dir).discard, user)
+    click.echo(f"User {user.user_id} and {projects} projects are deleted.")
 
 
 @click.group()

@@ -1,9 +1,12 @@
-"""Deleting a project with all that is in it."""
+"""Deleting a project, or all of a user's, with all that is in it."""
+
+from contextlib import suppress
 
 from server.avatars.repository import Avatars
 from server.avatars.service import Discard
 from server.caller import Caller
 from server.db.unit_of_work import UnitOfWork
+from server.errors import NotFound
 from server.generations import settlement
 from server.generations.repository import Generations
 from server.projects.repository import Projects
@@ -28,3 +31,13 @@ def delete_project(uow: UnitOfWork, discard: Discard, caller: Caller, project_id
         Projects(tx).delete(project_id)
     settlement.log_failed(cancelled)
     discard(image_keys)
+
+
+def delete_projects(uow: UnitOfWork, discard: Discard, caller: Caller) -> int:
+    """Delete each of a user's projects, one transaction each; return how many there were."""
+    with uow.read() as tx:
+        project_ids = [project.id for project in Projects(tx).all_of(caller.user_id)]
+    for project_id in project_ids:
+        with suppress(NotFound):  # deleted meanwhile
+            delete_project(uow, discard, caller, project_id)
+    return len(project_ids)

@@ -98,8 +98,8 @@ class TestSetTier:
 class TestDelete:
     def test_a_deleted_user_is_gone_for_everybody(self, uow, registered):
         """After the deletion, which may be repeated, the key opens nothing and no command finds the user."""
-        assert service.delete(uow, "a@example.org") == registered.user_id
-        assert service.delete(uow, registered.user_id) == registered.user_id
+        assert service.delete(uow, "a@example.org").user_id == registered.user_id
+        assert service.delete(uow, registered.user_id).user_id == registered.user_id
         with pytest.raises(TokenInvalid):
             caller_of(uow, registered.key.token)
         for act in (

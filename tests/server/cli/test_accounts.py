@@ -6,8 +6,11 @@ import pytest
 from catalog.tiers import Tier
 from server.accounts.errors import TokenInvalid
 from server.accounts.repository import Users
+from server.avatars.tables import Avatar
 from server.caller import Caller
 from server.credits.repository import Ledger
+from server.projects.repository import Projects
+from tests.server.stored import add_avatar
 
 
 def lines(result):
@@ -82,13 +85,28 @@ class TestUsers:
         """A deleted user's key opens nothing, no command finds the user, and the id stays taken."""
         user = created(cli("users", "create", "--id", "ada", "--email", "ada@example.com", "--json"))
         for _ in range(2):
-            assert lines(cli("users", "delete", "ada")) == ["User ada is deleted."]
+            assert lines(cli("users", "delete", "ada")) == ["User ada and 0 projects are deleted."]
         with uow.read() as tx, pytest.raises(TokenInvalid):
             Users(tx).key_holder(user["apiKey"])
         refused(cli("users", "set-tier", "ada", "pro"), "No user")
         refused(cli("credits", "grant", "ada@example.com", "5"), "No user")
         refused(cli("users", "create", "--id", "ada"), "ada exists already")
         refused(cli("users", "delete", "nobody"), "nobody")
+
+    def test_what_a_deleted_user_made_goes_too(self, cli, api, uow, make_account):
+        """Projects and avatars go with the user, a waiting generation is given back, the ledger stays."""
+        account, other = make_account(), make_account()
+        avatar = add_avatar(uow, account)
+        api.generate(account)
+        assert api.generations() == 1
+        deleted = lines(cli("users", "delete", account.user_id))
+        assert deleted == [f"User {account.user_id} and 1 projects are deleted."]
+        assert (api.generations(), api.account(account)) == (0, (100, 0))
+        with uow.read() as tx:
+            assert tx.session.get(Avatar, avatar.id) is None
+            assert Projects(tx).all_of(account.user_id) == []
+            assert len(Projects(tx).all_of(other.user_id)) == 1
+            assert Ledger(tx).sum_of_postings() == 0
 
     @pytest.mark.parametrize("who", ["demo", "demo@localhost"])
     def test_the_demo_user_stays(self, cli, who):
