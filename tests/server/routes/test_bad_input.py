@@ -62,6 +62,7 @@ IDS = [
     *("none", "%FF", "%C3%28", "%ED%A0%80", "%F0%9F%98%80", "'%20OR%201=1", "..", "*", "%25", "%7B%7D", "-1"),
     *("x" * 5000, str(uuid.UUID(int=0)), "9" * 400, "NaN", "%0A", "%5C", "%2e%2e", ";", "null", "%E2%80%AE"),
 ]
+UPWARDS = ("..", "%2e%2e")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"]
 
 
@@ -141,6 +142,8 @@ class TestTargets:
         account = make_account()
         for id_ in IDS:
             for method, handler, path in paths(api, account, id_):
+                if path.endswith(f"/{id_}/events") and id_ in UPWARDS:
+                    continue  # the client makes it the stream of all events, which has no end
                 if f"/{id_}" in path and "data" not in handler.parsed_fn_signature.parameters:
                     with subtests.test(method=method, path=path[:80]):
                         is_refusal(api, api.client.request(method, path, headers=account.headers))
