@@ -37,7 +37,7 @@ test: install  ## run all tests and measure their coverage, or run those that AR
 
 .PHONY: test-deep
 test-deep: install  ## run the tests marked deep as long as they are worth it: an hour or more
-	DEEP=1 $(BIN)/pytest -m deep --timeout=0 -s $(ARGS)
+	DEEP=1 $(BIN)/pytest -m deep --timeout=0 $(ARGS)
 
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour

@@ -286,6 +286,14 @@ def books_that_balance(uow):
         assert Ledger(tx).drifts() == []
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded as the property `figure`: with several processes, what they print is lost."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
+    for figure in dict.fromkeys(figures):
+        terminalreporter.write_line(str(figure))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under `make mutants` the tests of PostgreSQL run last: most mutants never start it."""
     if "MUTANT_UNDER_TEST" in os.environ:

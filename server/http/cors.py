@@ -17,10 +17,15 @@ LABEL: Final = "[a-z0-9_-]+"
 """What a wildcard in an origin stands for: one label of a host name."""
 VARY: Final = (b"vary", b"Origin")
 CREDENTIALS: Final = (b"access-control-allow-credentials", b"true")
-EXPOSED: Final = (
-    b"access-control-expose-headers",
-    b"X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
+_READABLE: Final = (
+    b"X-RateLimit-Limit",
+    b"X-RateLimit-Remaining",
+    b"X-RateLimit-Reset",
+    b"Retry-After",
+    b"X-Request-Id",
+    b"Idempotency-Replayed",
 )
+EXPOSED: Final = (b"access-control-expose-headers", b", ".join(_READABLE))
 PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
     (

@@ -6,7 +6,6 @@ Here the handler decides when to receive, and only the fields that it names are 
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from litestar.types import HTTPReceiveMessage
 
 RECEIVE_TIMEOUT_S: Final = 300  # 10 MB at 300 kbit/s
-DISCARDED_BYTES: Final = 64 * 2**20  # of a body that is refused
-DISCARD_TIMEOUT_S: Final = 30
 MAX_PARTS: Final = 64  # four times what the contract names
 MAX_TEXT_BYTES: Final = 64 * 2**10  # of all texts together, as for a body of JSON
 MAX_BOUNDARY_CHARS: Final = 70  # Source: RFC 2046, section 5.1.1
@@ -79,32 +76,6 @@ class Body:
             self._complete = not message.get("more_body", False)
             if message["body"]:
                 yield message["body"]
-
-    async def discard(self) -> None:
-        """Receive what is left, within bounds, and forget it."""
-        discarded = 0
-        with suppress(BodyUnreadable, TimeoutError):
-            async with asyncio.timeout(DISCARD_TIMEOUT_S):
-                async for piece in self.pieces():
-                    discarded += len(piece)
-                    if discarded > DISCARDED_BYTES:
-                        return
-
-
-@asynccontextmanager
-async def answered_after_body(request: Request[Any, Any, Any]) -> AsyncIterator[Body]:
-    """Give the body of a request; if the request is refused, receive the rest before that is answered.
-
-    Otherwise a client that is still sending may see the connection reset, and never the answer.
-    """
-    body = Body(request)
-    try:
-        yield body
-    except Exception:
-        # A client that waits for "100 Continue" reads first; receiving would tell it to send.
-        if "expect" not in request.headers:
-            await body.discard()
-        raise
 
 
 async def receive_form(body: Body, rules: FormRules, file: BinaryIO) -> Form:

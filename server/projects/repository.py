@@ -36,16 +36,15 @@ class Projects(Repository):
         self._session.add(project)
         self._session.flush()
 
-    def owned_by(self, user_id: str, project_id: str) -> Project:
-        """Return a user's project.
+    def owned_by(self, user_id: str, project_id: str, *, kept: bool = False) -> Project:
+        """Return a user's project. kept: nobody deletes it before the commit, as with `require`.
 
         Raises:
             NotFound: there is none of this id, or it is another user's.
 
         """
-        project = self._session.scalar(
-            select(Project).where(Project.id == project_id, Project.user_id == user_id)
-        )
+        wanted = select(Project).where(Project.id == project_id, Project.user_id == user_id)
+        project = self._session.scalar(wanted.with_for_update(read=True) if kept else wanted)
         if project is None:
             raise NotFound("Project")
         return project

@@ -21,7 +21,7 @@ from server.db.unit_of_work import Transaction
 from server.errors import DatabaseAway
 from server.http.bodies import Name, View
 from server.http.errors import InputInvalid
-from server.http.forms import FormRules, answered_after_body, receive_form
+from server.http.forms import Body, FormRules, receive_form
 from server.http.idempotency import REPLAYED, IdempotencyKey, Spent, spend_once
 from server.http.request import ApiRequest
 from server.http.services import Services
@@ -132,16 +132,15 @@ class UploadController(Controller):
         idempotency_key: IdempotencyKey = None,
     ) -> Response[AvatarUploaded]:
         """Add an avatar with an image of the caller's, for 2 credits."""
-        async with answered_after_body(request) as body:
-            if idempotency_key is None:  # an answer that is kept is given again, whatever the balance is now
-                await sync_to_thread(service.check, services.uow, request.user, project_id)
-            with tempfile.TemporaryFile() as file:
-                form = await receive_form(body, RULES, file)
-                fields = UploadBody.of_form(form.texts)
-                if not form.file_bytes:
-                    raise InputInvalid({IMAGE: [f"{IMAGE}: must not be empty"]})
-                async with services.decoders.turn():
-                    received = await sync_to_thread(_receive, services, fields, form.file)
+        if idempotency_key is None:  # an answer that is kept is given again, whatever the balance is now
+            await sync_to_thread(service.check, services.uow, request.user, project_id)
+        with tempfile.TemporaryFile() as file:
+            form = await receive_form(Body(request), RULES, file)
+            fields = UploadBody.of_form(form.texts)
+            if not form.file_bytes:
+                raise InputInvalid({IMAGE: [f"{IMAGE}: must not be empty"]})
+            async with services.decoders.turn():
+                received = await sync_to_thread(_receive, services, fields, form.file)
         return await sync_to_thread(_add, services, request, idempotency_key, project_id, received)
 
 

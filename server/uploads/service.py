@@ -61,7 +61,7 @@ def upload(tx: Transaction, caller: Caller, request: Upload) -> Uploaded:
         InsufficientCredits: the available credits do not cover the price.
 
     """
-    project = Projects(tx).owned_by(caller.user_id, request.project_id)
+    project = Projects(tx).owned_by(caller.user_id, request.project_id, kept=True)
     avatar = _avatar(caller, request)
     balance = Ledger(tx).hold(caller.user_id, PRICE, avatar.id, "Avatar upload", reference_type="avatar")
     Ledger(tx).capture(avatar.id, PRICE)

@@ -88,20 +88,22 @@ def photograph(size, quality):
     return files.saved(noise, "JPEG", quality=quality)
 
 
-def test_damaged_files_cost_nothing(api):
+def test_damaged_files_cost_nothing(api, record_property):
     """Damaged files from many clients at once: every answer is a 200 or a 400, and only the 200s are kept."""
     began = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as threads:
         statuses = Counter(threads.map(lambda image: api.upload(image).status_code, mutants(13, COUNT)))
     seconds = time.monotonic() - began
-    print(f"\n{COUNT} uploads: {dict(statuses)}, {COUNT / seconds:.0f}/s, peak {api.peak_mib():.0f} MiB")  # noqa: T201  # what `make test-deep` reports
+    record_property(
+        "figure", f"{COUNT} uploads: {dict(statuses)}, {COUNT / seconds:.0f}/s, peak {api.peak_mib():.0f} MiB"
+    )
     assert set(statuses) == {200, 400}
     stored, avatars = api.stored()
     assert (len(stored), avatars, api.spent()) == (2 * statuses[200], statuses[200], 2 * statuses[200])
     assert api.peak_mib() < MAX_MIB
 
 
-def test_the_largest_uploads_at_once(api):
+def test_the_largest_uploads_at_once(api, record_property):
     """The largest images at once, and bombs among them, are stored or refused within the API's memory."""
     large = photograph((7000, 5600), 50)
     assert len(large) <= LIMIT
@@ -123,7 +125,7 @@ def test_the_largest_uploads_at_once(api):
             assert Image.open(BytesIO(image.content)).size == (7000, 5600)
     stored, avatars = api.stored()
     assert (len(stored), avatars) == (2 * statuses[200], statuses[200])
-    print(f"\nthe largest uploads at once: peak {api.peak_mib():.0f} MiB")  # noqa: T201  # as above
+    record_property("figure", f"the largest uploads at once: peak {api.peak_mib():.0f} MiB")
     assert api.peak_mib() < MAX_MIB
 
 

@@ -41,7 +41,7 @@ def outcome(decoders, content):
 
 
 @pytest.mark.deep
-def test_damaged_files_harm_nothing(tmp_path, monkeypatch):
+def test_damaged_files_harm_nothing(tmp_path, monkeypatch, record_property):
     """Thousands of damaged files are refused or decoded whole: none harms this process or leaves a file."""
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -59,7 +59,10 @@ def test_damaged_files_harm_nothing(tmp_path, monkeypatch):
 
         outcomes = sum(threads.map(run, range(LANES)), Counter())
     seconds, grown_mib = time.monotonic() - began, (me.memory_info().rss - before) / 2**20
-    print(f"\n{COUNT} damaged files: {dict(outcomes)}, {COUNT / seconds:.0f}/s, {grown_mib:.0f} MiB more")  # noqa: T201  # what `make test-deep` reports
+    record_property(
+        "figure",
+        f"{COUNT} damaged files: {dict(outcomes)}, {COUNT / seconds:.0f}/s, {grown_mib:.0f} MiB more",
+    )
     assert outcomes.total() == COUNT
     assert outcomes["accepted"] > COUNT // 50
     assert outcomes["refused"] > COUNT // 50

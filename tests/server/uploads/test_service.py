@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -9,6 +10,7 @@ from server.avatars.repository import Avatars
 from server.credits.errors import InsufficientCredits
 from server.credits.tables import Transfer
 from server.errors import NotFound
+from server.generations.deletion import delete_project
 from server.uploads.service import Upload, check, upload
 from tests.server.stored import stored_image
 
@@ -81,6 +83,44 @@ class TestUpload:
         assert min(map(str, outcomes)) == "1"
         assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 7
         assert len(avatars(uow, account)) == 1
+
+
+class TestDeletionAtTheSameTime:
+    @pytest.fixture
+    def delete_of(self, uow):
+        """Delete an account's project."""
+        return lambda account: delete_project(uow, lambda _: None, account.caller, account.project_id)
+
+    def test_it_waits_for_an_upload_that_has_begun(self, uow, make_account, delete_of, beside):
+        """A project that is deleted during an upload goes with the new avatar."""
+        account = make_account()
+        with uow.begin() as tx:
+            upload(tx, account.caller, wanted(account))
+            deletion = beside(partial(delete_of, account))
+        deletion.result()
+        assert avatars(uow, account) == []
+
+    def test_an_upload_waits_for_a_deletion_that_has_begun(
+        self, uow, make_account, balance_of, delete_of, beside, monkeypatch
+    ):
+        """An upload into a project that is being deleted finds none and takes nothing."""
+        account = make_account()
+        delete_all_of = Avatars.delete_all_of
+        uploads = []
+
+        def add():
+            with uow.begin() as tx:
+                return upload(tx, account.caller, wanted(account))
+
+        def uploading(self, project_id):
+            uploads.append(beside(add))
+            return delete_all_of(self, project_id)
+
+        monkeypatch.setattr(Avatars, "delete_all_of", uploading)
+        delete_of(account)
+        with pytest.raises(NotFound, match="Project"):
+            uploads[0].result()
+        assert (avatars(uow, account), balance_of(account)) == ([], 100)
 
 
 class TestCheck:

@@ -29,7 +29,7 @@ def runner_at(make_runner, monkeypatch):
 
 class TestFaults:
     def test_each_ends_in_a_code_a_void_and_a_line(
-        self, make_account, submit_one, runner_at, generation_of, balance_of, uow, log_lines, capsys
+        self, make_account, submit_one, runner_at, generation_of, balance_of, uow, log_lines, record_property
     ):
         """Each fault gives the contract's code, returns the whole hold once, and logs its cause."""
         account = make_account(credits=20)
@@ -55,8 +55,6 @@ class TestFaults:
             assert line["level"] == "warning", name
             assert line["asked"][0]["cause"] in line["cause"], name
             codes[code, error.__name__] += 1
-        with capsys.disabled():
-            print(f"\n{len(FAULTS)} faults, {len(FAULTS)} voids:")  # noqa: T201 - the table that operators asked for
-            for (code, error), count in sorted(codes.items()):
-                print(f"  {code:20} {error:16} {count:2}")  # noqa: T201
+        counts = ", ".join(f"{count} {code} ({error})" for (code, error), count in sorted(codes.items()))
+        record_property("figure", f"hosted faults: {len(FAULTS)} and as many voids: {counts}")
         assert len(FAULTS) >= 25
