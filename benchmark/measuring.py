@@ -10,12 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmark.drawing import measure_drawing
 from benchmark.full_width import measure_blocks
+from benchmark.lists import PATHS, measure_lists
 from benchmark.machine import describe_machine
 from benchmark.overhead import WARM_UPS, measure_overhead
 from benchmark.plan import Advance, Plan
 from benchmark.record import EntryTiming, Figure, Record
-from benchmark.serving import measure_api, measure_submits, measure_up
+from benchmark.serving import measure_api, measure_up
 from benchmark.streams import ROUNDS, measure_streams
+from benchmark.submits import measure_postgresql, measure_submits
 from benchmark.uploads import measure_uploads
 
 
@@ -39,6 +41,8 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "drawing": Measurement(measure_drawing, _drawing_parts),
     "overhead": Measurement(measure_overhead, lambda plan: 2 * (WARM_UPS + plan.effort.images)),
     "submit": Measurement(measure_submits, lambda _: 1),
+    "submit-postgresql": Measurement(measure_postgresql, lambda _: 1),
+    "lists": Measurement(measure_lists, lambda _: len(PATHS)),
     "upload": Measurement(measure_uploads, lambda plan: plan.effort.uploads),
     "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
     "blocks": Measurement(measure_blocks, lambda _: 4),

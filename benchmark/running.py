@@ -19,6 +19,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 from benchmark.plan import Weights
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
+from server.supervisor.embedded_redis import EmbeddedRedis
 
 TIMEOUT_S: Final = 120
 
@@ -33,21 +34,20 @@ _OPERATOR_SETTINGS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
 
 
 @contextmanager
-def prepared_folder() -> Iterator[Path]:
-    """Make a data folder, migrated and seeded."""
+def prepared_folder(database_url: str | None = None) -> Iterator[Path]:
+    """Make a data folder; migrate and seed its database, or that of the address."""
+    environ = _clean_environment() | _database(database_url)
     with tempfile.TemporaryDirectory() as folder:
         for command in ("migrate", "seed"):
-            with started(
-                [*program(command), "--data-dir", folder], _clean_environment(), stdout=DEVNULL
-            ) as process:
+            with started([*program(command), "--data-dir", folder], environ, stdout=DEVNULL) as process:
                 assert_that(process.wait(TIMEOUT_S) == 0, f"{command} prepares the database")
         yield Path(folder)
 
 
 @contextmanager
-def database(data_dir: Path) -> Iterator[UnitOfWork]:
-    """Open the database of a data folder."""
-    uow = UnitOfWork(open_engine(f"sqlite:///{data_dir / 'avatar-creator.db'}"))
+def database(data_dir: Path, database_url: str | None = None) -> Iterator[UnitOfWork]:
+    """Open the database of a data folder, or that of the address."""
+    uow = UnitOfWork(open_engine(database_url or f"sqlite:///{data_dir / 'avatar-creator.db'}"))
     try:
         yield uow
     finally:
@@ -55,12 +55,26 @@ def database(data_dir: Path) -> Iterator[UnitOfWork]:
 
 
 @contextmanager
-def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Process, int]]:
+def running_redis(data_dir: Path) -> Iterator[None]:
+    """Start a Redis that the processes of a data folder find there."""
+    redis = EmbeddedRedis(data_dir / "redis.url")
+    redis.start()
+    try:
+        yield
+    finally:
+        redis.stop()
+
+
+@contextmanager
+def running_api(
+    data_dir: Path, weights: Weights, database_url: str | None = None
+) -> Iterator[tuple[psutil.Process, int]]:
     """Start the API process alone, and yield it and its port as soon as it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
-    with started(command, environment(weights, data_dir), stderr=DEVNULL) as process:
+    environ = environment(weights, data_dir) | _database(database_url)
+    with started(command, environ, stderr=DEVNULL) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not is_ready(port):
             assert_that(time.monotonic() < deadline and process.poll() is None, "the API is ready")
@@ -119,6 +133,10 @@ def program(*arguments: str) -> list[str]:
 def environment(weights: Weights, data_dir: Path) -> dict[str, str]:
     """Return this environment with the benchmark's folders and without the operator's settings."""
     return _clean_environment() | weights.environment() | UNLIMITED | {"DATA_DIR": str(data_dir)}
+
+
+def _database(url: str | None) -> dict[str, str]:
+    return {} if url is None else {"DATABASE_URL": url}
 
 
 def _clean_environment() -> dict[str, str]:

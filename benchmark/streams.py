@@ -7,11 +7,20 @@ from typing import Any, Final
 
 from benchmark.plan import Advance, Plan
 from benchmark.record import Figure, percentile
-from benchmark.running import assert_that, child, database, prepared_folder, read_line, running_api, send
-from benchmark.serving import load, new_client
+from benchmark.running import (
+    assert_that,
+    child,
+    database,
+    prepared_folder,
+    read_line,
+    running_api,
+    running_redis,
+    send,
+)
+from benchmark.serving import new_client
+from benchmark.submits import load
 from server.db.unit_of_work import UnitOfWork
 from server.generations.queue import PendingQueue
-from server.supervisor.embedded_redis import EmbeddedRedis
 
 READERS: Final = 500
 SLOW: Final = 50  # of these, so many read nothing
@@ -26,29 +35,25 @@ def measure_streams(plan: Plan, advance: Advance) -> list[Figure]:
     """
     latencies: dict[bool, list[float]] = {False: [], True: []}
     seconds = {False: 0.0, True: 0.0}
-    with prepared_folder() as data_dir, database(data_dir) as uow:
-        redis = EmbeddedRedis(data_dir / "redis.url")
-        redis.start()
-        try:
-            clients = [new_client(uow) for _ in range(plan.effort.clients)]
-            each = max(1, plan.effort.submits // ROUNDS // len(clients))
-            followed = [new_client(uow) for _ in range(READERS // OF_ONE_USER)]
-            with running_api(data_dir, plan.weights) as (process, port):
-                warm_up = [client | {"requests": 5} for client in clients]
-                load(data_dir, plan.weights, port, warm_up + [one | {"requests": 1} for one in followed])
-                streams = _streams(uow, clients, followed)
-                for round_ in range(ROUNDS):
-                    for beside in (False, True) if round_ % 2 else (True, False):
-                        advance("submitting beside readers" if beside else "submitting alone")
-                        with _readers(plan, data_dir, port, streams if beside else []):
-                            requests = [client | {"requests": each} for client in clients]
-                            answer = load(data_dir, plan.weights, port, requests)
-                        assert_that(set(answer["statuses"]) == {200}, "every submission is accepted")
-                        latencies[beside] += answer["latencies_s"]
-                        seconds[beside] += answer["seconds"]
-                resident = process.memory_info().rss / 2**20
-        finally:
-            redis.stop()
+    with prepared_folder() as data_dir, database(data_dir) as uow, running_redis(data_dir):
+        clients = [new_client(uow) for _ in range(plan.effort.clients)]
+        each = max(1, plan.effort.submits // ROUNDS // len(clients))
+        followed = [new_client(uow) for _ in range(READERS // OF_ONE_USER)]
+        with running_api(data_dir, plan.weights) as (process, port):
+            requests = [client | {"port": port, "requests": each} for client in clients]
+            warm_up = [one | {"requests": 5} for one in requests]
+            waiting = [one | {"port": port, "requests": 1} for one in followed]
+            load(data_dir, plan.weights, warm_up + waiting)
+            streams = _streams(uow, clients, followed)
+            for round_ in range(ROUNDS):
+                for beside in (False, True) if round_ % 2 else (True, False):
+                    advance("submitting beside readers" if beside else "submitting alone")
+                    with _readers(plan, data_dir, port, streams if beside else []):
+                        answer = load(data_dir, plan.weights, requests)
+                    assert_that(set(answer["statuses"]) == {200}, "every submission is accepted")
+                    latencies[beside] += answer["latencies_s"]
+                    seconds[beside] += answer["seconds"]
+            resident = process.memory_info().rss / 2**20
     rate = {beside: len(latencies[beside]) / seconds[beside] for beside in latencies}
     p99_ms = {beside: percentile(latencies[beside], 99) * 1000 for beside in latencies}
     return [
