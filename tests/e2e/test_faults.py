@@ -45,9 +45,9 @@ def statuses(user, generation_ids):
 
 
 def event_kinds(program, generation_id):
-    """Return the kinds of a generation's events, in order."""
+    """Return the kinds of a generation's events in order, without the steps: a fast drawing records none."""
     with program.reading() as tx:
-        return [event.kind for event in Events(tx).of(generation_id)]
+        return [event.kind for event in Events(tx).of(generation_id) if event.kind != "step"]
 
 
 def transfer_kinds(program, generation_id):
