@@ -6,7 +6,7 @@ from functools import partial
 from threading import Event
 from typing import Final
 
-from inference.backend import Progress, Report
+from inference.backend import Phase, Progress, Report
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.generations.claims import Claim, LeaseLost
@@ -45,8 +45,10 @@ def _record(
         progress = latest.progress
         if progress is None or progress == recorded:
             continue
+        total = progress.steps or steps
+        done = total if progress.phase is Phase.DECODE else progress.step
         # A step that cannot be recorded is not worth a retry: the next one tells more. The guard stops the
         # attempt when its lease is lost.
         with suppress(DatabaseAway, LeaseLost):
-            record_step(uow, claim, progress.phase.value, progress.step, progress.steps or steps)
+            record_step(uow, claim, progress.phase.value, done, total)
             recorded = progress

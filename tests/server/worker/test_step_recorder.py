@@ -54,6 +54,14 @@ class TestRecording:
             {"attempt": 1, "phase": "step", "step": 7, "steps": 28},
         ]
 
+    def test_decoding_comes_after_all_steps(self, make_account, submit_one, claim, uow, steps_of, wait_until):
+        """While the image is decoded, every step is done."""
+        generation = submit_one(make_account())
+        with recording(uow, claim(), 28, QUICK_S) as record:
+            record(Progress(Phase.DECODE))
+            wait_until(lambda: steps_of(generation.id))
+        assert steps_of(generation.id) == [{"attempt": 1, "phase": "decode", "step": 28, "steps": 28}]
+
     def test_drawing_does_not_wait_for_it(self, make_account, submit_one, claim, uow, steps_of, wait_until):
         """Reports made while a record is being written cost nothing; only the last of them is recorded."""
         generation = submit_one(make_account())
