@@ -107,9 +107,12 @@ class TestAttempt:
         assert steps_of(generation.id) == []
 
     def test_a_long_attempt_records_its_steps(self, make_account, submit_one, make_runner, steps_of):
-        """An image that takes longer than the period has an event between its claim and its end."""
+        """An image that takes longer than the period has events of its steps, about one a period."""
         generation = submit_one(make_account())
         assert make_runner(Script(step_s=1.2 * PERIOD_S / generation.order.steps)).run_next()
-        (one,) = steps_of(generation.id)
-        assert one["phase"] == "step"
-        assert 1 <= one["step"] <= one["steps"] == generation.order.steps
+        recorded = [one for one in steps_of(generation.id) if one["phase"] == "step"]
+        done = [one["step"] for one in recorded]
+        assert done == sorted(done)
+        assert 1 <= len(done) < 10
+        assert done[0] >= 1
+        assert done[-1] <= generation.order.steps == recorded[0]["steps"]
