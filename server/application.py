@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Litestar:
         most=settings.events.streams,
         most_per_user=settings.events.streams_per_user,
     )
-    reaper = Reaper(uow, wakeups, images, settings)
+    reaper = Reaper(uow, images, settings)
     key_uses = KeyUses(uow)
     authentication = Authentication(
         uow, key_uses, settings.tokens.session_secret, settings.credits.welcome_credits

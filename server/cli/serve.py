@@ -14,7 +14,6 @@ from server.images.store import ImageStore
 from server.logs import configure_logs
 from server.scheduling.reaper import Reaper
 from server.scheduling.registry import is_ready_on, retire
-from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.api_process import PortTaken, listen
 from server.supervisor.shutdown import exit_with_parent, in_thread, stopped_by_signals
@@ -89,6 +88,6 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
             raise SystemExit(0 if is_ready_on(uow, host()) else 1)
     stopped = stopped_by_signals()
     with opened(settings) as uow:
-        reaper = Reaper(uow, WakeUps(settings), ImageStore(settings.server.images_dir), settings)
+        reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
             Watchdog(settings, partial(retire, uow), backend).run(stopped)

@@ -16,6 +16,7 @@ _GENERATIONS: Final = Generation.core()
 _DEPTH: Final = (
     select(func.count()).select_from(_GENERATIONS).where(_GENERATIONS.c.status == Status.PENDING.value)
 )
+_ANY: Final = select(_GENERATIONS.c.id).where(_GENERATIONS.c.status == Status.PENDING.value).limit(1)
 _OF_USER_BEFORE: Final = _DEPTH.where(
     _GENERATIONS.c.user_id == bindparam("of_user"), _GENERATIONS.c.created_at < bindparam("before")
 )
@@ -51,6 +52,10 @@ class Waiting:
 class PendingQueue(Repository):
     """Reads which generations wait, and for how long."""
 
+    def any(self) -> bool:
+        """Return whether a generation waits."""
+        return self._session.connection().scalar(_ANY) is not None
+
     def depth(self) -> int:
         """Return how many generations wait."""
         return self._session.connection().scalar(_DEPTH) or 0
@@ -73,16 +78,6 @@ class PendingQueue(Repository):
         """Return how many generations of a user wait that were submitted before a moment."""
         of = {"of_user": user_id, "before": moment}
         return self._session.connection().scalar(_OF_USER_BEFORE, of) or 0
-
-    def oldest(self, most: int) -> list[str]:
-        """Return the ids of the oldest pending generations."""
-        found = self._session.scalars(
-            select(Generation.id)
-            .where(Generation.status == Status.PENDING)
-            .order_by(Generation.created_at)
-            .limit(most)
-        )
-        return list(found)
 
     def failed_over(self) -> int:
         """Return how many pending generations failed over to another backend."""

@@ -60,8 +60,7 @@ def families(reading: Reading | None, wakeups: int | None) -> Iterator[Metric]:
         depth = sum(queue.depth for queue in reading.queue.values())
         yield from _renamed(
             "wakeups_missing",
-            "Pending generations that no waiting wake-up stands for. The pending row is the queue and there "
-            "is no outbox: the reaper sends these again, so this is the lag between database and Redis.",
+            "Pending generations that no waiting wake-up stands for: workers find them a second later.",
             max(0, depth - wakeups),
         )
     yield _ended(reading)

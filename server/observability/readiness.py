@@ -30,7 +30,7 @@ class Readiness:
 def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readiness:
     """Check the parts that serving needs.
 
-    Generations are accepted without Redis: they wait for the reaper of a worker.
+    Generations are accepted without Redis: workers find them in the database.
     """
     checks = {"database": "ok", "catalogue": "ok", "redis": "ok"}
     accepts = False
@@ -46,7 +46,7 @@ def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readines
     except DatabaseAway:
         checks["database"] = checks["catalogue"] = "The database does not answer, or is not migrated"
     if wakeups.waiting() is None:
-        checks["redis"] = "Redis does not answer: generations wait for it or for a worker's next look"
+        checks["redis"] = "Redis does not answer: workers look for generations every second"
     return Readiness(accepts, checks)
 
 

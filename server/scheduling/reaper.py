@@ -19,21 +19,18 @@ from server.idempotency.repository import KEPT, KeptAnswers
 from server.images.store import ImageStore
 from server.logs import get_log
 from server.scheduling.leader_lock import lead
-from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 
 log = get_log(__name__)
 
 SWEEP_PERIOD: Final = timedelta(hours=1)
-WAKEUPS_AT_ONCE: Final = 500
 
 
 class Reaper:
     """Does the periodic tasks of the queue, the image store and the idempotency keys."""
 
-    def __init__(self, uow: UnitOfWork, wakeups: WakeUps, images: ImageStore, settings: Settings) -> None:
+    def __init__(self, uow: UnitOfWork, images: ImageStore, settings: Settings) -> None:
         self._uow = uow
-        self._wakeups = wakeups
         self._images = images
         self._settings = settings
         self._name = uuid.uuid4().hex
@@ -53,7 +50,6 @@ class Reaper:
         if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.server.reaper_period_s)):
             self.return_lost()
             self.fail_hopeless()
-            self.replace_wakeups()
         if lead(self._uow, "images", self._name, SWEEP_PERIOD):
             self.sweep_images()
             self.forget_answers()
@@ -78,19 +74,6 @@ class Reaper:
             message = f"No worker took it up within {settings.server.queue_max_wait_s:g} seconds."
             failed += settlement.fail_waiting(self._uow, late, Reason.GENERATION_TIMEOUT, message)
         return failed
-
-    def replace_wakeups(self) -> int:
-        """Notify once for every pending generation without a waiting wake-up: Redis may lose some."""
-        wakeups = self._wakeups.waiting()
-        if wakeups is None:
-            return 0
-        with self._uow.read() as tx:
-            missing = PendingQueue(tx).depth() - wakeups
-            oldest = PendingQueue(tx).oldest(min(missing, WAKEUPS_AT_ONCE)) if missing > 0 else []
-        if oldest:
-            self._wakeups.notify(*oldest)
-            log.info("wakeup.sent_again", wakeups=len(oldest))
-        return len(oldest)
 
     def forget_answers(self) -> int:
         """Delete the kept answers of idempotency keys that are too old to be repeated."""

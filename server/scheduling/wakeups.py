@@ -1,7 +1,14 @@
-"""Wake-ups of workers, through RQ on Redis. The pending rows are the queue; a wake-up may be lost."""
+"""Wake-ups of workers, through RQ on Redis. The pending rows are the queue; a wake-up may be lost.
 
+A worker takes the ids of RQ's jobs from the queue and never reads the jobs: what they name, functions,
+callbacks and web hooks, is neither imported nor called, whoever wrote it to Redis.
+"""
+
+import threading
+import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -19,37 +26,10 @@ log = get_log(__name__)
 QUEUE: Final = "generations"
 WAKE_UP: Final = "wake_up"
 TIMEOUT_S: Final = 1.0  # a submission that is already committed does not wait for Redis
-FORGOTTEN_S: Final = 3600  # RQ forgets the wake-up of a killed worker after this
+RETRY_S: Final = 5.0  # while Redis is away, one call in this time waits for it
+FORGOTTEN_S: Final = 3600  # Redis forgets the job of a wake-up that nobody took after this
 
-
-class CallableForbidden(PermissionError):
-    """A payload in Redis names a function that the queue does not carry."""
-
-    def __init__(self, name: str | None) -> None:
-        super().__init__(f"the queue does not carry {name!r}")
-        self.name = name
-
-
-class WakeUpJob(Job):
-    """A job whose name is looked up in a list and never imported.
-
-    RQ imports the function that a payload names, with any serialiser: whoever can write to Redis could run
-    any code. Here a name is only a key to the handlers that the worker has set.
-    """
-
-    handlers: ClassVar[dict[str, Callable[[str], object]]] = {}
-
-    @property
-    def func(self) -> Callable[..., Any]:
-        """The function behind the job's name.
-
-        Raises:
-            CallableForbidden: the name is not in the list.
-
-        """
-        if self.instance is not None or self.func_name not in self.handlers:
-            raise CallableForbidden(self.func_name)
-        return self.handlers[self.func_name]
+T = TypeVar("T")
 
 
 def open_redis(url: str, timeout_s: float) -> Redis:
@@ -60,39 +40,30 @@ def open_redis(url: str, timeout_s: float) -> Redis:
 
 
 def open_queue(connection: Any) -> Queue:
-    """Return the one queue: JSON on the wire, no import of what it names."""
-    return Queue(QUEUE, connection=connection, job_class=WakeUpJob, serializer=JSONSerializer)
+    """Return the one queue, with JSON on the wire."""
+    return Queue(QUEUE, connection=connection, serializer=JSONSerializer)
 
 
-class WakeUps:
-    """Wakes workers. A Redis that is away is no error, only a delay."""
+class _Link:
+    """The queue, while Redis answers. After a failure nobody asks it, and so waits for it, for RETRY_S."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._url: str | None = None
         self._queue: Queue | None = None
+        self._retry_at = 0.0
 
-    def notify(self, *generation_ids: str) -> bool:
-        """Wake a worker for each generation; return whether Redis took the wake-ups."""
+    def ask(self, question: Callable[[Queue], T], failure: str) -> T | None:
+        """Return the answer to a question; None while Redis is away. failure: the event for the log."""
+        if time.monotonic() < self._retry_at:
+            return None
         try:
             queue = self._connected()
-            if queue is None:
-                return False
-            for generation_id in generation_ids:
-                queue.enqueue(
-                    WAKE_UP, generation_id, job_timeout=FORGOTTEN_S, result_ttl=0, failure_ttl=FORGOTTEN_S
-                )
+            return None if queue is None else question(queue)
         except (RedisError, ValueError) as error:  # ValueError: the address is malformed
-            log.warning("wakeup.not_sent", wakeups=len(generation_ids), cause=type(error).__name__)
-            return False
-        return True
-
-    def waiting(self) -> int | None:
-        """Return how many wake-ups wait for a worker; None if Redis is away."""
-        try:
-            queue = self._connected()
-            return None if queue is None else int(queue.connection.llen(queue.key))
-        except (RedisError, ValueError):
+            log.warning(failure, cause=type(error).__name__, retry_s=RETRY_S)
+            self._retry_at = time.monotonic() + RETRY_S
             return None
 
     def _connected(self) -> Queue | None:
@@ -101,5 +72,55 @@ class WakeUps:
         if url is None:
             return None
         if self._queue is None or url != self._url:
-            self._queue, self._url = open_queue(open_redis(url, TIMEOUT_S)), url
+            self._queue, self._url = open_queue(open_redis(url, self._timeout_s)), url
         return self._queue
+
+
+class WakeUps:
+    """Wakes workers. A Redis that is away is no error, only a delay."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._link = _Link(settings, TIMEOUT_S)
+
+    def notify(self, *generation_ids: str) -> bool:
+        """Wake a worker for each generation; return whether Redis took the wake-ups."""
+
+        def enqueue(queue: Queue) -> bool:
+            for generation_id in generation_ids:
+                queue.enqueue(WAKE_UP, generation_id, ttl=FORGOTTEN_S)
+            return True
+
+        return self._link.ask(enqueue, "wakeup.not_sent") or False
+
+    def waiting(self) -> int | None:
+        """Return how many wake-ups wait for a worker; None if Redis is away."""
+        return self._link.ask(lambda queue: int(queue.connection.llen(queue.key)), "wakeup.not_counted")
+
+
+class Listener:
+    """Takes wake-ups from the queue, as a worker does that has nothing to draw."""
+
+    def __init__(self, settings: Settings, longest_wait_s: float) -> None:
+        self._link = _Link(settings, TIMEOUT_S + longest_wait_s)
+
+    def wait(self, timeout_s: float, stopped: threading.Event) -> None:
+        """Wait until a wake-up comes, for at most a time; 0 takes one that is there.
+
+        While Redis is away, the time passes. A Redis that is silent is noticed after the longest time.
+        """
+        until = time.monotonic() + timeout_s
+        heard = self._link.ask(partial(_take, timeout_s=timeout_s), "worker.redis_away")
+        if heard is None:
+            stopped.wait(max(0.0, until - time.monotonic()))
+
+
+def _take(queue: Queue, timeout_s: float) -> bool:
+    """Take one wake-up, and remove what RQ keeps of it."""
+    if timeout_s:
+        taken: Any = queue.connection.blpop([queue.key], timeout_s)
+        job_id = taken and taken[1].decode(errors="replace")
+    else:
+        job_id = queue.pop_job_id()
+    if job_id:
+        queue.connection.delete(Job.key_for(job_id))
+    return bool(job_id)

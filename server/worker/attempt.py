@@ -14,6 +14,7 @@ from server.events.repository import Events
 from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.claims import Claim, LeaseLost
+from server.generations.queue import PendingQueue
 from server.generations.states import Reason
 from server.generations.tables import Generation
 from server.images.encoding import encode
@@ -69,6 +70,9 @@ class Attempt:
             DatabaseAway: the database does not answer.
 
         """
+        with context.uow.read() as tx:  # most looks end here, without the write lock
+            if not PendingQueue(tx).any():
+                return None
         with context.uow.begin() as tx:
             claimable = context.policy.claimable(tx)
             if claimable is Claimable.NONE:

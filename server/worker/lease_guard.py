@@ -20,6 +20,9 @@ log = get_log(__name__)
 
 LEASE_CHECK_PERIOD_S: Final = 0.25  # a cancellation is noticed within this time and one step
 
+SAME_SIGNAL_S: Final = 1.0
+"""Process managers signal a whole group: what comes within this time is one request. Source: RQ."""
+
 
 class DeadlinePassed(TimeoutError):
     """The attempt took longer than allowed."""
@@ -46,6 +49,10 @@ class StopRequest:
         if self._received_at is None:
             self._received_at = time.monotonic()
         self.received.set()
+
+    def is_repeated(self) -> bool:
+        """Return whether another signal would be a second request, and not the same one again."""
+        return self._received_at is not None and time.monotonic() - self._received_at > SAME_SIGNAL_S
 
     @property
     def overdue(self) -> bool:

@@ -1,15 +1,10 @@
-"""The worker process of one device: RQ's wake-ups on one side, the resident pipelines on the other."""
+"""The worker process of one device: looks for generations to draw, woken by RQ."""
 
+import random
 import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
-
-from redis import Redis
-from redis.exceptions import RedisError
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
-from rq.timeouts import BaseDeathPenalty
 
 from inference.backend import Backend
 from inference.errors import InferenceError
@@ -20,7 +15,7 @@ from server.errors import DatabaseAway
 from server.images.store import ImageStore
 from server.logs import get_log
 from server.scheduling.claim_policy import ReservePolicy
-from server.scheduling.wakeups import WAKE_UP, WakeUpJob, open_queue
+from server.scheduling.wakeups import Listener
 from server.settings import Settings
 from server.supervisor.heartbeat import Heartbeat
 from server.worker.attempt import WorkerContext
@@ -31,48 +26,18 @@ from server.worker.runner import Runner
 
 log = get_log(__name__)
 
-RECONNECT_S: Final = 1.0
-LONGEST_RECONNECT_S: Final = 4.0  # an outage of Redis costs no more than this
-
 POLL_S: Final = 1.0
-"""How often a worker in reserve checks whether it is needed: wake-ups go to local workers."""
+"""How often an idle worker looks at the database: wake-ups may be lost, and a worker in reserve gets none."""
+
+JITTER: Final = 0.2  # of POLL_S: many workers do not look at the same moment
 
 BackendFactory = Callable[[Settings, str], Backend]
-
-
-class NoDeathPenalty(BaseDeathPenalty):
-    """Turns RQ's timeout off: a signal cannot interrupt a kernel. Lease guard and watchdog keep the time."""
-
-    def setup_death_penalty(self) -> None:
-        """Do nothing."""
-
-    def cancel_death_penalty(self) -> None:
-        """Do nothing."""
-
-
-class WakeUpWorker(SimpleWorker):
-    """Handles wake-ups in this process: CUDA does not survive a fork, and weights stay resident."""
-
-    death_penalty_class = NoDeathPenalty
-    max_connection_wait_time = LONGEST_RECONNECT_S
-    stop: StopRequest
-
-    def request_stop(self, signum: int, frame: Any) -> None:
-        """Record the first signal, then let the running generation finish."""
-        self.stop.receive()
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # as RQ has it
-
-    def procline(self, message: str) -> None:
-        """Keep the title of the process: operators find a worker by its command line."""
-
-    def set_shutdown_requested_date(self) -> None:
-        """Write nothing to Redis: in the signal handler an error would fail the generation."""
 
 
 def run_worker(
     settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
-    """Draw at every wake-up until SIGTERM; then finish or release the running generation."""
+    """Draw what is due until SIGTERM; then finish or release the running generation."""
     heartbeat.busy(settings.worker.load_timeout_s)
     context = WorkerContext(
         worker=name,
@@ -84,65 +49,44 @@ def run_worker(
         stop=StopRequest(settings.worker.shutdown_grace_s),
         policy=make_policy(settings, backend_name),
     )
+    _stop_on_signals(context.stop)
     _warm_up(context.backend, context.uow)
-    runner = Runner(context)
-    WakeUpJob.handlers[WAKE_UP] = runner.run_next
     try:
         with registered(name, context.uow, context.policy):
             heartbeat.ready()
             resident = sorted(context.backend.resident)
             log.info("worker.ready", worker=name, backend=backend_name, resident=resident)
-            while not context.stop.received.is_set():
-                heartbeat.idle()
-                if isinstance(context.policy, ReservePolicy):
-                    _poll(runner)
-                else:
-                    _listen(context)
+            draw_until_stopped(Runner(context))
     finally:
         context.backend.close()
         context.uow.close()
         log.info("worker.stopped", worker=name)
 
 
-def _poll(runner: Runner) -> None:
-    """Check periodically for work of a worker in reserve, until it has to stop."""
-    stop = runner.context.stop
+def draw_until_stopped(runner: Runner) -> None:
+    """Draw one generation after another; between them wait for a wake-up, or for the next look."""
+    context = runner.context
+    stopped, listener = context.stop.received, Listener(context.settings, POLL_S * (1 + JITTER))
+    context.heartbeat.idle()
+    while not stopped.is_set():
+        drew = runner.run_next()
+        wait_s = 0.0 if drew else POLL_S * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
+        if isinstance(context.policy, ReservePolicy):  # wake-ups go to local workers
+            stopped.wait(wait_s)
+        else:
+            listener.wait(wait_s, stopped)
+
+
+def _stop_on_signals(stop: StopRequest) -> None:
+    """Let the running generation finish at the first signal; at a second one, stop at once."""
 
     def receive(_number: int, _frame: Any) -> None:
-        if stop.received.is_set():
-            raise SystemExit  # a second signal: stop at once
+        if stop.is_repeated():
+            raise SystemExit
         stop.receive()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, receive)
-    while not stop.received.wait(POLL_S):
-        while runner.run_next():
-            pass
-
-
-def _listen(context: WorkerContext) -> None:
-    """Handle wake-ups until the worker has to stop, or Redis stays away."""
-    stop, url = context.stop, context.settings.connected_redis_url()
-    if url is None:
-        log.warning("worker.no_redis", hint="Set REDIS_URL, or run 'avatar-creator up'")
-        stop.received.wait(RECONNECT_S)
-        return
-    try:
-        connection = Redis.from_url(url)
-        worker = WakeUpWorker(
-            [open_queue(connection)],
-            name=context.worker,
-            connection=connection,
-            job_class=WakeUpJob,
-            serializer=JSONSerializer,
-            log_job_description=False,
-        )
-        worker.stop = stop
-        worker.work(logging_level="WARNING")
-    except RedisError as error:
-        log.warning("worker.redis_away", cause=type(error).__name__)
-    # RQ's loop also ends when Redis goes away in the middle of a job.
-    stop.received.wait(RECONNECT_S)
 
 
 def _warm_up(backend: Backend, uow: UnitOfWork) -> None:

@@ -16,11 +16,8 @@ class Runner:
         self.context = context
         self._budget_logged = False
 
-    def run_next(self, _generation_id: str = "") -> bool:
-        """Draw whichever generation is due; return whether there was one.
-
-        The id is that of the wake-up, and only a hint.
-        """
+    def run_next(self) -> bool:
+        """Draw whichever generation is due; return whether there was one."""
         if self.context.stop.received.is_set():
             return False
         self.context.heartbeat.busy(self.context.settings.worker.phase_timeout_s)
@@ -39,7 +36,7 @@ class Runner:
                 log.warning("worker.budget_spent", seconds_left=error.retry_after_s)
             self._budget_logged = True
         except DatabaseAway:
-            # The reaper sends new wake-ups; an unsettled generation returns when its lease runs out.
+            # An unsettled generation returns to the queue when its lease runs out.
             log.warning("worker.database_away")
         finally:
             self.context.heartbeat.idle()

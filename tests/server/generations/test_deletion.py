@@ -18,7 +18,6 @@ from server.images.store import ImageStore, Variant
 from server.projects.repository import Projects
 from server.projects.tables import Project
 from server.scheduling.reaper import Reaper
-from server.scheduling.wakeups import WakeUps
 from tests.server.stored import add_avatar, add_drawn_avatar, provenance_of, stored_image
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
@@ -53,7 +52,7 @@ def delete_of(uow, images):
 def sweep(uow, images, settings):
     """Delete the images that no avatar owns, however young they are."""
     hasty = settings.changed(orphan_image_age_s=-60)
-    return Reaper(uow, WakeUps(hasty), images, hasty).sweep_images
+    return Reaper(uow, images, hasty).sweep_images
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 from server.images.store import ImageStore
 from server.scheduling.reaper import Reaper
 from server.scheduling.registry import retire
-from server.scheduling.wakeups import WakeUps
 from server.supervisor.embedded_redis import EmbeddedRedis
 from server.supervisor.watchdog import Watchdog
 
@@ -46,7 +45,7 @@ def watched(uow, settings, monkeypatch):
             monkeypatch.setenv(name, value)
         quick = settings.changed(reaper_period_s=0.1)
         watchdog = Watchdog(quick, partial(retire, uow), "local", [sys.executable, WORKER, repr(script)])
-        reaper = Reaper(uow, WakeUps(quick), ImageStore(quick.server.images_dir), quick)
+        reaper = Reaper(uow, ImageStore(quick.server.images_dir), quick)
         stopped = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]
         for thread in threads:

@@ -7,7 +7,6 @@ from server.clock import now
 from server.credits.tables import Account
 from server.generations.deletion import delete_project
 from server.scheduling.reaper import Reaper
-from server.scheduling.wakeups import WakeUps
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -61,7 +60,7 @@ class TestLateWorker:
             return generate(order, watched)
 
         backend.generate = deleting
-        assert make_runner(backend=backend).run_next(generation.id) is False
+        assert make_runner(backend=backend).run_next() is False
         assert steps[-1].step < 28
         assert stored(images) == []
         fenced_out(account, generation)
@@ -80,11 +79,11 @@ class TestLateWorker:
             return image
 
         images.put = deleting
-        assert make_runner().run_next(generation.id) is False
+        assert make_runner().run_next() is False
         assert len(stored(images)) == 1
         fenced_out(account, generation)
         hasty = settings.changed(orphan_image_age_s=-60)
-        assert Reaper(uow, WakeUps(hasty), images, hasty).sweep_images() == 1
+        assert Reaper(uow, images, hasty).sweep_images() == 1
         assert stored(images) == []
 
     def test_when_it_has_failed(self, make_account, submit_one, make_runner, delete_of, fenced_out):
@@ -98,7 +97,7 @@ class TestLateWorker:
             raise OutOfMemory("cuda:0")
 
         backend.generate = failing
-        assert make_runner(backend=backend).run_next(generation.id) is False
+        assert make_runner(backend=backend).run_next() is False
         fenced_out(account, generation)
 
     def test_the_next_one_is_drawn(self, make_account, submit_one, make_runner, delete_of, generation_of):

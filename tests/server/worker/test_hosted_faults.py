@@ -39,7 +39,7 @@ class TestFaults:
             assert balance_of(account) == 12
             with open_box() as box:
                 box.will(provider, fault)
-                runner_at(box, provider, deadline_s(name)).run_next(generation.id)
+                runner_at(box, provider, deadline_s(name)).run_next()
             ended = generation_of(generation.id)
             assert (ended.status, ended.error_code) == ("failed", code), name
             assert ended.error_message.startswith(f"{code}: {provider}"), name

@@ -31,7 +31,7 @@ class TestDelivery:
         submitted = submit_one(
             account, seed=5, width=528, height=784, personaPersonality=["calm"], eyeColor="green"
         )
-        make_runner().run_next(submitted.id)
+        make_runner().run_next()
         ended = generation_of(submitted.id)
         assert (ended.status, ended.attempt) == ("completed", 1)
         assert balance_of(account) == 8
@@ -50,7 +50,7 @@ class TestDelivery:
         """The backend gets the entry's model, adapter and steps, and the request's size and seed."""
         submit_one(make_account(Tier.PRO), seed=9, width=1024)
         backend = ScriptedBackend()
-        make_runner(backend=backend).run_next("")
+        make_runner(backend=backend).run_next()
         (order,) = backend.orders
         assert order.model_id == "black-forest-labs/FLUX.1-dev"
         assert (order.adapter.model_id, order.adapter.scale) == ("XLabs-AI/flux-RealismLora", 0.9)
@@ -59,14 +59,14 @@ class TestDelivery:
 
     def test_a_wakeup_too_many(self, make_runner, heartbeat):
         """A wake-up for which nothing waits does nothing, and the worker is idle again."""
-        make_runner().run_next("nothing")
+        make_runner().run_next()
         assert heartbeat.lines()[-1] == "idle"
 
     def test_enterprise_pays_nothing(self, make_account, submit_one, make_runner, generation_of, balance_of):
         """An enterprise user without a credit gets the best entry's image."""
         account = make_account(Tier.ENTERPRISE, credits=0)
         generation = submit_one(account)
-        make_runner().run_next(generation.id)
+        make_runner().run_next()
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 0
 
@@ -88,7 +88,7 @@ class TestFailures:
         """Whatever the backend raises fails the generation with its code and voids the hold."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        make_runner(Script(fail_at=3, failure=failure)).run_next(generation.id)
+        make_runner(Script(fail_at=3, failure=failure)).run_next()
         ended = generation_of(generation.id)
         assert (ended.status, ended.error_code) == ("failed", code)
         assert ended.error_message.startswith(f"{code}: ")
@@ -100,12 +100,12 @@ class TestFailures:
     def test_the_next_one_is_drawn(self, make_account, submit_one, make_runner, generation_of):
         """After a failure the worker can still draw."""
         account = make_account()
-        first, second = submit_one(account), submit_one(account)
+        _, second = submit_one(account), submit_one(account)
         backend = ScriptedBackend(Script(fail_at=1, failure=OutOfMemory("cpu")))
         runner = make_runner(backend=backend)
-        runner.run_next(first.id)
+        runner.run_next()
         backend.script = Script()
-        runner.run_next(second.id)
+        runner.run_next()
         assert generation_of(second.id).status == "completed"
 
     def test_an_attempt_that_takes_too_long(
@@ -114,7 +114,7 @@ class TestFailures:
         """An attempt beyond its time fails at the next step with GENERATION_TIMEOUT, and costs nothing."""
         account = make_account(credits=20)
         generation = submit_one(account)
-        make_runner(Script(step_s=0.02), generation_timeout_s=0.1).run_next(generation.id)
+        make_runner(Script(step_s=0.02), generation_timeout_s=0.1).run_next()
         assert generation_of(generation.id).error_code == "GENERATION_TIMEOUT"
         assert balance_of(account) == 20
 
@@ -140,7 +140,7 @@ class TestInterruptions:
             return generate(order, watched)
 
         backend.generate = cancelling
-        make_runner(backend=backend).run_next(generation.id)
+        make_runner(backend=backend).run_next()
         assert generation_of(generation.id).error_code == "CANCELLED"
         assert steps[-1].step < 28
         assert balance_of(account) == 20
@@ -152,8 +152,8 @@ class TestInterruptions:
         stop = StopRequest(grace_s=60)
         runner = make_runner(Script(step_s=0.02), stop=stop)
         threading.Timer(0.1, stop.receive).start()
-        runner.run_next(running.id)
-        runner.run_next(waiting.id)
+        runner.run_next()
+        runner.run_next()
         assert generation_of(running.id).status == "completed"
         assert generation_of(waiting.id).status == "pending"
 
@@ -163,7 +163,7 @@ class TestInterruptions:
         generation = submit_one(account)
         stop = StopRequest(grace_s=0)
         threading.Timer(0.1, stop.receive).start()
-        make_runner(Script(step_s=0.02), stop=stop).run_next(generation.id)
+        make_runner(Script(step_s=0.02), stop=stop).run_next()
         returned = generation_of(generation.id)
         assert (returned.status, returned.losses) == ("pending", 0)
         assert balance_of(account) == 12
@@ -178,7 +178,7 @@ class TestInterruptions:
 
         backend.generate = exiting
         with pytest.raises(SystemExit):
-            make_runner(backend=backend).run_next(generation.id)
+            make_runner(backend=backend).run_next()
         assert generation_of(generation.id).status == "pending"
 
 
@@ -211,7 +211,7 @@ class TestDatabaseAway:
             return picture
 
         backend.generate = failing
-        make_runner(backend=backend, unit=unit).run_next(generation.id)
+        make_runner(backend=backend, unit=unit).run_next()
         unit.close()
         assert generation_of(generation.id).status == "completed"
 
@@ -222,6 +222,6 @@ class TestDatabaseAway:
         generation = submit_one(make_account())
         unit = FlakyDatabase(open_engine(database_url))
         unit.away = 1
-        make_runner(unit=unit).run_next(generation.id)
+        make_runner(unit=unit).run_next()
         unit.close()
         assert generation_of(generation.id).status == "pending"
