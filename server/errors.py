@@ -24,7 +24,19 @@ class NotFound(DomainError):
 class DatabaseAway(DomainError):
     """The database does not answer. Nothing was changed."""
 
-    retry_after_s = 5
+    retry_after_s: int | None = 5
 
     def __str__(self) -> str:
         return "The service is temporarily unavailable. Please try again later"
+
+
+class OutcomeUnknown(DatabaseAway):
+    """The database did not confirm a commit: everything may have been changed, or nothing."""
+
+    retry_after_s = None  # a repetition is safe only with an idempotency key
+
+    def __str__(self) -> str:
+        return (
+            "The database did not confirm the request, which may have been carried out. Look before you "
+            "repeat it, or repeat it with the same Idempotency-Key"
+        )

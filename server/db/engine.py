@@ -1,40 +1,128 @@
-"""The engine for either database, and how SQLite is made as strict as PostgreSQL."""
+"""The engine for either database, its deadlines, and how SQLite is made as strict as PostgreSQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
+from psycopg.errors import _WaitTimeout
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
-BUSY_TIMEOUT_S: Final = 15  # commits of other processes take a few milliseconds each
-CONNECT_TIMEOUT_S: Final = 5
-POOL_SIZE: Final = 20  # the API has at most 32 threads, of which few hold a connection at a time
+POOL_SIZE: Final = 20  # the API has at most 40 threads, of which few hold a connection at a time
 
 
-def open_engine(database_url: str) -> Engine:
+@dataclass(frozen=True)
+class Deadlines:
+    """How long a transaction may wait, in seconds.
+
+    connect_s: for a connection to be made. pool_s: for one to be free. lock_s: for what another transaction
+    has locked. statement_s: for a statement to end. idle_s: with no statement, before the server ends it.
+    answer_margin_s: beyond statement_s, for a server that says nothing at all.
+    """
+
+    connect_s: float = 5
+    pool_s: float = 5
+    lock_s: float = 5
+    statement_s: float = 10
+    idle_s: float = 60
+    answer_margin_s: float = 2
+
+
+DEADLINES: Final = Deadlines()
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that ends when the server is silent for too long: no timeout of the server helps then."""
+
+    answer_s: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer.
+
+        Raises:
+            OperationalError: none came in time; the connection is closed.
+
+        """
+        limit_s = self.answer_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, limit_s)
+        except _WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"the server said nothing for {limit_s:g} s") from None
+
+
+def open_engine(database_url: str, deadlines: Deadlines = DEADLINES) -> Engine:
     """Open the engine for `postgresql://…` or `sqlite:///FILE`.
 
     An execution option `read_only` on a connection starts its transaction without the write lock.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-        engine = create_engine(
-            url,
-            pool_size=POOL_SIZE,
-            pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
-        )
-        event.listen(engine, "handle_error", _hide_detail)
-        return engine
+        return _open_postgresql(url.set(drivername="postgresql+psycopg"), deadlines)
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
+        pool_timeout=deadlines.pool_s,
         hide_parameters=True,  # parameters include prompts, and the text of an error is logged
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
+        execution_options={"lock_s": deadlines.lock_s},
+        connect_args={"timeout": deadlines.lock_s, "check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _open_postgresql(url: Any, deadlines: Deadlines) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        pool_timeout=deadlines.pool_s,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": max(2, round(deadlines.connect_s)),  # Source: libpq; it takes 1 for 2
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": round(1000 * (deadlines.statement_s + deadlines.answer_margin_s)),
+        },
+    )
+    names = {
+        "lock_timeout": deadlines.lock_s,
+        "statement_timeout": deadlines.statement_s,
+        "idle_in_transaction_session_timeout": deadlines.idle_s,
+    }
+    limits = "; ".join(f"SET {name} = {round(1000 * limit_s)}" for name, limit_s in names.items())
+
+    def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> Any:
+        return BoundedConnection.connect(*arguments, **parameters)
+
+    def bound(connection: BoundedConnection, _record: object) -> None:
+        connection.answer_s = deadlines.statement_s + deadlines.answer_margin_s
+        connection.autocommit = True
+        connection.execute(limits)
+        connection.autocommit = False
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", bound)
+    event.listen(engine, "handle_error", _hide_detail)
+    return engine
+
+
+@contextmanager
+def without_deadlines(connection: Connection) -> Iterator[None]:
+    """Let the statements of a transaction take as long as they need: a migration may copy a table."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    answer_s, driver.answer_s = driver.answer_s, None
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+    try:
+        yield
+    finally:
+        driver.answer_s = answer_s
 
 
 def _hide_detail(context: ExceptionContext) -> None:

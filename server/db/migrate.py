@@ -9,20 +9,22 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from server.db.engine import without_deadlines
+
 # An arbitrary number that all processes of this program agree on; PostgreSQL's advisory locks have no names.
 MIGRATION_LOCK: Final = 7_201_845_531
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
     """Upgrade the database to a revision. A lock makes concurrent processes do so one after the other."""
-    with engine.begin() as connection:
+    with engine.begin() as connection, without_deadlines(connection):
         _take_turns(connection)
         command.upgrade(_config(connection), revision)
 
 
 def unmigrate(engine: Engine, revision: str = "base") -> None:
     """Downgrade the database to a revision. What later revisions added is lost, with its data."""
-    with engine.begin() as connection:
+    with engine.begin() as connection, without_deadlines(connection):
         _take_turns(connection)
         command.downgrade(_config(connection), revision)
 
