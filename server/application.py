@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,7 @@ from server.scheduling.estimates import Estimates
 from server.scheduling.reaper import Reaper
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
+from server.supervisor.shutdown import keep_running
 from server.uploads.decoders import Bounds, Decoders
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_running(uow, reaper.run, key_uses.run), _reading(feed)],
+        lifespan=[_running(uow, {"reaper": reaper.run, "key uses": key_uses.run}), _reading(feed)],
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
@@ -133,14 +134,17 @@ def create_app(settings: Settings) -> Litestar:
 
 
 def _running(
-    uow: UnitOfWork, *tasks: Callable[[threading.Event], None]
+    uow: UnitOfWork, tasks: Mapping[str, Callable[[threading.Event], None]]
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     """Run each periodic task in a thread as long as the application runs, then close the database."""
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         stopped = threading.Event()
-        threads = [threading.Thread(target=task, args=(stopped,), daemon=True) for task in tasks]
+        threads = [
+            threading.Thread(target=keep_running, args=(name, task, stopped), daemon=True)
+            for name, task in tasks.items()
+        ]
         for thread in threads:
             thread.start()
         try:

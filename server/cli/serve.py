@@ -16,7 +16,12 @@ from server.scheduling.reaper import Reaper
 from server.scheduling.registry import is_ready_on, retire
 from server.settings import Settings
 from server.supervisor.api_process import PortTaken, listen
-from server.supervisor.shutdown import exit_with_parent, in_thread, stopped_by_signals
+from server.supervisor.shutdown import (
+    exit_with_parent,
+    in_thread,
+    keep_running,
+    stopped_by_signals,
+)
 from server.supervisor.watchdog import Watchdog, host
 
 GRACE_S = 10
@@ -90,4 +95,4 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     with opened(settings) as uow:
         reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
-            Watchdog(settings, partial(retire, uow), backend).run(stopped)
+            keep_running("watchdog", Watchdog(settings, partial(retire, uow), backend).run, stopped)

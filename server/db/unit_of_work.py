@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session
 
 from server.db.base import load_tables
+from server.db.engine import DEADLINES
 from server.errors import DatabaseAway, OutcomeUnknown
 
 OLDER: Final = ("42P01", "42703")
@@ -106,7 +107,7 @@ class _Writers(_Turn):
 
     def __init__(self, engine: Engine) -> None:
         self._lock = threading.Lock()
-        self._limit_s: float = engine.get_execution_options()["lock_s"]
+        self._limit_s: float = engine.get_execution_options().get("lock_s", DEADLINES.lock_s)
         self._blocked_since: float | None = None
 
     @contextmanager

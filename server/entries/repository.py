@@ -74,12 +74,12 @@ class Entries(Repository):
         """
         return sum(self._seed_one(entry) for entry in shipped)
 
-    def count_use(self, model_key: str) -> None:
-        """Count one delivered generation of an entry."""
+    def add_uses(self, model_key: str, uses: int) -> None:
+        """Add to the count of an entry's delivered generations."""
         self._session.execute(
             update(CatalogEntry)
             .where(CatalogEntry.app_id == APP_ID, CatalogEntry.model_key == model_key)
-            .values(total_usage=CatalogEntry.total_usage + 1, updated_at=CatalogEntry.updated_at)
+            .values(total_usage=CatalogEntry.total_usage + uses, updated_at=CatalogEntry.updated_at)
         )
 
     def price_without_adapter(self, model_id: str) -> int | None:

@@ -1,5 +1,6 @@
 """The pending generations in the database, as a queue."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -84,12 +85,24 @@ class PendingQueue(Repository):
         waiting = Generation.status == Status.PENDING
         return self._session.scalar(select(func.count()).where(waiting, Generation.failed_over)) or 0
 
-    def heads(self, failed_over: bool | None, most: int) -> list[Head]:
+    def heads(
+        self,
+        failed_over: bool | None,
+        most: int,
+        *,
+        max_losses: int | None = None,
+        without: Collection[str] = (),
+    ) -> list[Head]:
         """Return the oldest pending generation of each user, of those users first who waited longest.
 
-        failed_over: True or False selects by whether they failed over; None takes all.
+        failed_over: True or False selects by whether they failed over; None takes all. max_losses: those
+        that lost so many workers are left out. without: ids that are left out.
         """
         due = [Generation.status == Status.PENDING]
+        if max_losses is not None:
+            due.append(Generation.losses < max_losses)
+        if without:
+            due.append(Generation.id.not_in(without))
         if failed_over is not None:
             due.append(Generation.failed_over == failed_over)
         waiting = (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 
 from catalog.orders import Order, Provenance
 from server.clock import now
@@ -137,11 +137,11 @@ class Generations(Repository):
             yield Ended(*row)
 
     def start(self, generation_id: str, worker: str, lease_s: float, moment: datetime) -> Generation | None:
-        """Give a worker a pending generation and a lease on it; None if another one was faster."""
+        """Give a worker a pending generation and a lease on it; None if it is locked or no longer pending."""
         started = self._change(
             Status.PENDING,
             Status.PROCESSING,
-            Generation.id == generation_id,
+            _free(Status.PENDING, Generation.id == generation_id),
             attempt=Generation.attempt + 1,
             worker=worker,
             lease_until=moment + timedelta(seconds=lease_s),
@@ -217,8 +217,8 @@ class Generations(Repository):
         return self._end(claim, Status.FAILED, **_failure(reason, message))
 
     def fail_waiting(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
-        """Fail those of the generations that still wait; return them."""
-        ids = Generation.id.in_(list(generation_ids))
+        """Fail those of the generations that still wait and that nobody has locked; return them."""
+        ids = _free(Status.PENDING, Generation.id.in_(list(generation_ids)))
         return self._change(Status.PENDING, Status.FAILED, ids, **_failure(reason, message))
 
     def fail_running(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
@@ -227,9 +227,13 @@ class Generations(Repository):
         return self._change(Status.PROCESSING, Status.FAILED, ids, **_failure(reason, message))
 
     def return_lost(self, *, worker: str | None = None) -> list[Generation]:
-        """Return to the queue what a dead worker held, or by default all whose lease has run out."""
+        """Return to the queue what a dead worker held, or by default all whose lease has run out.
+
+        What somebody has locked is left for the next time.
+        """
         lost = Generation.worker == worker if worker else Generation.lease_until < now()
-        return self._change(Status.PROCESSING, Status.PENDING, lost, losses=Generation.losses + 1)
+        free = _free(Status.PROCESSING, lost)
+        return self._change(Status.PROCESSING, Status.PENDING, free, losses=Generation.losses + 1)
 
     def unfinished_in(self, project_id: str) -> list[str]:
         """Return the ids of a project's generations that have not ended."""
@@ -277,6 +281,15 @@ class Generations(Repository):
 
 def _held(claim: Claim) -> tuple[Any, ...]:
     return Generation.id == claim.generation_id, Generation.attempt == claim.attempt
+
+
+def _free(status: Status, *where: Any) -> ColumnElement[bool]:
+    """Select rows that no other transaction has locked, and lock them in the order of their ids.
+
+    So no transaction waits for another one's rows, which may be locked for long, and no two for each other.
+    """
+    rows = select(Generation.id).where(Generation.status == status, *where).order_by(Generation.id)
+    return Generation.id.in_(rows.with_for_update(skip_locked=True))
 
 
 def _failure(reason: Reason, message: str) -> dict[str, Any]:

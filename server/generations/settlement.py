@@ -50,7 +50,6 @@ def complete(
         Avatars(tx).add(_avatar(generation, image))
         captured = _earned(tx, generation, provenance)
         Ledger(tx).capture(generation.id, captured)
-        Entries(tx).count_use(generation.entry_key)
         Events(tx).append(
             generation.id,
             Kind.COMPLETED,
@@ -62,7 +61,6 @@ def complete(
             credits=captured,
             warnings=list(warnings),
         )
-        # Every end locks the account, the day and the tallies in this order: no two wait for each other.
         Spending(tx).add(provenance.cost_microusd)
         Tallies(tx).count_completed(generation.entry_key, generation.order.steps, seconds)
     return generation
@@ -133,13 +131,19 @@ def cancel_within(tx: Transaction, generation_ids: Iterable[str]) -> list[Genera
 
 
 def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason, message: str) -> int:
-    """Fail those of the generations that still wait, give their holds back, return how many."""
-    with uow.begin() as tx:
-        failed = Generations(tx).fail_waiting(generation_ids, reason, message)
-        _give_back(tx, failed)
-        _count(tx, failed)
-    log_failed(failed)
-    return len(failed)
+    """Fail those of the generations that still wait, give their holds back, return how many.
+
+    Each in a transaction of its own, which locks one account and keeps nobody waiting for the others.
+    """
+    count = 0
+    for generation_id in generation_ids:
+        with uow.begin() as tx:
+            failed = Generations(tx).fail_waiting([generation_id], reason, message)
+            _give_back(tx, failed)
+            _count(tx, failed)
+        log_failed(failed)
+        count += len(failed)
+    return count
 
 
 def return_lost(uow: UnitOfWork, worker: str | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
 from server.accounts.errors import TokenExpired, TokenInvalid, TooManyKeys
 from server.credits.errors import InsufficientCredits
-from server.errors import DatabaseAway, DomainError, NotFound
+from server.errors import DatabaseAway, DomainError, NotFound, OutcomeUnknown
 from server.generations.quotes import QuoteRefused
 from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull, TooManyUnfinished
@@ -101,6 +101,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DecodersBusy: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),
+    OutcomeUnknown: Meaning(503, "SERVICE_UNAVAILABLE"),
 }
 BUG_MESSAGE: Final = "An internal error occurred"
 

@@ -7,6 +7,7 @@ from server.db.unit_of_work import Transaction
 from server.generations.queue import PendingQueue
 from server.scheduling.breaker import Breaker
 from server.scheduling.registry import WorkerRegistry
+from server.spending.repository import BudgetSpent, Spending
 
 LOCAL: Final = "local"
 HOSTED: Final = "huggingface"
@@ -57,11 +58,15 @@ class ClaimPolicy:
 
 
 class LocalPolicy(ClaimPolicy):
-    """Policy of a local worker with a hosted fallback: a circuit breaker passes its failures on."""
+    """Policy of a local worker with a hosted fallback: a circuit breaker passes its failures on.
 
-    def __init__(self, breaker: Breaker | None = None) -> None:
+    budget_microusd: what the fallback may spend in a day; when that is spent, it is as if it were not there.
+    """
+
+    def __init__(self, breaker: Breaker | None = None, budget_microusd: int | None = None) -> None:
         super().__init__(LOCAL)
         self.breaker = breaker or Breaker()
+        self._budget_microusd = budget_microusd
 
     @property
     def accepts(self) -> bool:
@@ -70,12 +75,19 @@ class LocalPolicy(ClaimPolicy):
 
     def claimable(self, tx: Transaction) -> Claimable:
         """Claim what no local worker has failed; everything, if there is no hosted worker to take it."""
-        if not WorkerRegistry(tx).ready(HOSTED):
+        if not self._reserve_draws(tx):
             return Claimable.ALL
         return Claimable.FIRST_TRIES if self.breaker.allows() else Claimable.NONE
 
     def fails_over(self, tx: Transaction) -> bool:
-        """Return whether a hosted worker is there to take it."""
+        """Return whether a hosted worker is there to take it, and may."""
+        return self._reserve_draws(tx)
+
+    def _reserve_draws(self, tx: Transaction) -> bool:
+        try:
+            Spending(tx).check(self._budget_microusd)
+        except BudgetSpent:
+            return False
         return bool(WorkerRegistry(tx).ready(HOSTED))
 
     def record_success(self, duration_s: float) -> None:

@@ -14,7 +14,7 @@ from server.generations.tables import Generation
 
 PATIENCE: Final = timedelta(seconds=30)  # about one swap of pipelines; then nobody is overtaken any more
 HEADS: Final = 32  # users considered for one claim, those served longest ago first
-CLAIM_TRIES: Final = 8  # races lost to other workers before a claim gives up
+CLAIM_TRIES: Final = 8  # rows that others have locked or claimed before a claim gives up
 
 
 class FairQueue:
@@ -26,17 +26,26 @@ class FairQueue:
         self._users = Users(tx)
 
     def claim(
-        self, worker: str, lease_s: float, resident: Collection[str], *, failed_over: bool | None = None
+        self,
+        worker: str,
+        lease_s: float,
+        resident: Collection[str],
+        *,
+        failed_over: bool | None = None,
+        max_losses: int | None = None,
     ) -> tuple[Claim, Generation] | None:
         """Give a worker the next pending generation and a lease on it; None if none waits.
 
-        failed_over: True or False selects by whether they failed over; None takes all.
+        One whose row is locked is passed over: whoever has it may keep it for long. See `PendingQueue.heads`.
         """
+        passed_over: set[str] = set()
         for _ in range(CLAIM_TRIES):
             moment = now()
-            head = next_of(self._pending.heads(failed_over, HEADS), resident, moment)
+            heads = self._pending.heads(failed_over, HEADS, max_losses=max_losses, without=passed_over)
+            head = next_of(heads, resident, moment)
             if head is None:
                 return None
+            passed_over.add(head.generation_id)
             generation = self._generations.start(head.generation_id, worker, lease_s, moment)
             if generation is not None:
                 self._users.record_claim(head.user_id, moment)

@@ -11,6 +11,7 @@ from typing import Final
 from server.avatars.repository import Avatars
 from server.clock import now
 from server.db.unit_of_work import UnitOfWork
+from server.entries.repository import Entries
 from server.errors import DatabaseAway
 from server.generations import settlement
 from server.generations.queue import PendingQueue
@@ -20,9 +21,11 @@ from server.images.store import ImageStore
 from server.logs import get_log
 from server.scheduling.leader_lock import lead
 from server.settings import Settings
+from server.tallies.repository import COMPLETED, ENDED, Tallies
 
 log = get_log(__name__)
 
+ADDED_AT_ONCE: Final = 10_000  # rows; a generation has about eight
 SWEEP_PERIOD: Final = timedelta(hours=1)
 
 
@@ -50,6 +53,7 @@ class Reaper:
         if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.server.reaper_period_s)):
             self.return_lost()
             self.fail_hopeless()
+            self.add_up()
         if lead(self._uow, "images", self._name, SWEEP_PERIOD):
             self.sweep_images()
             self.forget_answers()
@@ -74,6 +78,16 @@ class Reaper:
             message = f"No worker took it up within {settings.server.queue_max_wait_s:g} seconds."
             failed += settlement.fail_waiting(self._uow, late, Reason.GENERATION_TIMEOUT, message)
         return failed
+
+    def add_up(self) -> None:
+        """Add what was counted to the tallies, and to the uses of the entries."""
+        with self._uow.read() as tx:
+            if not Tallies(tx).any_uncounted():
+                return
+        with self._uow.begin() as tx:
+            for (kind, entry_key, part), count in Tallies(tx).add_up(ADDED_AT_ONCE).items():
+                if (kind, part) == (ENDED, COMPLETED):
+                    Entries(tx).add_uses(entry_key, count)
 
     def forget_answers(self) -> int:
         """Delete the kept answers of idempotency keys that are too old to be repeated."""

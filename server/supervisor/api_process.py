@@ -8,6 +8,7 @@ from typing import Final
 
 from server.logs import get_log
 from server.settings import Settings
+from server.supervisor.shutdown import keep_running
 
 log = get_log(__name__)
 
@@ -42,16 +43,19 @@ class ApiProcess:
     def run(self, stopped: threading.Event) -> None:
         """Keep the API running until stopped; then let it finish its open requests."""
         try:
-            while not stopped.is_set():
-                process = self._spawn()
-                while process.poll() is None and not stopped.wait(LOOK_S):
-                    pass
-                if stopped.is_set():
-                    break
-                log.warning("api.died", exit_code=process.returncode)
-                stopped.wait(RESTART_PAUSE_S)
+            keep_running("api process", self._keep, stopped)
         finally:
             self._stop()
+
+    def _keep(self, stopped: threading.Event) -> None:
+        while not stopped.is_set():
+            process = self._spawn()
+            while process.poll() is None and not stopped.wait(LOOK_S):
+                pass
+            if stopped.is_set():
+                return
+            log.warning("api.died", exit_code=process.returncode)
+            stopped.wait(RESTART_PAUSE_S)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         descriptor = self._socket.fileno()

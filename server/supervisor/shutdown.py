@@ -8,6 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+from server.logs import get_log
+
+log = get_log(__name__)
+
+RESTART_PAUSES_S: Final = (0.2, 1.0, 5.0, 15.0)
+STEADY_S: Final = 60.0  # after so long, a fault is a new one
 
 
 def exit_with_parent(grace_s: float) -> None:
@@ -41,12 +49,32 @@ def stopped_by_signals() -> threading.Event:
 
 @contextmanager
 def in_thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run a part of the process in a thread while the body runs; then ask it to stop, and wait."""
+    """Run a part of the process in a thread while the body runs; then ask it to stop, and wait.
+
+    No fault ends it for good: see `keep_running`.
+    """
     stopped = threading.Event()
-    thread = threading.Thread(target=run, args=(stopped,), name=name)
+    thread = threading.Thread(target=keep_running, args=(name, run, stopped), name=name)
     thread.start()
     try:
         yield
     finally:
         stopped.set()
         thread.join()
+
+
+def keep_running(name: str, run: Callable[[threading.Event], None], stopped: threading.Event) -> None:
+    """Run a part of the process until it ends or is stopped; after a fault, log it and begin again."""
+    pauses_s = iter(RESTART_PAUSES_S)
+    pause_s = next(pauses_s)
+    while not stopped.is_set():
+        began = time.monotonic()
+        try:
+            return run(stopped)
+        except Exception:
+            log.exception("part.failed", part=name)
+        if time.monotonic() - began > STEADY_S:
+            pauses_s = iter(RESTART_PAUSES_S)
+        pause_s = next(pauses_s, pause_s)
+        stopped.wait(pause_s)
+    return None

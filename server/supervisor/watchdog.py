@@ -64,13 +64,13 @@ class Watchdog:
         """Run one worker process until it ends; return whether it was ready at any time."""
         name = f"{host()}-{uuid.uuid4().hex[:12]}"
         reading, writing = os.pipe()
-        child = subprocess.Popen(  # noqa: S603  # our own module
-            [*self._command, name, str(writing), str(self._settings.server.data_dir), self._backend],
-            stdin=subprocess.PIPE,  # the worker exits when this pipe closes
-            pass_fds=[writing],
-            start_new_session=True,  # Ctrl-C reaches the watchdog only, which stops the worker
-        )
-        os.close(writing)
+        try:
+            child = self._spawn(name, writing)
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         self.pid = child.pid
         try:
             was_ready = self._watch(child, reading, stopped)
@@ -88,6 +88,14 @@ class Watchdog:
         if not stopped.is_set():
             log.warning("worker.died", worker=name, exit_code=child.returncode)
         return was_ready
+
+    def _spawn(self, name: str, heartbeat: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # our own module
+            [*self._command, name, str(heartbeat), str(self._settings.server.data_dir), self._backend],
+            stdin=subprocess.PIPE,  # the worker exits when this pipe closes
+            pass_fds=[heartbeat],
+            start_new_session=True,  # Ctrl-C reaches the watchdog only, which stops the worker
+        )
 
     def _watch(self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event) -> bool:
         """Follow the heartbeat until the worker ends, hangs or has to stop; return whether it was ready."""
@@ -124,3 +132,5 @@ class Watchdog:
             self._return_work_of(name)
         except DatabaseAway:
             log.warning("worker.work_not_returned", worker=name)  # it is returned when the lease runs out
+        except Exception:  # the next worker must start, whatever is wrong with the work of this one
+            log.exception("worker.work_not_returned", worker=name)

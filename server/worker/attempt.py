@@ -84,6 +84,7 @@ class Attempt:
                 first_lease_s(context.settings),
                 context.backend.resident,
                 failed_over=_FAILED_OVER.get(claimable),
+                max_losses=context.settings.worker.max_attempts,
             )
             if claimed is None:
                 return None

@@ -14,7 +14,9 @@ def make_policy(settings: Settings, name: str) -> ClaimPolicy:
     """Return what a worker with this backend claims, beside the other kind of worker or alone."""
     if settings.worker.inference_backend != "auto":
         return ClaimPolicy(name)
-    return ReservePolicy(settings.hosted.failover_wait_s) if name == HOSTED else LocalPolicy()
+    if name == HOSTED:
+        return ReservePolicy(settings.hosted.failover_wait_s)
+    return LocalPolicy(budget_microusd=settings.hosted_budget_microusd)
 
 
 def _hosted(settings: Settings) -> Backend:

@@ -70,7 +70,7 @@ class TestSeed:
     def test_counts_are_not_seeded(self, uow):
         """The count of an entry's uses survives a new seeding."""
         with uow.begin() as tx:
-            Entries(tx).count_use(BASE)
+            Entries(tx).add_uses(BASE, 1)
         seed(uow, [replace(entry, name="New") for entry in shipped_entries()])
         assert entries(uow)[BASE].total_usage == 1
 

@@ -112,3 +112,16 @@ class TestClaim:
         submit_one(make_account())
         fast = submit_one(make_account(Tier.BASIC), modelKey="avatar-creator:flux-schnell-fast")
         assert claim(resident={"black-forest-labs/FLUX.1-schnell"}).generation_id == fast.id
+
+
+class TestPoison:
+    def test_what_lost_too_many_workers_is_not_claimed(self, uow, make_account, submit_one, claim):
+        """A generation that has killed as many workers as it may is given to no further one."""
+        submit_one(make_account())
+        for _ in range(3):
+            claim(lease_s=-1)
+            with uow.begin() as tx:
+                Generations(tx).return_lost()
+        with uow.begin() as tx:
+            assert FairQueue(tx).claim("worker-1", 60, (), max_losses=3) is None
+            assert FairQueue(tx).claim("worker-1", 60, (), max_losses=4) is not None

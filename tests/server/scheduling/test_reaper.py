@@ -7,6 +7,7 @@ from sqlalchemy import update
 from server.avatars.repository import Avatars
 from server.avatars.tables import Avatar
 from server.clock import now
+from server.entries.repository import Entries
 from server.generations.queue import PendingQueue
 from server.generations.repository import Generations
 from server.generations.tables import Generation
@@ -135,3 +136,21 @@ class TestRounds:
         thread.join(timeout=10)
         assert returned.is_set()
         assert not thread.is_alive()
+
+
+class TestAddUp:
+    def test_the_uses_of_an_entry(self, uow, make_account, submit_one, deliver, reaper):
+        """What was delivered is added to the uses of its entry, once."""
+        generation = submit_one(make_account())
+        deliver(generation)
+        for _ in range(2):
+            reaper.add_up()
+        with uow.read() as tx:
+            uses = {entry.key: entry.total_usage for entry in Entries(tx).all()}
+        assert uses[generation.entry_key] == 1
+        assert sum(uses.values()) == 1
+
+    def test_an_idle_server_writes_nothing(self, uow, reaper, monkeypatch):
+        """While nothing is counted no transaction that writes is opened."""
+        monkeypatch.setattr(uow, "begin", None)
+        reaper.add_up()
