@@ -7,6 +7,7 @@ from server.scheduling.breaker import FAILURES
 from server.scheduling.claim_policy import HOSTED, LOCAL, Claimable, ClaimPolicy, LocalPolicy, ReservePolicy
 from server.scheduling.registry import STALE, WorkerRegistry
 from server.scheduling.tables import RegisteredWorker
+from server.spending.repository import Spending
 from server.worker.registration import registered
 
 
@@ -72,6 +73,16 @@ class TestLocal:
         register_worker(HOSTED)
         with uow.read() as tx:
             assert policy.fails_over(tx)
+
+    def test_a_reserve_without_a_budget_is_none(self, uow, claimable, register_worker):
+        """When the budget of the day for hosted providers is spent, local workers draw everything."""
+        register_worker(HOSTED)
+        policy = LocalPolicy(budget_microusd=1000)
+        with uow.begin() as tx:
+            assert policy.fails_over(tx)
+            Spending(tx).add(1000)
+            assert not policy.fails_over(tx)
+        assert claimable(policy) is Claimable.ALL
 
 
 class TestReserve:

@@ -2,9 +2,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+
+from server.supervisor.shutdown import in_thread
 
 CHILD = """
 import os, sys, time
@@ -83,3 +86,32 @@ class TestExitWithParent:
         """A child keeps running while its parent runs."""
         _, child = family()
         assert not wait_until_gone(child, 0.5)
+
+
+class TestInThread:
+    def test_no_fault_ends_a_part_for_good(self, monkeypatch):
+        """A part that raises begins again, whatever it raises, until it is stopped."""
+        monkeypatch.setattr("server.supervisor.shutdown.RESTART_PAUSES_S", (0.01, 0.02))
+        faults = [OSError(24, "Too many open files"), RuntimeError("read-only"), MemoryError()]
+        begun = threading.Event()
+
+        def run(stopped):
+            if faults:
+                raise faults.pop()
+            begun.set()
+            stopped.wait()
+
+        with in_thread("part", run):
+            assert begun.wait(10)
+        assert not faults
+
+    def test_a_part_that_fails_is_stopped_too(self):
+        """Between two beginnings of a part that always fails, a stop is heard."""
+
+        def fail(_stopped):
+            raise RuntimeError
+
+        began = time.monotonic()
+        with in_thread("part", fail):
+            pass
+        assert time.monotonic() - began < 10

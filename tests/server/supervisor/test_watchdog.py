@@ -128,3 +128,30 @@ class TestRedisAway:
             redis_server.stop()
         ended = generation_of(generation.id)
         assert (ended.status, ended.attempt, ended.error_message) == ("completed", 1, None)
+
+
+class TestFaults:
+    def test_a_worker_that_cannot_be_started(self, settings, monkeypatch):
+        """A watchdog that cannot start a worker leaves no descriptor open, and tries again when it can."""
+        watchdog = Watchdog(settings, lambda _name: None, "local", ["/nowhere/at/all"])
+        me = psutil.Process()
+        before = me.num_fds()
+        for _ in range(3):
+            with pytest.raises(OSError, match="nowhere"):
+                watchdog.run(threading.Event())
+        assert me.num_fds() == before
+
+    def test_work_that_cannot_be_returned(self, settings):
+        """A database that only reads, or any other fault, keeps no watchdog from the next worker."""
+
+        def read_only(_name):
+            raise RuntimeError("cannot execute UPDATE in a read-only transaction")
+
+        stopped = threading.Event()
+        watchdog = Watchdog(settings, read_only, "local", ["/bin/true"])
+        thread = threading.Thread(target=watchdog.run, args=(stopped,))
+        thread.start()
+        time.sleep(1)
+        assert thread.is_alive()
+        stopped.set()
+        thread.join(10)
