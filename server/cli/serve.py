@@ -95,4 +95,4 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     with opened(settings) as uow:
         reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
-            keep_running("watchdog", Watchdog(settings, partial(retire, uow), backend).run, stopped)
+            keep_running("watchdog", Watchdog(settings, partial(retire, uow, backend), backend).run, stopped)

@@ -1,5 +1,6 @@
 """Migrates a database to the revision that this program expects."""
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,23 @@ def is_current(engine: Engine) -> bool:
     with engine.connect() as connection:
         there = MigrationContext.configure(connection).get_current_revision()
         return there == ScriptDirectory.from_config(_config(connection)).get_current_head()
+
+
+def missing_revision(connection: Connection) -> str | None:
+    """Return the revision that the database lacks; None if it has this program's, or one that is newer."""
+    there = MigrationContext.configure(connection).get_current_revision()
+    return None if there == _head() or there not in _revisions() else _head()
+
+
+@functools.cache
+def _revisions() -> frozenset[str | None]:
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    return frozenset([None, *(revision.revision for revision in script.walk_revisions())])
+
+
+@functools.cache
+def _head() -> str | None:
+    return ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()
 
 
 def _config(connection: Connection) -> Config:

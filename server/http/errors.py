@@ -13,6 +13,7 @@ from server.generations.service import GenerationEnded
 from server.generations.submission import QueueFull, TooManyUnfinished
 from server.http.event_feed import StreamsFull, TooManyStreams
 from server.idempotency.repository import KeyInFlight, KeyReused
+from server.images.store import StorageFull
 from server.spending.repository import BudgetSpent
 from server.uploads.errors import DecodersBusy, ImageRefused
 
@@ -100,6 +101,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),
     DecodersBusy: Meaning(503, "SERVICE_UNAVAILABLE"),
+    StorageFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     DatabaseAway: Meaning(503, "SERVICE_UNAVAILABLE"),
     OutcomeUnknown: Meaning(503, "SERVICE_UNAVAILABLE"),
 }

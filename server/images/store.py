@@ -3,9 +3,11 @@
 obstore is used so that a bucket can replace the folder without a change elsewhere.
 """
 
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +20,16 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
+from server.errors import DomainError
 from server.logs import get_log
 
 log = get_log(__name__)
 
 PREFIX: Final = "avatars"
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ROOM_BYTES: Final = (
+    200 * 2**20
+)  # an uploaded image may have more than 100 MB, while it is written a second time
 PIECE_BYTES: Final = 2**20
 """How much of a file is in memory at a time: an uploaded image may have more than 100 MB."""
 
@@ -37,6 +44,15 @@ class Variant(StrEnum):
     def media_type(self) -> str:
         """The Content-Type of the file."""
         return {Variant.FULL: "image/png", Variant.THUMBNAIL: "image/jpeg"}[self]
+
+
+class StorageFull(DomainError):
+    """The disk takes no more files: it is full, over its quota or read-only. Nothing was kept."""
+
+    retry_after_s = 60
+
+    def __str__(self) -> str:
+        return "The service cannot store images at the moment. Please try again later"
 
 
 class ImageBroken(OSError):
@@ -69,6 +85,7 @@ class ImageStore:
         Open files are read from where they stand. If anything is raised, nothing is kept.
 
         Raises:
+            StorageFull: the disk takes no more.
             ImageBroken: a file reads differently from what was written.
 
         """
@@ -78,10 +95,16 @@ class ImageStore:
                 file = BytesIO(content) if isinstance(content, bytes) else content
                 digests[variant] = self._write(_path(key, variant), file)
                 self._check(key, variant, digests[variant])
-        except BaseException:
-            self.delete(key)
+        except BaseException as error:
+            self.discard([key])
+            if _is_full(error):
+                raise StorageFull from error
             raise
         return StoredImage(key, digests[Variant.FULL])
+
+    def has_room(self) -> bool:
+        """Return whether the disk has room for the largest image."""
+        return shutil.disk_usage(self._folder).free >= ROOM_BYTES
 
     def read(self, key: str, variant: Variant) -> bytes:
         """Return a file of an image.
@@ -159,6 +182,13 @@ class ImageStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _is_full(error: BaseException) -> bool:
+    # obstore's errors have the number in their text only.
+    return getattr(error, "errno", None) in FULL or any(
+        f"(os error {number})" in str(error) for number in FULL
+    )
 
 
 def _path(key: str, variant: Variant) -> str:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from server.db.migrate import missing_revision
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DatabaseAway
+from server.images.store import ImageStore
 from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import WorkerRegistry
 from server.scheduling.wakeups import WakeUps
@@ -27,15 +29,16 @@ class Readiness:
         return "ok" if all(sentence == "ok" for sentence in self.checks.values()) else "degraded"
 
 
-def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readiness:
+def readiness(uow: UnitOfWork, wakeups: WakeUps, images: ImageStore, settings: Settings) -> Readiness:
     """Check the parts that serving needs.
 
     Generations are accepted without Redis: workers find them in the database.
     """
-    checks = {"database": "ok", "catalogue": "ok", "redis": "ok"}
+    checks = {"database": "ok", "catalogue": "ok", "workers": "ok", "redis": "ok", "storage": "ok"}
     accepts = False
     try:
         with uow.read() as tx:
+            checks |= _database(tx)
             entries, malformed = Entries(tx).examined()
             checks |= _hosted(tx, settings)
         accepts = any(entry.enabled for entry in entries)
@@ -45,9 +48,24 @@ def readiness(uow: UnitOfWork, wakeups: WakeUps, settings: Settings) -> Readines
             checks["catalogue"] = "No entry is enabled. Run 'avatar-creator seed'"
     except DatabaseAway:
         checks["database"] = checks["catalogue"] = "The database does not answer, or is not migrated"
-    if wakeups.waiting() is None:
-        checks["redis"] = "Redis does not answer: workers look for generations every second"
-    return Readiness(accepts, checks)
+    if not wakeups.works():
+        checks["redis"] = "Redis does not answer, or is full: workers look for generations every second"
+    if not images.has_room():
+        checks["storage"] = "The disk of DATA_DIR is full"
+    needed = ("database", "workers", "storage")
+    return Readiness(accepts and all(checks[part] == "ok" for part in needed), checks)
+
+
+def _database(tx: Transaction) -> dict[str, str]:
+    """Return a sentence on the database's revision, and on the workers that it knows."""
+    checks = {}
+    if missing := missing_revision(tx.session.connection()):
+        checks["database"] = f"The database lacks revision {missing}. Run 'avatar-creator migrate'"
+    if WorkerRegistry(tx).all_gone():
+        checks["workers"] = (
+            "Every worker is gone: generations wait, and are given back after QUEUE_MAX_WAIT_S"
+        )
+    return checks
 
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:

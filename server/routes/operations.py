@@ -1,8 +1,10 @@
 """The routes that operators and their tools ask: health, readiness and metrics."""
 
+import asyncio
 from typing import Any, Final
 
 from litestar import Response, get
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from prometheus_client import generate_latest
 
@@ -11,6 +13,7 @@ from server.observability.metrics import registry
 from server.observability.readiness import Readiness, readiness
 
 UNAVAILABLE: Final = 503
+FROZEN_S: Final = 3.0  # below the timeout of the container's health check
 TEXT_FORMAT: Final = (
     "text/plain; version=0.0.4"  # Source: Prometheus, exposition formats; Litestar adds the charset
 )
@@ -23,10 +26,15 @@ def health(services: NamedDependency[Services]) -> dict[str, Any]:
     return {"status": "ok", "app": "avatar-creator", "ready": found.accepts, "checks": found.checks}
 
 
-@get("/healthz", public=True, rate_limit="exempt", sync_to_thread=False)
-def alive() -> dict[str, str]:
-    """Answer as long as the process does."""
-    return {"status": "ok"}
+@get("/healthz", public=True, rate_limit="exempt")
+async def alive() -> Response[dict[str, str]]:
+    """Answer 200 while the process can handle requests, 503 if all its threads have been busy for seconds."""
+    try:
+        async with asyncio.timeout(FROZEN_S):
+            await sync_to_thread(lambda: None)
+    except TimeoutError:
+        return Response({"status": "frozen"}, status_code=UNAVAILABLE)
+    return Response({"status": "ok"})
 
 
 @get("/readyz", public=True, rate_limit="exempt", sync_to_thread=True)
@@ -45,4 +53,4 @@ def metrics(services: NamedDependency[Services]) -> Response[bytes]:
 
 
 def _readiness(services: Services) -> Readiness:
-    return readiness(services.uow, services.wakeups, services.settings)
+    return readiness(services.uow, services.wakeups, services.images, services.settings)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from server.clock import now
 from server.db.base import upsert
@@ -15,6 +15,8 @@ from server.scheduling.tables import RegisteredWorker
 HEARTBEAT_PERIOD_S: Final = 2.0
 STALE: Final = timedelta(seconds=5 * HEARTBEAT_PERIOD_S)
 """A worker without a heartbeat for so long is gone: its machine has failed, or its process hangs."""
+
+NEVER_READY: Final = "A worker ended before it was ready: see its log."
 
 
 class WorkerRegistry(Repository):
@@ -55,6 +57,18 @@ class WorkerRegistry(Repository):
             )
         ).all()
 
+    def all_gone(self) -> bool:
+        """Return whether there were workers and none takes generations now.
+
+        Workers that were stopped are not in the registry; those that died are, for a while.
+        """
+        fresh = RegisteredWorker.seen_at > now() - STALE
+        ready = self._session.scalar(
+            select(func.count()).where(RegisteredWorker.accepts, fresh).select_from(RegisteredWorker)
+        )
+        known = self._session.scalar(select(func.count()).select_from(RegisteredWorker))
+        return bool(known) and not ready
+
     def of_host(self, host: str) -> Sequence[RegisteredWorker]:
         """Return the workers of a host that are there and take generations."""
         fresh = RegisteredWorker.seen_at > now() - STALE
@@ -87,8 +101,14 @@ def is_ready_on(uow: UnitOfWork, host: str) -> bool:
         return bool(WorkerRegistry(tx).of_host(host))
 
 
-def retire(uow: UnitOfWork, worker: str) -> None:
-    """Return to the queue what a dead worker held, and remove it from the registry."""
+def retire(uow: UnitOfWork, backend: str, worker: str, was_ready: bool) -> None:
+    """Return to the queue what a dead worker held, and remove it from the registry.
+
+    One that was never ready stays there for a while as gone: so it is seen that none can be started.
+    """
     settlement.return_lost(uow, worker)
     with uow.begin() as tx:
-        WorkerRegistry(tx).remove(worker)
+        registry = WorkerRegistry(tx)
+        registry.remove(worker)
+        if not was_ready:
+            registry.record_heartbeat(worker, backend, accepts=False, last_error=NEVER_READY)

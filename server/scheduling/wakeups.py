@@ -26,6 +26,7 @@ log = get_log(__name__)
 QUEUE: Final = "generations"
 WAKE_UP: Final = "wake_up"
 TIMEOUT_S: Final = 1.0  # a submission that is already committed does not wait for Redis
+PROBE, PROBE_S = "avatar-creator:probe", 60
 RETRY_S: Final = 5.0  # while Redis is away, one call in this time waits for it
 FORGOTTEN_S: Final = 3600  # Redis forgets the job of a wake-up that nobody took after this
 
@@ -91,6 +92,13 @@ class WakeUps:
             return True
 
         return self._link.ask(enqueue, "wakeup.not_sent") or False
+
+    def works(self) -> bool:
+        """Return whether Redis answers and takes writes."""
+        written = self._link.ask(
+            lambda queue: bool(queue.connection.set(PROBE, "1", ex=PROBE_S)), "wakeup.not_probed"
+        )
+        return bool(written)
 
     def waiting(self) -> int | None:
         """Return how many wake-ups wait for a worker; None if Redis is away."""

@@ -23,9 +23,8 @@ class LocalStack:
     def __init__(self, settings: Settings, workers: int) -> None:
         self._settings = settings
         self.api = ApiProcess(settings)
-        return_work = partial(_return_work, settings)
         self.watchdogs = [
-            Watchdog(settings, return_work, backend)
+            Watchdog(settings, partial(_return_work, settings, backend), backend)
             for backend in settings.worker.backends
             for _ in range(workers if backend == settings.worker.backends[0] else 1)
         ]
@@ -72,7 +71,7 @@ class LocalStack:
             return False
 
 
-def _return_work(settings: Settings, worker: str) -> None:
+def _return_work(settings: Settings, backend: str, worker: str, was_ready: bool) -> None:
     from server.supervisor.preparation import return_work  # noqa: PLC0415  # imported late, so that workers start sooner
 
-    return_work(settings, worker)
+    return_work(settings, backend, worker, was_ready)

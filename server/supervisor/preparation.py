@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> Demo:
     return account
 
 
-def return_work(settings: Settings, worker: str) -> None:
+def return_work(settings: Settings, backend: str, worker: str, was_ready: bool) -> None:
     """Return to the queue what a dead worker held.
 
     Raises:
@@ -51,7 +51,7 @@ def return_work(settings: Settings, worker: str) -> None:
 
     """
     uow = UnitOfWork(open_engine(settings.database.url))
-    retire(uow, worker)
+    retire(uow, backend, worker, was_ready)
     uow.close()
 
 

@@ -32,13 +32,13 @@ def host() -> str:
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
-    return_work: takes the name of a dead worker and returns its work to the queue.
+    return_work: takes the name of a dead worker and whether it was ever ready; returns its work.
     """
 
     def __init__(
         self,
         settings: Settings,
-        return_work: Callable[[str], object],
+        return_work: Callable[[str, bool], object],
         backend: str,
         command: Sequence[str] = (sys.executable, "-m", "server.worker"),
     ) -> None:
@@ -72,6 +72,7 @@ class Watchdog:
         finally:
             os.close(writing)
         self.pid = child.pid
+        was_ready = False
         try:
             was_ready = self._watch(child, reading, stopped)
             if stopped.is_set():
@@ -84,7 +85,7 @@ class Watchdog:
             os.close(reading)
             if child.stdin:
                 child.stdin.close()
-            self._return_work(name)
+            self._return_work(name, was_ready=was_ready or stopped.is_set())
         if not stopped.is_set():
             log.warning("worker.died", worker=name, exit_code=child.returncode)
         return was_ready
@@ -126,10 +127,10 @@ class Watchdog:
         except subprocess.TimeoutExpired:
             log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
 
-    def _return_work(self, name: str) -> None:
+    def _return_work(self, name: str, *, was_ready: bool) -> None:
         """Return the work of a dead worker without waiting for its lease to run out."""
         try:
-            self._return_work_of(name)
+            self._return_work_of(name, was_ready)
         except DatabaseAway:
             log.warning("worker.work_not_returned", worker=name)  # it is returned when the lease runs out
         except Exception:  # the next worker must start, whatever is wrong with the work of this one

@@ -18,7 +18,7 @@ from server.generations.queue import PendingQueue
 from server.generations.states import Reason
 from server.generations.tables import Generation
 from server.images.encoding import encode
-from server.images.store import ImageStore
+from server.images.store import ImageStore, StorageFull
 from server.logs import get_log
 from server.scheduling.claim_policy import HOSTED, Claimable, ClaimPolicy
 from server.scheduling.fair_queue import FairQueue
@@ -98,6 +98,7 @@ class Attempt:
         Raises:
             LeaseLost: the generation is no longer this attempt's.
             DatabaseAway: the lease ended before it could be settled; the reaper does the rest.
+            StorageFull: the image could not be stored; the generation waits again.
 
         """
         self._log_start()
@@ -106,6 +107,9 @@ class Attempt:
             self._deliver()
             self._context.policy.record_success(time.monotonic() - started)
         except (LeaseLost, DatabaseAway):
+            raise
+        except StorageFull:  # no fault of the generation's: another worker or a later try stores it
+            self._release()
             raise
         except GraceOver:
             self._release()

@@ -1,24 +1,33 @@
 """Runs one attempt after another, and survives their failures."""
 
+import time
+from collections.abc import Callable
+from typing import Final
+
 from server.errors import DatabaseAway
 from server.generations.claims import LeaseLost
+from server.images.store import StorageFull
 from server.logs import get_log
 from server.spending.repository import BudgetSpent
 from server.worker.attempt import Attempt, WorkerContext
 
 log = get_log(__name__)
 
+STORAGE_RETRY_S: Final = 30.0  # drawing for a disk that is still full would be in vain
+
 
 class Runner:
     """Draws one generation at a time on one backend."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, clock: Callable[[], float] = time.monotonic) -> None:
         self.context = context
         self._budget_logged = False
+        self._clock = clock
+        self._stores_again_at = 0.0
 
     def run_next(self) -> bool:
         """Draw whichever generation is due; return whether there was one."""
-        if self.context.stop.received.is_set():
+        if self.context.stop.received.is_set() or not self._can_store():
             return False
         self.context.heartbeat.busy(self.context.settings.worker.phase_timeout_s)
         try:
@@ -30,6 +39,8 @@ class Runner:
         except LeaseLost as error:
             fenced = error.claim
             log.warning("generation.fenced_out", generation_id=fenced.generation_id, attempt=fenced.attempt)
+        except StorageFull as error:
+            self._wait_for_room(str(error.__cause__))
         except BudgetSpent as error:
             # Pending generations wait for tomorrow, or until QUEUE_MAX_WAIT_S gives them back.
             if not self._budget_logged:
@@ -41,3 +52,16 @@ class Runner:
         finally:
             self.context.heartbeat.idle()
         return False
+
+    def _can_store(self) -> bool:
+        """Return whether an image can be stored: a generation is not drawn for a full disk."""
+        if self._clock() < self._stores_again_at:
+            return False
+        if self.context.images.has_room():
+            return True
+        self._wait_for_room("no room")
+        return False
+
+    def _wait_for_room(self, cause: str) -> None:
+        log.error("worker.storage_full", cause=cause, retry_s=STORAGE_RETRY_S)
+        self._stores_again_at = self._clock() + STORAGE_RETRY_S

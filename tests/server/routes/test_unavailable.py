@@ -1,3 +1,4 @@
+import asyncio
 import json
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from server.db.migrate import migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.entries.tables import CatalogEntry
+from server.scheduling.registry import WorkerRegistry
 
 PREFIX = "/api/avatar-creator"
 BASE = "avatar-creator:flux-dev-base"
@@ -155,3 +157,53 @@ class TestDatabaseAway:
         causes = [line["cause"] for line in log_lines() if line["event"] == "request.database_away"]
         assert causes
         assert all("does not exist" in cause for cause in causes)
+
+
+class TestReadiness:
+    def ready(self, api):
+        """Return the status of /readyz, and its sentence on each part."""
+        answer = api.client.get("/readyz")
+        return answer.status_code, answer.json()["checks"]
+
+    def test_an_older_revision(self, api, uow):
+        """On a database that lacks a revision the API is not ready, and says which."""
+        change(uow, "UPDATE alembic_version SET version_num = '0010'")
+        status, checks = self.ready(api)
+        assert status == 503
+        assert "avatar-creator migrate" in checks["database"]
+
+    def test_a_newer_revision(self, api, uow):
+        """On a database that a newer release has migrated the API goes on, since migrations only add."""
+        change(uow, "UPDATE alembic_version SET version_num = '9999'")
+        assert self.ready(api)[0] == 200
+
+    def test_every_worker_is_gone(self, api, uow):
+        """While every worker that there was is gone the API is not ready, and says so."""
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-one", "local", accepts=False)
+        status, checks = self.ready(api)
+        assert status == 503
+        assert "worker" in checks["workers"]
+
+    def test_a_full_disk(self, api, monkeypatch):
+        """With no room for an image the API is not ready, and says so."""
+        monkeypatch.setattr("server.images.store.ROOM_BYTES", 2**60)
+        status, checks = self.ready(api)
+        assert status == 503
+        assert "disk" in checks["storage"]
+
+    def test_a_full_redis(self, api, own_redis):
+        """A Redis that takes no writes is told, and refuses nothing."""
+        own_redis.config_set("maxmemory", 1)
+        try:
+            status, checks = self.ready(api)
+        finally:
+            own_redis.config_set("maxmemory", 0)
+        assert status == 200
+        assert "full" in checks["redis"]
+
+    def test_a_frozen_process(self, api, monkeypatch):
+        """A process whose threads are all busy for seconds is not alive."""
+        monkeypatch.setattr("server.routes.operations.FROZEN_S", 0.2)
+        monkeypatch.setattr("server.routes.operations.sync_to_thread", lambda _: asyncio.sleep(5))
+        assert api.client.get("/healthz").status_code == 503

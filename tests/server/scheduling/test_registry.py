@@ -1,5 +1,5 @@
 from server.scheduling.claim_policy import LOCAL
-from server.scheduling.registry import WorkerRegistry, is_ready_on, retire
+from server.scheduling.registry import NEVER_READY, WorkerRegistry, is_ready_on, retire
 
 
 class TestRetire:
@@ -10,7 +10,7 @@ class TestRetire:
         with uow.begin() as tx:
             WorkerRegistry(tx).record_heartbeat("gpu-one", LOCAL, accepts=True)
             WorkerRegistry(tx).record_heartbeat("gpu-two", LOCAL, accepts=True)
-        retire(uow, "gpu-one")
+        retire(uow, "local", "gpu-one", was_ready=True)
         returned = generation_of(generation.id)
         assert (returned.status, returned.losses) == ("pending", 1)
         with uow.read() as tx:
@@ -20,7 +20,7 @@ class TestRetire:
         """Only what the dead worker held returns to the queue."""
         generation = submit_one(make_account())
         claim("gpu-two")
-        retire(uow, "gpu-one")
+        retire(uow, "local", "gpu-one", was_ready=True)
         assert generation_of(generation.id).status == "processing"
 
 
@@ -31,3 +31,31 @@ class TestIsReadyOn:
             WorkerRegistry(tx).record_heartbeat("gpu-2-abc", LOCAL, accepts=True)
         assert is_ready_on(uow, "gpu-2")
         assert not is_ready_on(uow, "gpu")
+
+
+class TestAllGone:
+    def test_there_was_never_a_worker(self, uow):
+        """An API without any worker is not one whose workers are gone."""
+        assert not self.all_gone(uow)
+
+    def test_one_that_takes_generations_suffices(self, uow):
+        """Beside a worker that is ready, those that are gone do not count."""
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-one", LOCAL, accepts=False)
+            assert WorkerRegistry(tx).all_gone()
+            WorkerRegistry(tx).record_heartbeat("gpu-two", LOCAL, accepts=True)
+            assert not WorkerRegistry(tx).all_gone()
+
+    def test_workers_that_never_get_ready(self, uow):
+        """A worker that ended before it was ready is seen to be gone, and one that was stopped is not."""
+        retire(uow, LOCAL, "gpu-one", was_ready=True)
+        assert not self.all_gone(uow)
+        retire(uow, LOCAL, "gpu-one", was_ready=False)
+        assert self.all_gone(uow)
+        with uow.read() as tx:
+            assert WorkerRegistry(tx).last_errors(LOCAL) == [NEVER_READY]
+
+    def all_gone(self, uow):
+        """Return what the registry says."""
+        with uow.read() as tx:
+            return WorkerRegistry(tx).all_gone()

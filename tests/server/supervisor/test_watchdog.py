@@ -44,7 +44,9 @@ def watched(uow, settings, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         quick = settings.changed(reaper_period_s=0.1)
-        watchdog = Watchdog(quick, partial(retire, uow), "local", [sys.executable, WORKER, repr(script)])
+        watchdog = Watchdog(
+            quick, partial(retire, uow, "local"), "local", [sys.executable, WORKER, repr(script)]
+        )
         reaper = Reaper(uow, ImageStore(quick.server.images_dir), quick)
         stopped = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stopped,)) for part in (watchdog, reaper)]
@@ -133,7 +135,7 @@ class TestRedisAway:
 class TestFaults:
     def test_a_worker_that_cannot_be_started(self, settings, monkeypatch):
         """A watchdog that cannot start a worker leaves no descriptor open, and tries again when it can."""
-        watchdog = Watchdog(settings, lambda _name: None, "local", ["/nowhere/at/all"])
+        watchdog = Watchdog(settings, lambda *_: None, "local", ["/nowhere/at/all"])
         me = psutil.Process()
         before = me.num_fds()
         for _ in range(3):
@@ -144,7 +146,7 @@ class TestFaults:
     def test_work_that_cannot_be_returned(self, settings):
         """A database that only reads, or any other fault, keeps no watchdog from the next worker."""
 
-        def read_only(_name):
+        def read_only(_name, _was_ready):
             raise RuntimeError("cannot execute UPDATE in a read-only transaction")
 
         stopped = threading.Event()

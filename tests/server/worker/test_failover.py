@@ -99,5 +99,5 @@ class TestFailingOver:
         submit_one(make_account())
         local()
         assert not reserve.run_next()
-        retire(uow, RUNNER)
+        retire(uow, "local", RUNNER, was_ready=True)
         assert reserve.run_next()

@@ -3,6 +3,7 @@ import threading
 from io import BytesIO
 
 import pytest
+from obstore.exceptions import GenericError
 from PIL import Image
 from sqlalchemy import select
 
@@ -225,3 +226,44 @@ class TestDatabaseAway:
         make_runner(unit=unit).run_next()
         unit.close()
         assert generation_of(generation.id).status == "pending"
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def full(self, monkeypatch):
+        """A disk that takes no more files, as obstore tells."""
+        error = GenericError("Unable to write: No space left on device (os error 28)")
+
+        def put(*_args, **_options):
+            raise error
+
+        monkeypatch.setattr("server.images.store.obstore.put", put)
+        return monkeypatch
+
+    def test_nothing_fails_for_it(
+        self, full, make_account, submit_one, make_runner, generation_of, balance_of, images
+    ):
+        """A generation that cannot be stored waits again, and no further one is drawn for a while."""
+        account = make_account(credits=20)
+        first, second = submit_one(account), submit_one(account)
+        backend = ScriptedBackend()
+        runner = make_runner(backend=backend)
+        for _ in range(3):
+            assert not runner.run_next()
+        assert [generation_of(one.id).status for one in (first, second)] == ["pending", "pending"]
+        assert len(backend.orders) == 1
+        full.undo()
+        runner._stores_again_at = 0.0  # later
+        assert runner.run_next()
+        assert runner.run_next()
+        assert [generation_of(one.id).status for one in (first, second)] == ["completed", "completed"]
+        assert generation_of(first.id).losses == 0
+        assert balance_of(account) == 4
+
+    def test_no_generation_is_drawn_without_room(self, monkeypatch, make_account, submit_one, make_runner):
+        """A worker whose disk has no room for an image claims nothing."""
+        monkeypatch.setattr("server.images.store.ROOM_BYTES", 2**60)
+        submit_one(make_account())
+        backend = ScriptedBackend()
+        assert not make_runner(backend=backend).run_next()
+        assert backend.orders == []
