@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import httpx
@@ -37,12 +36,12 @@ class Direct:
         """
         return self._portal.call(self._send, request)
 
-    def ratio(self, one: httpx.Request, other: httpx.Request, pairs: int) -> float:
-        """Return how much longer one request takes than another, as the ratio of their medians.
+    def times(self, one: httpx.Request, other: httpx.Request, pairs: int) -> tuple[list[float], list[float]]:
+        """Return the seconds that two requests take, so often each.
 
         They take turns, each as often before the other as behind it: what slows the machine slows both.
         """
-        return self._portal.call(self._ratio, (one, other), pairs)
+        return self._portal.call(self._times, (one, other), pairs)
 
     def asked(self, request: httpx.Request) -> list[str]:
         """Return the statements that a request sends to the database, and the records that it loads."""
@@ -61,7 +60,9 @@ class Direct:
             await answer.aread()
         return answer
 
-    async def _ratio(self, requests: tuple[httpx.Request, httpx.Request], pairs: int) -> float:
+    async def _times(
+        self, requests: tuple[httpx.Request, httpx.Request], pairs: int
+    ) -> tuple[list[float], list[float]]:
         for request in requests * WARM_UP:
             await self._transport.handle_async_request(request)
         times_s: tuple[list[float], list[float]] = ([], [])
@@ -70,7 +71,7 @@ class Direct:
                 started = time.perf_counter()
                 await self._transport.handle_async_request(requests[which])
                 times_s[which].append(time.perf_counter() - started)
-        return median(times_s[0]) / median(times_s[1])
+        return times_s
 
 
 @contextmanager
