@@ -42,7 +42,8 @@ class TestLastCredits:
             account = make_account(credits=FREE_PRICE)
             outcomes = at_once(CLIENTS, partial(submit_one, account))
             refused = [one for one in outcomes if not isinstance(one, Generation)]
-            assert refused == [InsufficientCredits(required=FREE_PRICE, available=0)] * (CLIENTS - 1)
+            assert len(refused) == CLIENTS - 1
+            assert set(map(repr, refused)) == {repr(InsufficientCredits(required=FREE_PRICE, available=0))}
             assert spent(account, Generation) == (0, FREE_PRICE, 1, 1)
 
     def test_of_requests(self, api, make_account, at_once, spent):
@@ -69,5 +70,6 @@ class TestLastCredits:
             account = make_account(credits=PRICE)
             outcomes = at_once(CLIENTS, partial(add, account))
             refused = [one for one in outcomes if isinstance(one, Exception)]
-            assert refused == [InsufficientCredits(required=PRICE, available=0)] * (CLIENTS - 1)
+            assert len(refused) == CLIENTS - 1
+            assert set(map(repr, refused)) == {repr(InsufficientCredits(required=PRICE, available=0))}
             assert spent(account, Avatar) == (0, 0, 1, 1)
