@@ -52,20 +52,8 @@ def api(
 
 
 def http_server(settings: Settings) -> uvicorn.Server:
-    """Return the HTTP server of the API, which believes X-Forwarded-For only from trusted proxies."""
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Unset, uvicorn would trust loopback, or what FORWARDED_ALLOW_IPS names.
-        proxy_headers=bool(settings.server.trusted_proxies),
-        forwarded_allow_ips=list(settings.server.trusted_proxies),
-        timeout_graceful_shutdown=GRACE_S,
-        ws="none",  # there is no WebSocket; uvicorn would log the path and query of each attempt
-    )
-    return ApiServer(config, app.state.feed)
+    """Return the HTTP server of the API."""
+    return ApiServer(create_app(settings), settings, GRACE_S)
 
 
 @click.command()
