@@ -17,6 +17,7 @@ from server.scheduling.registry import is_ready_on, retire
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.api_process import PortTaken, listen
+from server.supervisor.data_folder import private_files
 from server.supervisor.shutdown import exit_with_parent, in_thread, stopped_by_signals
 from server.supervisor.watchdog import Watchdog, host
 
@@ -48,7 +49,8 @@ def api(
         )
     except PortTaken as error:
         raise click.ClickException(str(error)) from error
-    http_server(settings).run(sockets=[listening])
+    with private_files(settings):
+        http_server(settings).run(sockets=[listening])
 
 
 def http_server(settings: Settings) -> uvicorn.Server:
@@ -76,7 +78,7 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
         with opened(settings) as uow:
             raise SystemExit(0 if is_ready_on(uow, host()) else 1)
     stopped = stopped_by_signals()
-    with opened(settings) as uow:
+    with private_files(settings), opened(settings) as uow:
         reaper = Reaper(uow, WakeUps(settings), ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
             Watchdog(settings, partial(retire, uow), backend).run(stopped)

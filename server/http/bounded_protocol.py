@@ -247,7 +247,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Guarded:
-    """A transport that ignores what is asked of it after it was closed.
+    """A transport that ignores what is asked of it after it was closed, or its answers were ended.
 
     uvloop raises an error then, and tells the protocol a moment later that the client is gone: what a
     request does in between would look like a bug of ours.
@@ -255,16 +255,18 @@ class _Guarded:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        self._ended = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
+        if not self._ended and not self._transport.is_closing():
             self._transport.write(data)
 
     def write_eof(self) -> None:
-        if not self._transport.is_closing():
+        if not self._ended and not self._transport.is_closing():
+            self._ended = True
             self._transport.write_eof()
 
     def pause_reading(self) -> None:

@@ -38,10 +38,14 @@ class EdgeApi:
         self.project = f"/api/avatar-creator/projects/{self.user['project_id']}"
 
     def connect(self, source: str = ATTACKER) -> socket.socket:
-        """Open a connection from an address of this machine."""
-        here = ("127.0.0.1", self.port)
-        self._sockets.append(socket.create_connection(here, timeout=60, source_address=(source, 0)))
+        """Open a connection from an address of this machine; `hang_up` closes it."""
+        self._sockets.append(self.open_socket(source))
         return self._sockets[-1]
+
+    def open_socket(self, source: str = ATTACKER) -> socket.socket:
+        """Open a connection that its user closes."""
+        here = ("127.0.0.1", self.port)
+        return socket.create_connection(here, timeout=60, source_address=(source, 0))
 
     def hang_up(self) -> None:
         """Close all connections that were opened."""
