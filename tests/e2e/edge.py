@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -135,13 +136,18 @@ class Bystander:
     def _ask(self) -> None:
         while not self._stopped.wait(0.02):
             began = time.perf_counter()
+            connection = HTTPConnection("127.0.0.1", self._api.port, timeout=30)
             try:
-                with self._api.client() as client:
-                    answer = client.get("/api/credits/balance")
-                if answer.status_code != httpx.codes.OK:
-                    self.failures.append(str(answer.status_code))
-            except httpx.HTTPError as error:
+                authorization = {"Authorization": f"Bearer {self._api.token}"}
+                connection.request("GET", "/api/credits/balance", headers=authorization)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != httpx.codes.OK:
+                    self.failures.append(str(answer.status))
+            except (OSError, HTTPException) as error:
                 self.failures.append(repr(error))
+            finally:
+                connection.close()
             self.seconds.append(time.perf_counter() - began)
 
     @property
