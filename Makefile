@@ -39,6 +39,10 @@ test: install  ## run all tests and measure their coverage, or run those that AR
 test-deep: install  ## run the tests marked deep as long as they are worth it: an hour or more
 	DEEP=1 $(BIN)/pytest -m deep --timeout=0 $(ARGS)
 
+.PHONY: fuzz
+fuzz: install  ## send malformed traffic to a real API for FUZZ_S seconds, 600 by default
+	FUZZ_S=$(or $(FUZZ_S),600) $(BIN)/pytest tests/e2e/test_fuzz.py -n 0 $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -27,7 +27,11 @@ Child = subprocess.Popen[str]
 """A process that reads commands and writes answers as lines of JSON."""
 
 # A few users submit as fast as they can, and nothing draws.
-UNLIMITED: Final = {"RATE_LIMITS": "off", "QUEUE_MAX_PER_USER": "1000000"}
+UNLIMITED: Final = {
+    "RATE_LIMITS": "off",
+    "QUEUE_MAX_PER_USER": "1000000",
+    "HTTP_MAX_CONNECTIONS_PER_ADDRESS": "1000",  # all clients of the benchmark have one
+}
 
 # Settings of an operator's server that the benchmark must not inherit: its database is not for measuring.
 _OPERATOR_SETTINGS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
@@ -93,7 +97,7 @@ def running_up(data_dir: Path, weights: Weights) -> Iterator[dict[str, str]]:
 @contextmanager
 def child(job: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
     """Start a job of `benchmark.children`; it ends when its standard input closes."""
-    command = [sys.executable, "-m", "benchmark.children", job, weights.kind]
+    command = [sys.executable, "-P", "-m", "benchmark.children", job, weights.kind]
     with started(command, environment(weights, data_dir), stdin=PIPE, stdout=PIPE) as process:
         yield process
 
@@ -127,7 +131,7 @@ def started(
 
 def program(*arguments: str) -> list[str]:
     """Return a command line of the program for this Python."""
-    return [sys.executable, "-m", "server.cli", *arguments]
+    return [sys.executable, "-P", "-m", "server.cli", *arguments]
 
 
 def environment(weights: Weights, data_dir: Path) -> dict[str, str]:

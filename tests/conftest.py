@@ -288,7 +288,9 @@ def books_that_balance(uow):
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests recorded as the property `figure`: with several processes, what they print is lost."""
-    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    reports = [
+        report for outcome in ("", "passed", "failed") for report in terminalreporter.getreports(outcome)
+    ]
     figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
     for figure in dict.fromkeys(figures):
         terminalreporter.write_line(str(figure))

@@ -13,6 +13,7 @@ from server.db import migrate as migrations
 from server.db.engine import open_engine
 from server.entries import service as entries
 from server.settings import Settings
+from server.supervisor.data_folder import private_files
 
 PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program reads the output
 
@@ -21,9 +22,8 @@ PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program rea
 @takes_settings
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision."""
-    settings.server.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database.url)
-    with answering():
+    with private_files(settings), answering():
         migrations.migrate(engine)
     engine.dispose()
     click.echo("The database is at the newest revision.")

@@ -22,6 +22,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.entries.service import examine
 from server.errors import DatabaseAway
 from server.settings import Settings
+from server.supervisor.data_folder import open_to_others
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
         f"{settings.server.data_dir} can be written" if well else f"{nearest} cannot be written by this user"
     )
     yield Finding("data folder", well, words)
+    paths = " ".join(map(str, open_to_others(settings)))
+    if paths:
+        yield _missing(
+            "privacy", f"others can read what users wrote: run 'chmod go= {paths}', or start the API"
+        )
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """The database for a command, its errors in words."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 from sqlalchemy.exc import DBAPIError
@@ -11,6 +11,7 @@ from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway, DomainError
 from server.settings import Settings
+from server.supervisor.data_folder import private_files
 
 
 @contextmanager
@@ -22,11 +23,10 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
             of the domain: its words.
 
     """
-    if settings.database.url.startswith("sqlite"):
-        settings.server.data_dir.mkdir(parents=True, exist_ok=True)
+    is_file = settings.database.url.startswith("sqlite")
     engine = open_engine(settings.database.url)
     try:
-        with answering():
+        with private_files(settings) if is_file else nullcontext(), answering():
             if not is_current(engine):
                 raise click.ClickException("The database is not migrated. Run 'avatar-creator migrate' first")
             yield UnitOfWork(engine)

@@ -16,6 +16,7 @@ from server.scheduling.reaper import Reaper
 from server.scheduling.registry import is_ready_on, retire
 from server.settings import Settings
 from server.supervisor.api_process import PortTaken, listen
+from server.supervisor.data_folder import private_files
 from server.supervisor.shutdown import (
     exit_with_parent,
     in_thread,
@@ -52,24 +53,13 @@ def api(
         )
     except PortTaken as error:
         raise click.ClickException(str(error)) from error
-    http_server(settings).run(sockets=[listening])
+    with private_files(settings):
+        http_server(settings).run(sockets=[listening])
 
 
 def http_server(settings: Settings) -> uvicorn.Server:
-    """Return the HTTP server of the API, which believes X-Forwarded-For only from trusted proxies."""
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Unset, uvicorn would trust loopback, or what FORWARDED_ALLOW_IPS names.
-        proxy_headers=bool(settings.server.trusted_proxies),
-        forwarded_allow_ips=list(settings.server.trusted_proxies),
-        timeout_graceful_shutdown=GRACE_S,
-        ws="none",  # there is no WebSocket; uvicorn would log the path and query of each attempt
-    )
-    return ApiServer(config, app.state.feed)
+    """Return the HTTP server of the API."""
+    return ApiServer(create_app(settings), settings, GRACE_S)
 
 
 @click.command()
@@ -92,7 +82,7 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
         with opened(settings) as uow:
             raise SystemExit(0 if is_ready_on(uow, host()) else 1)
     stopped = stopped_by_signals()
-    with opened(settings) as uow:
+    with private_files(settings), opened(settings) as uow:
         reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
         with in_thread("reaper", reaper.run):
             keep_running("watchdog", Watchdog(settings, partial(retire, uow, backend), backend).run, stopped)

@@ -11,7 +11,7 @@ from server.cli.options import takes_settings
 from server.logs import configure_logs
 from server.settings import Settings
 from server.supervisor.api_process import PortTaken
-from server.supervisor.data_folder import DataFolderHeld, hold
+from server.supervisor.data_folder import DataFolderHeld, hold, private_files
 from server.supervisor.embedded_redis import RedisUnavailable
 from server.supervisor.local_stack import LocalStack
 from server.supervisor.shutdown import stopped_by_signals
@@ -44,7 +44,7 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
     configure_logs("up", settings.server.log_level)
     settings = settings if port is None else settings.changed(PORT=port)
     try:
-        with hold(settings.server.data_dir):
+        with private_files(settings), hold(settings.server.data_dir):
             _run(settings, workers, stopped_by_signals(), as_json=as_json)
     except (DataFolderHeld, PortTaken, RedisUnavailable) as error:
         raise click.ClickException(str(error)) from error

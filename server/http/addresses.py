@@ -12,11 +12,12 @@ MAX_CHARS: Final = 64
 
 
 def address_of(scope: Scope) -> str:
-    """Return an IPv4 address or an IPv6 /64.
+    """Return the IPv4 address or IPv6 /64 of a request. uvicorn has put in what a trusted proxy names."""
+    return grouped((scope.get("client") or ("", 0))[0])
 
-    uvicorn has put in what a trusted proxy names. A text that is no address is shortened.
-    """
-    host = (scope.get("client") or ("", 0))[0]
+
+def grouped(host: str) -> str:
+    """Return an IPv4 address or an IPv6 /64. A text that is no address is shortened."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

@@ -46,19 +46,24 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         headers["Retry-After"] = str(described.retry_after_s)
     if described.status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        envelope(described, request_id_of(request.scope)),
+        status_code=described.status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def envelope(described: Described, request_id: str) -> bytes:
+    """Return the body of an error's answer."""
     body = {
         "success": False,
         "message": described.message,
         "error": _inner(described),
         "timestamp": wire(now()),
-        "requestId": request_id_of(request.scope),
+        "requestId": request_id,
     }
-    return Response(
-        json.dumps(body).encode(),  # in ASCII: a message may quote text that is not valid Unicode
-        status_code=described.status,
-        headers=headers,
-        media_type="application/json",
-    )
+    return json.dumps(body).encode()  # in ASCII: a message may quote text that is not valid Unicode
 
 
 def _inner(described: Described) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Links:
 def shared_secret(data_dir: Path) -> bytes:
     """Return the secret of a data folder. The first process that needs it makes it."""
     path = data_dir / SECRET_FILE
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Written to another file first and then linked: nobody reads half a secret, and the first one wins.
         aside = path.with_suffix(f".{secrets.token_hex(8)}")

@@ -76,7 +76,7 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store = LocalStore(folder)
 
     def put(self, files: Mapping[Variant, bytes | BinaryIO]) -> StoredImage:

@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from server.settings.edge import EdgeSettings
 from server.settings.kinds import (
     NO_LIMIT,
     WHOLE,
@@ -375,6 +376,7 @@ def groups() -> tuple[type[Group], ...]:
     """Return the groups in the order in which an operator reads them."""
     return (
         ServerSettings,
+        EdgeSettings,
         EventSettings,
         DatabaseSettings,
         RedisSettings,

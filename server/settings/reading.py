@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from server.settings.edge import EdgeSettings
 from server.settings.groups import (
     CatalogueSettings,
     CreditSettings,
@@ -34,6 +35,7 @@ class Settings:
     """The settings of one process, in groups."""
 
     server: ServerSettings
+    edge: EdgeSettings
     events: EventSettings
     database: DatabaseSettings
     redis: RedisSettings
@@ -59,6 +61,7 @@ class Settings:
         env.setdefault("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}")
         return cls(
             server=server.model_copy(update={"data_dir": home}),
+            edge=_read(EdgeSettings, env),
             events=_read(EventSettings, env),
             database=_read(DatabaseSettings, env),
             redis=_read(RedisSettings, env),

@@ -61,6 +61,7 @@ class ApiProcess:
         descriptor = self._socket.fileno()
         command = [
             sys.executable,
+            "-P",  # a file of the working directory is no module of ours
             "-m",
             "server.cli",
             "api",

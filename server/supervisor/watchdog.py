@@ -40,7 +40,7 @@ class Watchdog:
         settings: Settings,
         return_work: Callable[[str, bool], object],
         backend: str,
-        command: Sequence[str] = (sys.executable, "-m", "server.worker"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "server.worker"),
     ) -> None:
         self._settings = settings
         self._return_work_of = return_work

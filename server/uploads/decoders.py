@@ -131,7 +131,7 @@ class _Decoder:
     def __init__(self, bounds: Bounds) -> None:
         self._timeout_s = OTHERS_S + bounds.cpu_s
         self._jobs, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "server.uploads.decoder_process"]
+        command = [sys.executable, "-P", "-m", "server.uploads.decoder_process"]
         limits = [str(bounds.max_pixels), str(bounds.cpu_s)]
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         with theirs:

@@ -74,7 +74,7 @@ class TestStarted:
 
     def test_sigterm_ends_the_started_processes(self, tmp_path):
         """After SIGTERM to the benchmark none of its child processes is left."""
-        command = [sys.executable, "-m", "server.cli", "bench", "--only", "api", "--starts", "100"]
+        command = [sys.executable, "-P", "-m", "server.cli", "bench", "--only", "api", "--starts", "100"]
         with subprocess.Popen([*command, "--to", str(tmp_path)], stderr=subprocess.DEVNULL) as process:
             bench = psutil.Process(process.pid)
             deadline = time.monotonic() + 60

@@ -140,7 +140,7 @@ class Program:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the arguments of a process that runs a command on this data folder."""
-        return [sys.executable, "-m", "server.cli", *arguments, "--data-dir", str(self.data_dir)]
+        return [sys.executable, "-P", "-m", "server.cli", *arguments, "--data-dir", str(self.data_dir)]
 
     def run(self, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, with changes of its environment."""

@@ -13,7 +13,7 @@ from server.settings.groups import variables
 from tests.inference.weights.hub import TOKEN, open_hub
 from tests.inference.weights.repositories import DEV, LARGEST, SCHNELL, repositories
 
-COMMAND = [sys.executable, "-m", "server.cli", "weights", "download"]
+COMMAND = [sys.executable, "-P", "-m", "server.cli", "weights", "download"]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from server.application import create_app
 from server.generations import settlement
@@ -72,12 +71,12 @@ def serve(settings: Settings) -> Iterator[Serve]:
 
         def start(**changes: Any) -> Live:
             quick = {"reaper_period_s": 3600.0, "events_poll_s": QUICK_S, "events_heartbeat_s": 0.2}
-            app = create_app(settings.changed(**(quick | changes)))
+            changed = settings.changed(**(quick | changes))
+            app = create_app(changed)
             listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
             # Small, and so inherited: a client that reads nothing is noticed after some kilobytes.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
-            config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10)
-            server = ApiServer(config, app.state.feed)
+            server = ApiServer(app, changed, grace_s=10)
             thread = threading.Thread(target=server.run, args=([listening],))
             live = Live(f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.feed, server, thread)
             thread.start()
