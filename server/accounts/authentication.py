@@ -69,9 +69,7 @@ def welcome(uow: UnitOfWork, identity: Identity, welcome_credits: int) -> Caller
         added = users.insert(identity, Tier.FREE)
         without_email = not added and users.insert(Identity(identity.user_id, None), Tier.FREE)
         if added or without_email:
-            Ledger(tx).open_account(identity.user_id)
-            if welcome_credits:
-                Ledger(tx).grant(identity.user_id, welcome_credits, WELCOME, identity.user_id)
+            Ledger(tx).open_account(identity.user_id, welcome_credits, WELCOME)
         caller = users.visitor(identity.user_id)
     if added or without_email:
         log.info("user.welcomed", user_id=identity.user_id, credits=welcome_credits)

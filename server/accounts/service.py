@@ -22,6 +22,15 @@ class Registered:
     key: MintedKey
 
 
+@dataclass(frozen=True)
+class Granted:
+    """What a user has available after a grant. repeated: it was made before, and not again."""
+
+    user_id: str
+    balance: int
+    repeated: bool
+
+
 def find(uow: UnitOfWork, who: str) -> Caller:
     """Return a user as the caller of use cases.
 
@@ -53,10 +62,7 @@ def register(
     """
     with uow.begin() as tx:
         user = Users(tx).add(email, tier, user_id)
-        ledger = Ledger(tx)
-        ledger.open_account(user.id)
-        if granted:
-            ledger.grant(user.id, granted, reason, user.id)
+        Ledger(tx).open_account(user.id, granted, reason)
         key = Users(tx).mint_key(user.id, key_label)
     return Registered(user.id, key)
 
@@ -139,14 +145,21 @@ def revoke_keys(uow: UnitOfWork, who: str, prefix: str | None = None) -> int:
 
 
 def grant(
-    uow: UnitOfWork, who: str, amount: int, reason: str, payment_id: str | None = None
-) -> tuple[str, int]:
-    """Grant a user credits, bought with a payment or given; return the user's id and what is then available.
+    uow: UnitOfWork, who: str, amount: int, reason: str, reference: str, payment_id: str | None = None
+) -> Granted:
+    """Grant a user credits, bought with a payment or given. A grant that was made already is not made again.
+
+    reference: what the caller calls this grant, to recognise its repetition.
 
     Raises:
         UserUnknown: there is no such user.
+        GrantDiffers: another user or another amount was granted under the reference.
 
     """
     with uow.begin() as tx:
         user = Users(tx).find(who)
-        return user.id, Ledger(tx).grant(user.id, amount, reason, user.id, payment_id)
+        ledger = Ledger(tx)
+        if ledger.was_granted(user.id, amount, reference):
+            return Granted(user.id, ledger.available(user.id), repeated=True)
+        balance = ledger.grant(user.id, amount, reason, user.id, payment_id, reference)
+        return Granted(user.id, balance, repeated=False)

@@ -1,6 +1,8 @@
 """users, keys, credits, generations: what an operator does by hand."""
 
 import json
+from typing import Final
+from uuid import uuid4
 
 import click
 
@@ -17,6 +19,8 @@ from server.generations.deletion import delete_projects
 from server.images.store import ImageStore
 from server.settings import Settings
 from server.supervisor.preparation import DEMO_EMAIL, DEMO_ID
+
+MAX_REFERENCE_CHARS: Final = 100  # the column has room for 128: the program's own have prefixes
 
 tier_option = click.Choice([tier.value for tier in Tier])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
@@ -40,6 +44,20 @@ def _check_label(_context: click.Context, _parameter: click.Parameter, label: st
     if not 1 <= len(label) <= MAX_LABEL_CHARS:
         raise click.BadParameter(f"a label has 1 to {MAX_LABEL_CHARS} characters")
     return label
+
+
+def _check_reference(
+    _context: click.Context, _parameter: click.Parameter, reference: str | None
+) -> str | None:
+    """Check the length of a grant's reference.
+
+    Raises:
+        click.BadParameter: it is empty or too long.
+
+    """
+    if reference is not None and not 1 <= len(reference) <= MAX_REFERENCE_CHARS:
+        raise click.BadParameter(f"a reference has 1 to {MAX_REFERENCE_CHARS} characters")
+    return reference
 
 
 @click.group()
@@ -162,12 +180,27 @@ def credits_() -> None:
 @click.argument("amount", type=click.IntRange(min=1))
 @click.option("--reason", default="Granted by the operator", show_default=True)
 @click.option("--payment", "payment_id", help="The payment that bought them: the history shows a purchase.")
+@click.option(
+    "--reference",
+    callback=_check_reference,
+    help="Your name of this grant, which is made once however often you repeat it. "
+    "By default that of the payment, or a new one.",
+)
 @takes_settings
-def grant(settings: Settings, who: str, amount: int, reason: str, payment_id: str | None) -> None:
-    """Grant a user, by id or email, an amount of credits."""
+def grant(
+    settings: Settings, who: str, amount: int, reason: str, payment_id: str | None, reference: str | None
+) -> None:
+    """Grant a user, by id or email, an amount of credits.
+
+    If no answer comes, repeat it with the reference that it printed: whatever became of it, it is made once.
+    """
+    if reference is None:
+        reference = str(uuid4()) if payment_id is None else f"payment:{payment_id}"
+    click.echo(f"Reference {reference}", err=True)  # before the grant, whose answer may be lost
     with opened(settings) as uow:
-        user_id, balance = accounts.grant(uow, who, amount, reason, payment_id)
-    click.echo(f"User {user_id} has {balance} credits available.")
+        granted = accounts.grant(uow, who, amount, reason, reference, payment_id)
+    made = "This grant was made before. " if granted.repeated else ""
+    click.echo(f"{made}User {granted.user_id} has {granted.balance} credits available.")
 
 
 @click.group()

@@ -16,6 +16,21 @@ class InsufficientCredits(DomainError):
         return f"Insufficient credits. Required: {self.required}, Available: {self.available}"
 
 
+@dataclass
+class GrantDiffers(DomainError):
+    """The reference is that of another grant, of `granted` credits to `user_id`. Nothing was granted."""
+
+    reference: str
+    user_id: str
+    granted: int
+
+    def __str__(self) -> str:
+        return (
+            f"The reference {self.reference} is that of another grant: "
+            f"{self.granted} credits to user {self.user_id}"
+        )
+
+
 class CaptureBeyondHold(ValueError):
     """The caller tried to capture more than was held. This is a bug."""
 

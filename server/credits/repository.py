@@ -1,21 +1,19 @@
 """Two-phase credits: grant, hold, then capture or void, in the caller's transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
-from server.credits.errors import CaptureBeyondHold, HoldMissing, InsufficientCredits
+from server.credits.errors import CaptureBeyondHold, GrantDiffers, HoldMissing, InsufficientCredits
 from server.credits.history import GRANT, PAYMENT, HistoryEntry, kind_of
 from server.credits.tables import Account, Posting, Transfer
 from server.db.unit_of_work import Repository
 
 AVAILABLE: Final = "available"
 HELD: Final = "held"
-REVENUE: Final = "revenue"
-ISSUANCE: Final = "issuance"
 
 
 _ACCOUNTS: Final = Account.core()
@@ -32,8 +30,7 @@ _MOVE: Final = (
     )
     .returning(_ACCOUNTS.c.available)
 )
-_TRANSFER: Final = insert(Transfer.core()).returning(Transfer.core().c.id)
-_POST: Final = insert(Posting.core())
+_TRANSFER: Final = insert(Transfer.core()).inline()  # nobody asks for its id
 
 
 @dataclass(frozen=True)
@@ -58,32 +55,56 @@ class Drift:
 class Ledger(Repository):
     """The accounts and the append-only double-entry ledger behind them.
 
-    A second settlement of the same hold violates a unique constraint, which rolls its transaction back.
+    The database inserts a transfer's postings, and refuses a transfer that breaks a rule, such as a second
+    settlement of the same hold: that rolls its transaction back.
     """
 
-    def open_account(self, user_id: str) -> None:
-        """Open a user's account with nothing in it."""
+    def open_account(self, user_id: str, first_credits: int = 0, description: str = "") -> None:
+        """Open a user's account with the first credits in it."""
         self._session.add(Account(user_id=user_id, available=0, held=0))
         self._session.flush()
+        if first_credits:
+            self.grant(user_id, first_credits, description, user_id, reference=f"first:{user_id}")
 
     def available(self, user_id: str) -> int:
         """Return the credits that a user can spend."""
         return self._session.scalar(select(Account.available).where(Account.user_id == user_id)) or 0
 
     def grant(
-        self, user_id: str, granted: int, description: str, reference_id: str, payment_id: str | None = None
+        self,
+        user_id: str,
+        granted: int,
+        description: str,
+        reference_id: str,
+        payment_id: str | None = None,
+        reference: str | None = None,
     ) -> int:
         """Issue credits to a user and return what is then available.
 
-        payment_id: what they were bought with; None if they are a gift.
+        payment_id: what they were bought with; None if they are a gift. reference: what the giver calls this
+        grant; none other may have it.
         """
         balance = self._move(user_id, available=granted, held=0)
         if balance is None:
             raise LookupError(f"user {user_id} has no account")
-        reference = (GRANT, reference_id) if payment_id is None else (PAYMENT, payment_id)
-        transfer_id = self._transfer(user_id, "grant", granted, balance, *reference, description)
-        self._post(transfer_id, user_id, {ISSUANCE: -granted, AVAILABLE: granted})
+        purpose = (GRANT, reference_id) if payment_id is None else (PAYMENT, payment_id)
+        self._transfer(user_id, "grant", granted, balance, *purpose, description, grant_reference=reference)
         return balance
+
+    def was_granted(self, user_id: str, granted: int, reference: str) -> bool:
+        """Return whether this very grant was made already. Until the commit nobody else makes it.
+
+        Raises:
+            GrantDiffers: another user or another amount was granted under the reference.
+
+        """
+        self._session.scalar(select(Account.user_id).where(Account.user_id == user_id).with_for_update())
+        made = self._session.execute(
+            select(Transfer.user_id, Transfer.credits).where(Transfer.grant_reference == reference)
+        ).one_or_none()
+        if made is not None and (made.user_id, made.credits) != (user_id, granted):
+            raise GrantDiffers(reference, made.user_id, made.credits)
+        return made is not None
 
     def hold(
         self, user_id: str, held: int, reference_id: str, description: str, reference_type: str = "generation"
@@ -97,10 +118,7 @@ class Ledger(Repository):
         balance = self._move(user_id, available=-held, held=held)
         if balance is None:
             raise InsufficientCredits(required=held, available=self.available(user_id))
-        transfer_id = self._transfer(
-            user_id, "hold", held, balance, reference_type, reference_id, description
-        )
-        self._post(transfer_id, user_id, {AVAILABLE: -held, HELD: held})
+        self._transfer(user_id, "hold", held, balance, reference_type, reference_id, description)
         return balance
 
     def capture(self, generation_id: str, captured: int) -> None:
@@ -237,7 +255,7 @@ class Ledger(Repository):
         balance = self._move(hold.user_id, available=rest, held=-hold.credits)
         if balance is None:
             raise HoldMissing(hold.reference_id)
-        transfer_id = self._transfer(
+        self._transfer(
             hold.user_id,
             kind,
             amount,
@@ -247,8 +265,6 @@ class Ledger(Repository):
             hold.description,
             settles_id=hold.id,
         )
-        sides = {HELD: -hold.credits, AVAILABLE: rest, REVENUE: hold.credits - rest}
-        self._post(transfer_id, hold.user_id, sides)
 
     def _move(self, user_id: str, *, available: int, held: int) -> int | None:
         """Change an account in one conditional statement; None if it does not cover the change."""
@@ -266,7 +282,8 @@ class Ledger(Repository):
         reference_id: str,
         description: str,
         settles_id: int | None = None,
-    ) -> int:
+        grant_reference: str | None = None,
+    ) -> None:
         transfer = {
             "user_id": user_id,
             "kind": kind,
@@ -276,19 +293,7 @@ class Ledger(Repository):
             "reference_type": reference_type,
             "reference_id": reference_id,
             "description": description,
+            # Named even if there is none: where the column is missing, no trigger would post anything.
+            "grant_reference": grant_reference,
         }
-        return int(self._session.connection().execute(_TRANSFER, transfer).scalar_one())
-
-    def _post(self, transfer_id: int, user_id: str, sides: Mapping[str, int]) -> None:
-        if sum(sides.values()) != 0:
-            raise AssertionError(f"a transfer must balance: {sides}")
-        self._session.connection().execute(
-            _POST,
-            [
-                {"transfer_id": transfer_id, "user_id": user_id, "account": account, "amount": amount}
-                for account, amount in sides.items()
-                if amount
-            ]
-            # An enterprise generation moves nothing, but it is recorded.
-            or [{"transfer_id": transfer_id, "user_id": user_id, "account": HELD, "amount": 0}],
-        )
+        self._session.connection().execute(_TRANSFER, transfer)

@@ -1,4 +1,4 @@
-"""The tables of credits. Their constraints hold what no bug may break: no overdraft, one end a hold."""
+"""The tables of credits. Their constraints and triggers hold what nobody may break: see ADR 19."""
 
 from datetime import datetime
 
@@ -37,6 +37,13 @@ class Transfer(Table):
             sqlite_where=text("kind = 'hold'"),
             postgresql_where=text("kind = 'hold'"),
         ),
+        Index(
+            "uq_ledger_transfers_grant_reference",
+            "grant_reference",
+            unique=True,
+            sqlite_where=text("grant_reference IS NOT NULL"),
+            postgresql_where=text("grant_reference IS NOT NULL"),
+        ),
         Index("ix_ledger_transfers_history", "user_id", "id"),
     )
 
@@ -52,11 +59,13 @@ class Transfer(Table):
     reference_type: Mapped[str]
     reference_id: Mapped[str]
     description: Mapped[str] = mapped_column(String(300))
+    grant_reference: Mapped[str | None] = mapped_column(String(128))
+    """What its giver calls a grant. Unique, so a grant is made once. None before revision 0012."""
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Posting(Table):
-    """One side of a transfer. The postings of each transfer sum to zero. Append-only."""
+    """One side of a transfer, which a trigger inserts. Those of each transfer sum to zero. Append-only."""
 
     __tablename__ = "ledger_postings"
     __table_args__ = (

@@ -1,12 +1,20 @@
+from threading import Event
+
 import pytest
+from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from catalog.tiers import Tier
 from server.accounts import service
 from server.accounts.errors import EmailTaken, TokenInvalid, TooManyKeys, UserExists, UserUnknown
 from server.accounts.keys import MAX_VALID_KEYS
 from server.accounts.repository import Users
+from server.accounts.service import Granted
+from server.credits.errors import GrantDiffers
 from server.credits.repository import Ledger
 from server.credits.service import audit, balance
+from server.errors import DatabaseAway
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -82,7 +90,7 @@ class TestFind:
             lambda: service.list_keys(uow, "nobody"),
             lambda: service.replace_key(uow, "nobody", "x"),
             lambda: service.revoke_keys(uow, "nobody"),
-            lambda: service.grant(uow, "nobody", 1, "x"),
+            lambda: service.grant(uow, "nobody", 1, "x", "gift-1"),
         ):
             with pytest.raises(UserUnknown, match="nobody"):
                 act()
@@ -103,7 +111,7 @@ class TestDelete:
         with pytest.raises(TokenInvalid):
             caller_of(uow, registered.key.token)
         for act in (
-            lambda: service.grant(uow, registered.user_id, 5, "x"),
+            lambda: service.grant(uow, registered.user_id, 5, "x", "gift-1"),
             lambda: service.set_tier(uow, registered.user_id, Tier.FREE),
             lambda: service.create_key(uow, registered.user_id, "x"),
             lambda: service.find(uow, "a@example.org"),
@@ -147,4 +155,54 @@ class TestKeys:
 class TestGrant:
     def test_it_adds_up(self, uow, registered):
         """A grant is added to what there was, and returns the new balance."""
-        assert service.grant(uow, "a@example.org", 5, "A gift") == (registered.user_id, 15)
+        granted = service.grant(uow, "a@example.org", 5, "A gift", "gift-1")
+        assert granted == Granted(registered.user_id, 15, repeated=False)
+
+    def test_a_repetition_is_harmless(self, uow, registered):
+        """The same credits to the same user under the same reference are granted once, and it says so."""
+        service.grant(uow, registered.user_id, 5, "A gift", "gift-1")
+        again = service.grant(uow, "a@example.org", 5, "A gift, again", "gift-1")
+        assert again == Granted(registered.user_id, 15, repeated=True)
+        other = service.grant(uow, registered.user_id, 5, "A gift", "gift-2")
+        assert other == Granted(registered.user_id, 20, repeated=False)
+
+    def test_another_grant_of_that_reference(self, uow, registered, make_account):
+        """Another amount and another user are refused under a reference that was used, with what it was."""
+        service.grant(uow, registered.user_id, 5, "A gift", "gift-1")
+        for who, amount in ((registered.user_id, 6), (make_account().user_id, 5)):
+            with pytest.raises(GrantDiffers) as refused:
+                service.grant(uow, who, amount, "A gift", "gift-1")
+            assert refused.value == GrantDiffers("gift-1", registered.user_id, 5)
+        assert str(refused.value) == (
+            f"The reference gift-1 is that of another grant: 5 credits to user {registered.user_id}"
+        )
+        assert balance(uow, service.find(uow, registered.user_id)) == 15
+
+    def test_many_repetitions_at_once(self, uow, registered, at_once):
+        """Of eight equal grants at the same moment one counts, and the others say that it was made."""
+        granted = at_once(8, lambda: service.grant(uow, registered.user_id, 5, "A gift", "gift-1"))
+        assert sorted(one.repeated for one in granted) == [False] + [True] * 7
+        assert {one.balance for one in granted} == {15}
+
+    def test_a_commit_whose_answer_is_lost(self, uow, registered):
+        """A grant that was committed, though its giver saw an error, is not made twice by a repetition."""
+        lost = Event()
+
+        def lose_the_answer(_session):
+            if not lost.is_set():
+                lost.set()
+                raise OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+        listen(Session, "after_commit", lose_the_answer)
+        try:
+            with pytest.raises(DatabaseAway):
+                service.grant(uow, registered.user_id, 5, "A gift", "gift-1")
+        finally:
+            remove(Session, "after_commit", lose_the_answer)
+        again = service.grant(uow, registered.user_id, 5, "A gift", "gift-1")
+        assert again == Granted(registered.user_id, 15, repeated=True)
+
+    def test_the_first_credits_have_a_reference(self, uow, registered):
+        """An operator cannot grant a user's first credits again under their reference."""
+        first = f"first:{registered.user_id}"
+        assert service.grant(uow, registered.user_id, 10, "x", first).repeated

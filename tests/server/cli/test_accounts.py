@@ -1,4 +1,5 @@
 import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -214,6 +215,37 @@ class TestCredits:
             ("purchase", "pay-7"),
             ("bonus", None),
         ]
+
+    def test_a_grant_is_repeated_by_its_reference(self, cli, balance_of, make_account):
+        """A grant prints its reference first; repeated with it, it says so and grants nothing."""
+        account = make_account(credits=5)
+        first = cli("credits", "grant", account.user_id, "20")
+        (reference,) = re.findall(r"^Reference (\S+)$", first.stderr, re.MULTILINE)
+        for _ in range(2):
+            again = cli("credits", "grant", account.user_id, "20", "--reference", reference)
+            assert lines(again) == [
+                f"This grant was made before. User {account.user_id} has 25 credits available."
+            ]
+        refused(cli("credits", "grant", account.user_id, "21", "--reference", reference), "another grant")
+        assert balance_of(account) == 25
+        assert len(lines(cli("credits", "grant", account.user_id, "20"))) == 1
+        assert balance_of(account) == 45
+
+    def test_a_payment_counts_once(self, cli, balance_of, make_account):
+        """A payment is the reference of its grant, unless the operator names another."""
+        account = make_account(credits=0)
+        for _ in range(2):
+            cli("credits", "grant", account.user_id, "100", "--payment", "pay-7")
+        assert balance_of(account) == 100
+        cli("credits", "grant", account.user_id, "100", "--payment", "pay-7", "--reference", "second half")
+        assert balance_of(account) == 200
+
+    @pytest.mark.parametrize("reference", ["", "x" * 101])
+    def test_a_reference_has_a_length(self, cli, make_account, reference):
+        """An empty reference and one of more than 100 characters are refused."""
+        refusal = cli("credits", "grant", make_account().user_id, "5", "--reference", reference)
+        assert refusal.exit_code == 2
+        assert "1 to 100 characters" in refusal.stderr
 
     def test_an_amount_is_a_positive_number(self, cli, make_account):
         """Nothing, less than nothing and words are no amounts."""

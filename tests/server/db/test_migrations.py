@@ -18,14 +18,6 @@ from server.db.unit_of_work import UnitOfWork
 from server.generations.repository import Generations
 
 
-@pytest.fixture
-def engine(database_url):
-    """An engine on a migrated database."""
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
 class TestMigrations:
     def test_the_revisions_make_the_tables_that_the_program_maps(self, engine):
         """Alembic finds no difference between the migrated database and the mapped tables."""

@@ -7,13 +7,13 @@ import server
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
 from catalog.tiers import Tier
 from server.accounts.errors import EmailTaken, IdentityInvalid, UserExists, UserUnknown
-from server.credits.errors import InsufficientCredits
+from server.credits.errors import GrantDiffers, InsufficientCredits
 from server.errors import DomainError
 from server.generations.submission import QueueFull
 from server.http.errors import BUG_MESSAGE, MEANINGS, InputInvalid, describe
 
 # Only the command line meets these, and prints their words.
-NOT_OVER_HTTP = {EmailTaken, IdentityInvalid, UserExists, UserUnknown}
+NOT_OVER_HTTP = {EmailTaken, GrantDiffers, IdentityInvalid, UserExists, UserUnknown}
 
 
 def subclasses(kind):

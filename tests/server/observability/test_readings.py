@@ -5,12 +5,13 @@ from sqlalchemy import insert, text, update
 
 from catalog.tiers import Tier
 from server.clock import now
-from server.credits.tables import Account, Posting
+from server.credits.tables import Account
 from server.events.repository import Events
 from server.events.tables import Event, Kind
 from server.generations import settlement
 from server.generations.claims import LeaseLost
 from server.generations.states import Reason
+from tests.server.stored import post_astray
 
 BASE = "avatar-creator:flux-dev-base"
 REALISM = "avatar-creator:flux-dev-realism"
@@ -140,9 +141,7 @@ class TestCredits:
         """A posting without a transfer shows in the sum and in the account that it was posted to."""
         user = make_account().user_id
         make_account()
-        with uow.begin() as tx:
-            stray = {"transfer_id": 1, "user_id": user, "account": "available", "amount": 5}
-            tx.session.execute(insert(Posting).values(stray))
+        post_astray(uow, transfer_id=1, user_id=user, account="available", amount=5)
         metrics = scrape(api)
         assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (1, 5)
 
