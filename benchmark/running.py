@@ -55,12 +55,12 @@ def database(data_dir: Path) -> Iterator[UnitOfWork]:
 
 
 @contextmanager
-def running_api(data_dir: Path, weights: Weights) -> Iterator[tuple[psutil.Process, int]]:
-    """Start the API process alone, and yield it and its port as soon as it is ready."""
+def running_api(data_dir: Path, weights: Weights, **changes: str) -> Iterator[tuple[psutil.Process, int]]:
+    """Start the API process alone, and yield it and its port as soon as it is ready. changes: settings."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
-    with started(command, environment(weights, data_dir), stderr=DEVNULL) as process:
+    with started(command, environment(weights, data_dir) | changes, stderr=DEVNULL) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not is_ready(port):
             assert_that(time.monotonic() < deadline and process.poll() is None, "the API is ready")
