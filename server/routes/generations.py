@@ -3,14 +3,16 @@
 import json
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from litestar import Controller, Response, delete, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
+from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX
 from catalog.orders import Provenance
 from catalog.selection import Wish, WishedQuality
 from catalog.traits import TRAIT_NAMES, Traits
@@ -18,6 +20,7 @@ from server.caller import Caller
 from server.db.unit_of_work import Transaction
 from server.generations import service
 from server.generations.quotes import Quote
+from server.generations.service import GenerationEnded
 from server.generations.states import Status, has_ended
 from server.generations.submission import GenerationRequest, Limits, Notify, Submitted, accept
 from server.generations.tables import Generation
@@ -28,6 +31,7 @@ from server.http.idempotency import IdempotencyKey, Spent, spend_once
 from server.http.paging import DEFAULT_LIMIT, Cursor, Limit, PageMeta, page_meta, position
 from server.http.request import ApiRequest
 from server.http.services import Services
+from server.routes import refusals
 from server.routes.catalogue import DrawingTimeView
 from server.scheduling import offers
 from server.scheduling.estimates import Progress
@@ -37,6 +41,10 @@ from server.settings import Settings
 DryRunQuery = Annotated[
     bool, QueryParameter(name="dryRun", description="Say what the generation would be, and hold nothing.")
 ]
+
+# Checked by `catalog.selection`, whose message names the limit; the largest is the entry's.
+_SIDE: Final = {"type": "integer", "minimum": MIN_SIZE_PX, "multipleOf": SIZE_STEP_PX}
+Side = Annotated[int | None, WithJsonSchema({"anyOf": [_SIDE, {"type": "null"}]})]
 
 
 class TraitsBody(Request):
@@ -66,8 +74,8 @@ class GenerateBody(TraitsBody):
 
     name: Name
     prompt: Annotated[str, Field(min_length=10, max_length=2000), Fold]
-    width: int | None = None
-    height: int | None = None
+    width: Side = None
+    height: Side = None
     seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
     model_key: Annotated[str | None, Field(max_length=128)] = None
     quote_id: Annotated[str | None, Field(max_length=1000)] = None
@@ -250,6 +258,15 @@ def accepted(submitted: Submitted, notify: Notify) -> Spent[GenerationAccepted]:
     return Spent(answer, committed=partial(notify, submitted.generation.id))
 
 
+_QUEUED_OR_ASKED: Final = {
+    200: ResponseSpec(
+        GenerationAccepted | DryRunAnswer,  # type: ignore[arg-type]  # described as one of both
+        generate_examples=False,
+        description="What was or would be queued.",
+    )
+}
+
+
 class GenerationController(Controller):
     """Submit generations, read, cancel and delete them."""
 
@@ -260,6 +277,8 @@ class GenerationController(Controller):
         status_code=200,
         sync_to_thread=True,
         rate_limit="generate",
+        refuses=refusals.WISHED,
+        responses=_QUEUED_OR_ASKED,
     )
     def generate(
         self,
@@ -283,7 +302,7 @@ class GenerationController(Controller):
 
         return spend_once(services, request, idempotency_key, data, spend)
 
-    @get("/generations/{generation_id:str}")
+    @get("/generations/{generation_id:str}", refuses=refusals.STREAMED)
     async def read(
         self,
         generation_id: FromPath[str],
@@ -320,7 +339,12 @@ class GenerationController(Controller):
             meta=page_meta(limit, (last.created_at, last.id) if last else None),
         )
 
-    @post("/generations/{generation_id:str}/cancel", status_code=200, sync_to_thread=True)
+    @post(
+        "/generations/{generation_id:str}/cancel",
+        status_code=200,
+        sync_to_thread=True,
+        refuses=(GenerationEnded,),
+    )
     def cancel(
         self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
     ) -> GenerationCancelled:

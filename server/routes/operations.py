@@ -1,11 +1,14 @@
 """The routes that operators and their tools ask: health, readiness and metrics."""
 
-from typing import Any, Final
+from typing import Final, Literal
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import generate_latest
 
+from catalog.entries import APP_ID
+from server.http.bodies import View
 from server.http.services import Services
 from server.observability.metrics import registry
 from server.observability.readiness import Readiness, readiness
@@ -16,24 +19,52 @@ TEXT_FORMAT: Final = (
 )
 
 
+class Health(View):
+    """That the application is up, and a sentence on each part. ready: whether it accepts generations."""
+
+    status: Literal["ok"] = "ok"
+    app: str = APP_ID
+    ready: bool
+    checks: dict[str, str]
+
+
+class Alive(View):
+    """That the process is up."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(View):
+    """Whether generations are accepted, and a sentence on each part."""
+
+    status: str
+    checks: dict[str, str]
+
+
 @get("/health", public=True, rate_limit="exempt", sync_to_thread=True)
-def health(services: NamedDependency[Services]) -> dict[str, Any]:
+def health(services: NamedDependency[Services]) -> Health:
     """Answer that the application is up, as the existing front end expects, and what it lacks."""
     found = _readiness(services)
-    return {"status": "ok", "app": "avatar-creator", "ready": found.accepts, "checks": found.checks}
+    return Health(ready=found.accepts, checks=found.checks)
 
 
 @get("/healthz", public=True, rate_limit="exempt", sync_to_thread=False)
-def alive() -> dict[str, str]:
+def alive() -> Alive:
     """Answer as long as the process does."""
-    return {"status": "ok"}
+    return Alive()
 
 
-@get("/readyz", public=True, rate_limit="exempt", sync_to_thread=True)
-def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
+@get(
+    "/readyz",
+    public=True,
+    rate_limit="exempt",
+    sync_to_thread=True,
+    responses={UNAVAILABLE: ResponseSpec(Ready, generate_examples=False, description="None is accepted.")},
+)
+def ready(services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
     found = _readiness(services)
-    body = {"status": found.status, "checks": found.checks}
+    body = Ready(status=found.status, checks=found.checks)
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
 
 
