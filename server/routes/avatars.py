@@ -18,7 +18,7 @@ from server.images.store import Variant
 from server.projects import avatars
 from server.projects.avatars import Page
 from server.projects.repository import AvatarInProject
-from server.routes.generations import TraitsBody
+from server.routes.generation_bodies import TraitsBody
 
 MAX_LIMIT: Final = 100
 MAX_OFFSET: Final = 2**31 - 1  # what every database can count

@@ -23,7 +23,8 @@ from server.presets.pictures import Variant
 from server.presets.service import UsedPreset
 from server.routes import refusals
 from server.routes.avatars import TraitsView
-from server.routes.generations import GenerationAccepted, accepted, limits_of
+from server.routes.generation_bodies import GenerationAccepted, accepted
+from server.routes.generations import limits_of
 from server.routes.images import HEADERS
 
 PERSONA, LOOKS = (

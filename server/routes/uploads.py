@@ -31,7 +31,7 @@ from server.logs import get_log
 from server.projects.repository import AvatarInProject
 from server.routes import refusals
 from server.routes.avatars import AvatarInProjectView
-from server.routes.generations import TraitsBody
+from server.routes.generation_bodies import TraitsBody
 from server.uploads import service
 from server.uploads.service import Upload, Uploaded
 
