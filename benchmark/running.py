@@ -40,7 +40,7 @@ _OPERATOR_SETTINGS: Final = ("DATABASE_", "REDIS_", "INFERENCE_BACKEND")
 @contextmanager
 def prepared_folder(database_url: str | None = None) -> Iterator[Path]:
     """Make a data folder; migrate and seed its database, or that of the address."""
-    environ = _clean_environment() | _database(database_url)
+    environ = _clean_environment() | database_setting(database_url)
     with tempfile.TemporaryDirectory() as folder:
         for command in ("migrate", "seed"):
             with started([*program(command), "--data-dir", folder], environ, stdout=DEVNULL) as process:
@@ -70,15 +70,12 @@ def running_redis(data_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def running_api(
-    data_dir: Path, weights: Weights, database_url: str | None = None
-) -> Iterator[tuple[psutil.Process, int]]:
-    """Start the API process alone, and yield it and its port as soon as it is ready."""
+def running_api(data_dir: Path, weights: Weights, **changes: str) -> Iterator[tuple[psutil.Process, int]]:
+    """Start the API process alone, and yield it and its port as soon as it is ready. changes: settings."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*program("api"), "--port", str(port), "--data-dir", str(data_dir)]
-    environ = environment(weights, data_dir) | _database(database_url)
-    with started(command, environ, stderr=DEVNULL) as process:
+    with started(command, environment(weights, data_dir) | changes, stderr=DEVNULL) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not is_ready(port):
             assert_that(time.monotonic() < deadline and process.poll() is None, "the API is ready")
@@ -139,7 +136,8 @@ def environment(weights: Weights, data_dir: Path) -> dict[str, str]:
     return _clean_environment() | weights.environment() | UNLIMITED | {"DATA_DIR": str(data_dir)}
 
 
-def _database(url: str | None) -> dict[str, str]:
+def database_setting(url: str | None) -> dict[str, str]:
+    """Return the setting of the database at an address; without one, it is in the data folder."""
     return {} if url is None else {"DATABASE_URL": url}
 
 

@@ -13,6 +13,7 @@ from benchmark.record import Figure, percentile
 from benchmark.running import (
     child,
     database,
+    database_setting,
     prepared_folder,
     read_line,
     running_api,
@@ -53,7 +54,7 @@ def _measure(
         clients = [new_client(uow) for _ in range(plan.effort.clients)]
         with running_redis(data_dir), ExitStack() as stack:
             running = [
-                stack.enter_context(running_api(data_dir, plan.weights, database_url))
+                stack.enter_context(running_api(data_dir, plan.weights, **database_setting(database_url)))
                 for _ in range(processes)
             ]
             for number, client in enumerate(clients):

@@ -10,7 +10,6 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
-from litestar.openapi import OpenAPIConfig
 from litestar.plugins.pydantic import PydanticPlugin
 
 from server.accounts.authentication import Authentication
@@ -18,6 +17,7 @@ from server.accounts.key_uses import KeyUses
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
+from server.http import openapi
 from server.http.access_log import AccessLog
 from server.http.authentication import BearerAuthentication
 from server.http.cors import Cors
@@ -25,6 +25,7 @@ from server.http.envelope import answer_error
 from server.http.event_feed import EventFeed
 from server.http.event_messages import EventMessages
 from server.http.lingering import Lingering
+from server.http.openapi import Bodies, Refusals
 from server.http.rate_limits import RateLimits, add_rate_limit, limit_address, limit_user
 from server.http.request import MAX_BODY_BYTES, ApiRequest, complete_headers, refuse_malformed_targets
 from server.http.services import Services
@@ -121,8 +122,8 @@ def create_app(settings: Settings) -> Litestar:
         request_class=ApiRequest,
         exception_handlers={Exception: answer_error},
         before_send=[complete_headers, add_rate_limit],
-        plugins=[PydanticPlugin(prefer_alias=True, validate_strict=True)],
-        openapi_config=OpenAPIConfig(title="Avatar Creator", version="1"),
+        plugins=[Bodies(), Refusals(), PydanticPlugin(prefer_alias=True, validate_strict=True)],
+        openapi_config=openapi.CONFIG,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_running(uow, {"reaper": reaper.run, "key uses": key_uses.run}), _reading(feed)],

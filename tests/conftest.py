@@ -29,7 +29,7 @@ from server.generations.repository import Generations
 from server.generations.submission import Limits, submit
 from server.projects.repository import Projects
 from server.projects.tables import Project
-from server.routes.generations import GenerateBody
+from server.routes.generation_bodies import GenerateBody
 from server.scheduling.fair_queue import FairQueue
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings

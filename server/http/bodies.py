@@ -4,7 +4,15 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -39,7 +47,12 @@ class Request(BaseModel):
 class View(BaseModel):
     """An answer body, read from a row's attributes."""
 
-    model_config = ConfigDict(alias_generator=to_camel, from_attributes=True, populate_by_name=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        from_attributes=True,
+        populate_by_name=True,
+        json_schema_serialization_defaults_required=True,  # what has a default is answered all the same
+    )
 
 
 class Message(View):
@@ -53,7 +66,11 @@ def _folded(text: Any) -> Any:
     return re.sub(r"\s+", " ", text).strip() if isinstance(text, str) else text
 
 
-WireTime = Annotated[datetime, PlainSerializer(wire, return_type=str)]
+WireTime = Annotated[
+    datetime,
+    PlainSerializer(wire, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 Fold = BeforeValidator(_folded)
 Name = Annotated[str, Field(min_length=1, max_length=100), Fold]
 Word = Annotated[str, Field(max_length=50)]

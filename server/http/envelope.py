@@ -4,7 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
 from litestar import Request, Response
 from litestar.exceptions import (
@@ -13,10 +13,12 @@ from litestar.exceptions import (
     NotFoundException,
     ValidationException,
 )
+from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from server.clock import now, wire
+from server.clock import now
 from server.errors import DatabaseAway, DomainError
+from server.http.bodies import View, WireTime
 from server.http.errors import BUG, BodyUnreadable, Described, EndpointNotFound, InputInvalid, describe
 from server.http.request import MAX_BODY_BYTES, NOT_JSON, request_id_of
 from server.logs import get_log
@@ -34,6 +36,48 @@ CAUSES: Final = {
 MISSING: Final = re.compile(
     r"Missing required (\w+) parameter '([\w-]+)'"
 )  # Source: litestar._kwargs.extractors
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+class ErrorInside(View):
+    """What went wrong. field: the first at fault. details: the messages of each field at fault.
+
+    retry_after: in seconds.
+    """
+
+    message: str
+    code: str
+    status_code: int
+    field: Annotated[str | None, Field(exclude_if=_absent)] = None
+    details: Annotated[dict[str, list[str]] | None, Field(exclude_if=_absent)] = None
+    retryable: Annotated[bool | None, Field(exclude_if=_absent)] = None
+    retry_after: Annotated[int | None, Field(exclude_if=_absent)] = None
+
+    @classmethod
+    def of(cls, described: Described) -> Self:
+        """Return an error as clients read it. Unchecked: it may quote text that is not valid Unicode."""
+        return cls.model_construct(
+            message=described.message,
+            code=described.code,
+            status_code=described.status,
+            field=described.field,
+            details=dict(described.details) or None,
+            retryable=None if described.retry_after_s is None else True,
+            retry_after=described.retry_after_s,
+        )
+
+
+class ErrorAnswer(View):
+    """The answer to a request that failed."""
+
+    success: Literal[False] = False
+    message: str
+    error: ErrorInside
+    timestamp: WireTime
+    request_id: str
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -56,27 +100,14 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
 
 def envelope(described: Described, request_id: str) -> bytes:
     """Return the body of an error's answer."""
-    body = {
-        "success": False,
-        "message": described.message,
-        "error": _inner(described),
-        "timestamp": wire(now()),
-        "requestId": request_id,
-    }
-    return json.dumps(body).encode()  # in ASCII: a message may quote text that is not valid Unicode
-
-
-def _inner(described: Described) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "message": described.message,
-        "code": described.code,
-        "statusCode": described.status,
-    }
-    if described.field:
-        body |= {"field": described.field, "details": described.details}
-    if described.retry_after_s is not None:
-        body |= {"retryable": True, "retryAfter": described.retry_after_s}
-    return body
+    answer = ErrorAnswer.model_construct(
+        message=described.message,
+        error=ErrorInside.of(described),
+        timestamp=now(),
+        request_id=request_id,
+    )
+    # In ASCII: a message may quote text that is not valid Unicode.
+    return json.dumps(answer.model_dump(by_alias=True)).encode()
 
 
 def _log(request: Request[Any, Any, Any], error: Exception, described: Described) -> None:

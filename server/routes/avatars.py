@@ -18,7 +18,7 @@ from server.images.store import Variant
 from server.projects import avatars
 from server.projects.avatars import Page
 from server.projects.repository import AvatarInProject
-from server.routes.generations import TraitsBody
+from server.routes.generation_bodies import TraitsBody
 
 MAX_LIMIT: Final = 100
 MAX_OFFSET: Final = 2**31 - 1  # what every database can count
@@ -40,6 +40,10 @@ def _decoded(personality: Any) -> Any:
         raise PydanticCustomError("json_text", "Text must be a JSON list") from error
 
 
+JsonText = Annotated[str, Field(json_schema_extra={"contentMediaType": "application/json"})]
+Personality = Annotated[list[Word], Field(max_length=10)] | JsonText | None
+
+
 class UpdateAvatar(TraitsBody):
     """The body of PUT /avatars/{id}. What is absent stays; a trait of null is removed.
 
@@ -47,7 +51,11 @@ class UpdateAvatar(TraitsBody):
     """
 
     name: Name = Field(default_factory=str)  # never used: `changes` has only what was named
-    persona_personality: Annotated[list[Word] | None, Field(max_length=10), BeforeValidator(_decoded)] = None
+    persona_personality: Annotated[
+        list[Word] | None,
+        Field(max_length=10),
+        BeforeValidator(_decoded, json_schema_input_type=Personality),
+    ] = None
 
 
 class TraitsView(View):
@@ -126,7 +134,7 @@ class AvatarChanged(AvatarAnswer):
     message: str
 
 
-class PageMeta(View):
+class AvatarPage(View):
     """Which avatars a list has. total: how many there are. limit: None if all were asked for."""
 
     total: int
@@ -139,13 +147,13 @@ class AvatarList(View):
     """Some of a user's avatars, newest first."""
 
     avatars: list[AvatarInProjectView]
-    meta: PageMeta
+    meta: AvatarPage
 
     @classmethod
     def of(cls, page: Page, links: Links) -> Self:
         """Return a page with the paths of its images."""
         views = [AvatarInProjectView.within(one, links) for one in page.avatars]
-        return cls(avatars=views, meta=PageMeta.model_validate(page))
+        return cls(avatars=views, meta=AvatarPage.model_validate(page))
 
 
 class AvatarController(Controller):

@@ -1,6 +1,6 @@
 """The routes of credits."""
 
-from typing import Any, Final, Self
+from typing import Final, Literal, Self
 
 from litestar import Controller, get
 from litestar.di import NamedDependency
@@ -45,6 +45,19 @@ class HistoryView(View):
         )
 
 
+class Balance(View):
+    """What the caller can spend."""
+
+    balance: int
+
+
+class BalanceAnswer(View):
+    """The caller's balance."""
+
+    success: Literal[True] = True
+    data: Balance
+
+
 class CreditController(Controller):
     """What a user can spend, and how it came to that."""
 
@@ -52,10 +65,10 @@ class CreditController(Controller):
     tags = ("credits",)
 
     @get("/balance", sync_to_thread=True)
-    def balance(self, request: ApiRequest, services: NamedDependency[Services]) -> dict[str, Any]:
+    def balance(self, request: ApiRequest, services: NamedDependency[Services]) -> BalanceAnswer:
         """Return the credits that the caller can spend: held ones are not among them."""
         available = service.balance(services.uow, request.user)
-        return {"success": True, "data": {"balance": available}}
+        return BalanceAnswer(data=Balance(balance=available))
 
     @get("/history", sync_to_thread=True)
     def history(self, request: ApiRequest, services: NamedDependency[Services]) -> list[HistoryView]:

@@ -15,19 +15,27 @@ from server.http.errors import InputInvalid
 from server.http.event_stream import MEDIA_TYPE, EventStream
 from server.http.request import ApiRequest
 from server.http.services import Services
+from server.routes import refusals
 
 MAX_ID: Final = 2**63 - 1  # what the database counts to
 MAX_DIGITS: Final = len(str(MAX_ID))
+_AN_ID: Final = {"pattern": rf"^[0-9]{{0,{MAX_DIGITS}}}$"}
 
 ResumeHeader = Annotated[
     str | None,
     HeaderParameter(
-        name="Last-Event-ID", description="The id of the last event that came: resumes after it."
+        name="Last-Event-ID",
+        description="The id of the last event that came: resumes after it.",
+        schema_extra=_AN_ID,
     ),
 ]
 ResumeQuery = Annotated[
     str | None,
-    QueryParameter(name="lastEventId", description="The same, where a client cannot set the header."),
+    QueryParameter(
+        name="lastEventId",
+        description="The same, where a client cannot set the header.",
+        schema_extra=_AN_ID,
+    ),
 ]
 _SPEC: Final = {
     200: ResponseSpec(
@@ -48,7 +56,7 @@ class EventController(Controller):
 
     tags = ("events",)
 
-    @get("/generations/{generation_id:str}/events", responses=_SPEC)
+    @get("/generations/{generation_id:str}/events", responses=_SPEC, refuses=refusals.STREAMED)
     async def of_generation(
         self,
         generation_id: FromPath[str],
@@ -69,7 +77,7 @@ class EventController(Controller):
             heartbeat_s=services.settings.events.heartbeat_s,
         )
 
-    @get("/events", responses={200: _SPEC[200]})
+    @get("/events", responses={200: _SPEC[200]}, refuses=refusals.STREAMED)
     async def of_user(
         self,
         request: ApiRequest,

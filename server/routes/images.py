@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.response import Stream
 
@@ -18,8 +19,18 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 
+_FILE: Final = ResponseSpec(
+    bytes, media_type="image/*", generate_examples=False, description="A PNG, or a JPEG as thumbnail."
+)
 
-@get(f"{ROUTE}/{{name:str}}", public=True, rate_limit="exempt", sync_to_thread=True)
+
+@get(
+    f"{ROUTE}/{{name:str}}",
+    public=True,
+    rate_limit="exempt",
+    sync_to_thread=True,
+    responses={200: _FILE},
+)
 def read_image(name: FromPath[str], services: NamedDependency[Services]) -> Stream:
     """Return an image's file, a piece at a time: an uploaded one may have more than 100 MB."""
     found = services.links.open(name)

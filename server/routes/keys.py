@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody
 from pydantic import Field
 
 from server.accounts import keys
+from server.accounts.errors import TooManyKeys
 from server.accounts.keys import MAX_LABEL_CHARS, MAX_LIFETIME_DAYS
 from server.http.bodies import Fold, Request, View, WireTime
 from server.http.request import ApiRequest
@@ -64,7 +65,7 @@ class KeyController(Controller):
         found = keys.list_all(services.uow, request.user)
         return KeyList(keys=[KeyView.model_validate(key) for key in found])
 
-    @post(status_code=200, sync_to_thread=True)
+    @post(status_code=200, sync_to_thread=True, refuses=(TooManyKeys,))
     def create(
         self, data: JSONBody[CreateKey], request: ApiRequest, services: NamedDependency[Services]
     ) -> KeyCreated:

@@ -1,13 +1,16 @@
 """The routes that operators and their tools ask: health, readiness and metrics."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final, Literal
 
 from litestar import Response, get
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import generate_latest
 
+from catalog.entries import APP_ID
+from server.http.bodies import View
 from server.http.services import Services
 from server.observability.metrics import registry
 from server.observability.readiness import Readiness, readiness
@@ -19,28 +22,60 @@ TEXT_FORMAT: Final = (
 )
 
 
+class Health(View):
+    """That the application is up. ready: whether it accepts generations."""
+
+    status: Literal["ok"] = "ok"
+    app: str = APP_ID
+    ready: bool
+
+
+class Alive(View):
+    """Whether the process can handle requests."""
+
+    status: Literal["ok", "frozen"]
+
+
+class Ready(View):
+    """Whether generations are accepted, and a sentence on each part."""
+
+    status: str
+    checks: dict[str, str]
+
+
 @get("/health", public=True, rate_limit="exempt", sync_to_thread=True)
-def health(services: NamedDependency[Services]) -> dict[str, Any]:
+def health(services: NamedDependency[Services]) -> Health:
     """Answer that the application is up, as the existing front end expects, and whether it accepts work."""
-    return {"status": "ok", "app": "avatar-creator", "ready": _readiness(services).accepts}
+    return Health(ready=_readiness(services).accepts)
 
 
-@get("/healthz", public=True, rate_limit="exempt")
-async def alive() -> Response[dict[str, str]]:
+@get(
+    "/healthz",
+    public=True,
+    rate_limit="exempt",
+    responses={UNAVAILABLE: ResponseSpec(Alive, generate_examples=False, description="It is frozen.")},
+)
+async def alive() -> Response[Alive]:
     """Answer 200 while the process can handle requests, 503 if all its threads have been busy for seconds."""
     try:
         async with asyncio.timeout(FROZEN_S):
             await sync_to_thread(lambda: None)
     except TimeoutError:
-        return Response({"status": "frozen"}, status_code=UNAVAILABLE)
-    return Response({"status": "ok"})
+        return Response(Alive(status="frozen"), status_code=UNAVAILABLE)
+    return Response(Alive(status="ok"))
 
 
-@get("/readyz", public=True, rate_limit="exempt", sync_to_thread=True)
-def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
+@get(
+    "/readyz",
+    public=True,
+    rate_limit="exempt",
+    sync_to_thread=True,
+    responses={UNAVAILABLE: ResponseSpec(Ready, generate_examples=False, description="None is accepted.")},
+)
+def ready(services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
     found = _readiness(services)
-    body = {"status": found.status, "checks": found.checks}
+    body = Ready(status=found.status, checks=found.checks)
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
 
 

@@ -21,8 +21,10 @@ from server.http.services import Services
 from server.presets import pictures, service
 from server.presets.pictures import Variant
 from server.presets.service import UsedPreset
+from server.routes import refusals
 from server.routes.avatars import TraitsView
-from server.routes.generations import GenerationAccepted, accepted, limits_of
+from server.routes.generation_bodies import GenerationAccepted, accepted
+from server.routes.generations import limits_of
 from server.routes.images import HEADERS
 
 PERSONA, LOOKS = (
@@ -116,6 +118,7 @@ class PresetController(Controller):
         status_code=200,
         sync_to_thread=True,
         rate_limit="from_preset",
+        refuses=refusals.QUEUED,
     )
     def generate(
         self,
@@ -135,7 +138,13 @@ class PresetController(Controller):
         return spend_once(services, request, idempotency_key, data, spend)
 
 
-@get(f"{pictures.FOLDER}/{{name:str}}", public=True, rate_limit="exempt", sync_to_thread=True)
+@get(
+    f"{pictures.FOLDER}/{{name:str}}",
+    public=True,
+    rate_limit="exempt",
+    media_type="image/jpeg",
+    sync_to_thread=True,
+)
 def read_picture(name: FromPath[str]) -> Response[bytes]:
     """Return the file of a preset's picture."""
     return Response(pictures.read(name), media_type="image/jpeg", headers=HEADERS)

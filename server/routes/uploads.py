@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 from litestar import Controller, Response, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.params import FromPath
 from pydantic import ValidationError
 
@@ -23,13 +23,15 @@ from server.http.bodies import Name, View
 from server.http.errors import InputInvalid
 from server.http.forms import Body, FormRules, receive_form
 from server.http.idempotency import REPLAYED, IdempotencyKey, Spent, spend_once
+from server.http.openapi import ApiOperation, described
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.store import StoredImage
 from server.logs import get_log
 from server.projects.repository import AvatarInProject
+from server.routes import refusals
 from server.routes.avatars import AvatarInProjectView
-from server.routes.generations import TraitsBody
+from server.routes.generation_bodies import TraitsBody
 from server.uploads import service
 from server.uploads.service import Upload, Uploaded
 
@@ -82,15 +84,16 @@ RULES: Final = FormRules(
 
 
 @dataclass
-class UploadOperation(Operation):
+class UploadOperation(ApiOperation):
     """Describes the form, which the handler receives by itself."""
 
     def __post_init__(self) -> None:
         """Add the form's fields to the operation."""
-        described = UploadBody.model_json_schema()
+        super().__post_init__()
+        body = described(UploadBody)
         personality = {"type": "string", "contentMediaType": "application/json"}
         fields = {
-            **described["properties"],
+            **{name: _without_null(field) for name, field in body["properties"].items()},
             "personaPersonality": personality | {"description": "A list of at most 10 texts, as JSON."},
             IMAGE: {
                 "type": "string",
@@ -98,9 +101,23 @@ class UploadOperation(Operation):
                 "description": f"JPEG, PNG or WebP, at most {MAX_IMAGE_BYTES} bytes.",
             },
         }
-        schema = {"type": "object", "properties": fields, "required": [IMAGE, *described["required"]]}
+        schema = {
+            "type": "object",
+            "description": "Empty fields count as absent.",
+            "properties": fields,
+            "required": [IMAGE, *body["required"]],
+        }
         media_type = OpenAPIMediaType(schema=cast("Schema", schema))
         self.request_body = RequestBody(content={"multipart/form-data": media_type}, required=True)
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a field in a form, which knows no null."""
+    match field:
+        case {"anyOf": [only, {"type": "null"}]}:
+            return dict(only)
+        case _:
+            return field
 
 
 class AvatarUploaded(View):
@@ -123,6 +140,7 @@ class UploadController(Controller):
         request_max_body_size=RULES.max_body_bytes,
         operation_class=UploadOperation,
         rate_limit="upload",
+        refuses=refusals.UPLOADED,
     )
     async def upload(
         self,

@@ -7,19 +7,23 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
 import structlog
 from litestar import Litestar
 from litestar.testing import TestClient
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from redis import Redis
 from sqlalchemy import func, select
 
+from scripts.openapi import FILE
 from server.application import create_app
 from server.credits.tables import Account
 from server.db.unit_of_work import UnitOfWork
 from server.generations.tables import Generation
+from server.http.errors import BUG
 from server.logs import configure_logs
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -105,6 +109,33 @@ def silent_logs() -> None:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
+@cache
+def declared_statuses() -> dict[tuple[str, str], set[int]]:
+    """Return the statuses that the OpenAPI document declares for each method and path."""
+    return {
+        (method.upper(), path): {int(status) for status in operation["responses"]}
+        for path, item in json.loads(FILE.read_text("utf-8"))["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def recording_undeclared(app: ASGIApp, undeclared: set[tuple[str, str, int]]) -> ASGIApp:
+    """Wrap an application; keep each answer of a route that the OpenAPI document does not declare."""
+
+    async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
+        async def record(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope["method"], scope.get("path_template", "")
+                declared = declared_statuses().get(route)
+                if declared is not None and message["status"] not in declared | {BUG.status}:
+                    undeclared.add((*route, message["status"]))
+            await send(message)
+
+        await app(scope, receive, record if scope["type"] == "http" else send)
+
+    return wrapper
+
+
 OpenApi = Callable[..., Any]
 
 
@@ -116,8 +147,12 @@ def open_api(settings: Settings, uow: UnitOfWork) -> OpenApi:
     def opened(**changes: Any) -> Iterator[Api]:
         # The reaper and the rate limits have their own tests; here they change no count and refuse nothing.
         own = settings.changed(**({"reaper_period_s": 3600.0, "rate_limits": "off"} | changes))
-        with TestClient(create_app(own), raise_server_exceptions=False) as client:
+        app = create_app(own)
+        undeclared: set[tuple[str, str, int]] = set()
+        app.asgi_handler = recording_undeclared(app.asgi_handler, undeclared)
+        with TestClient(app, raise_server_exceptions=False) as client:
             yield Api(client, uow, WakeUps(own))
+        assert undeclared == set(), "docs/openapi.json does not declare these answers"
 
     return opened
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from catalog.traits import TRAIT_NAMES, Traits
 from server.avatars.tables import Avatar, TraitColumns, trait_values
 from server.routes.avatars import TraitsView
-from server.routes.generations import TraitsBody
+from server.routes.generation_bodies import TraitsBody
 
 
 class TestTraits:

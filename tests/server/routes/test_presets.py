@@ -6,7 +6,7 @@ from PIL import Image
 
 from catalog.presets import Category, shipped_presets
 from catalog.tiers import Tier
-from server.routes.generations import GenerateBody
+from server.routes.generation_bodies import GenerateBody
 from server.scheduling.wakeups import open_queue
 
 PREFIXES = ["/api/avatar-creator", "/api/apps/avatar-creator"]
