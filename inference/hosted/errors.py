@@ -101,6 +101,18 @@ class ResponseBroken(ProviderError):
     may_have_drawn = True
 
 
+class ResponseRefused(ProviderError):
+    """The response is larger than any image, or encoded so that its size is unknown. It was not read."""
+
+    may_have_drawn = True
+
+
+class AddressRefused(ProviderError):
+    """The provider named, or redirects to, an address that may not be reached. Nothing was sent there."""
+
+    may_have_drawn = True
+
+
 class ProviderFailed(ProviderError):
     """The provider had an internal error."""
 

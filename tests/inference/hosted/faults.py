@@ -162,7 +162,7 @@ FAULTS = {
     "redirect to no address": (
         redirect("ftp://127.0.0.1/"),
         "replicate",
-        errors.ProviderUnreachable,
+        errors.AddressRefused,
         "AI_PROVIDER_ERROR",
         False,
     ),

@@ -35,6 +35,7 @@ def environ(hub, tmp_path):
     return inherited | {
         "COLUMNS": "200",
         "HF_ENDPOINT": hub.url,
+        "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8,::1",  # the host of large files
         "HF_HOME": str(tmp_path / "home"),
         "HUGGINGFACE_API_KEY": TOKEN,
         "MODELS_DIR": str(tmp_path / "models"),
