@@ -102,7 +102,7 @@ class ResponseBroken(ProviderError):
 
 
 class ResponseRefused(ProviderError):
-    """The response is larger than any image, or encoded so that its size is unknown. It was not read."""
+    """The response, or the image in it, is larger than was ordered. It was neither read on nor decoded."""
 
     may_have_drawn = True
 

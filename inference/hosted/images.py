@@ -1,6 +1,7 @@
 """Checks of what a provider sent, each before more memory is spent on it."""
 
 import json
+import math
 from io import BytesIO
 from typing import Any, Final
 
@@ -49,16 +50,20 @@ def open_image(call: Call, body: bytes) -> Image.Image:
     """Decode an image. Its pixels are decoded only if there are as many as were ordered.
 
     Raises:
-        ImageBroken: the format or the size is wrong.
-        OSError: the bytes are no image.
+        ResponseRefused: it has more pixels than were ordered.
+        ImageBroken: it has another size.
+        OSError: the bytes are no image of a known format.
 
     """
+    too_many = errors.ResponseRefused(call.provider, "sent an image of more pixels than were ordered")
     try:
         image = Image.open(BytesIO(body), formats=_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise errors.ImageBroken(call.provider, "sent an image of far more pixels than ordered") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise too_many from None
+    width_px, height_px = image.size
+    if width_px * height_px > math.prod(call.drawn_px):
+        raise too_many
     if image.size != call.drawn_px:
-        width_px, height_px = image.size
         raise errors.ImageBroken(
             call.provider,
             f"sent {width_px}x{height_px} px instead of {call.drawn_px[0]}x{call.drawn_px[1]} px",
