@@ -127,9 +127,27 @@ class TestCauses:
                 f"no model_index.json of {SCHNELL}",
             ),
             (lambda _: None, {"HF_ENDPOINT": "http://127.0.0.1:9"}, 7, "does not answer (ConnectError)"),
+            (
+                lambda _: None,
+                {"OUTBOUND_ALLOWED_NETWORKS": ""},
+                7,
+                "has the address 127.0.0.1, which OUTBOUND_ALLOWED_NETWORKS does not allow",
+            ),
+            (lambda hub: hub.lengthened.add(LARGEST), {}, 11, f"{DEV}/{LARGEST} is longer than the"),
             (lambda hub: hub.corrupted.add(LARGEST), {}, 8, f"{DEV}/{LARGEST} was fetched and has the hash"),
         ],
-        ids=["gated", "no token", "bad token", "unknown", "revision", "file", "away", "damaged"],
+        ids=[
+            "gated",
+            "no token",
+            "bad token",
+            "unknown",
+            "revision",
+            "file",
+            "away",
+            "private",
+            "too long",
+            "damaged",
+        ],
     )
     def test_each_has_a_message_and_an_exit_code(self, hub, download, spoil, changes, code, words):
         """Each cause has a message without a traceback, and an exit code."""
