@@ -131,7 +131,7 @@ class TestCauses:
                 lambda _: None,
                 {"OUTBOUND_ALLOWED_NETWORKS": ""},
                 7,
-                "has the address 127.0.0.1, which OUTBOUND_ALLOWED_NETWORKS does not allow",
+                "http from the networks in OUTBOUND_ALLOWED_NETWORKS",
             ),
             (lambda hub: hub.lengthened.add(LARGEST), {}, 11, f"{DEV}/{LARGEST} is longer than the"),
             (lambda hub: hub.corrupted.add(LARGEST), {}, 8, f"{DEV}/{LARGEST} was fetched and has the hash"),
