@@ -16,6 +16,8 @@ LIBRARY_SETTINGS: Final = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Its own client, which outbound/ does not bound.
+    "HF_HUB_DISABLE_XET": "1",
 }
 
 for _name, _value in LIBRARY_SETTINGS.items():

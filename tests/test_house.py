@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("benchmark", "catalog", "inference", "server", "scripts", "tests")
+SOURCES = ("benchmark", "catalog", "inference", "outbound", "server", "scripts", "tests")
 MAX_LINES = 400
 MIN_LINES = 20
 MAX_README_LINES = 120
@@ -160,7 +160,7 @@ class TestPatterns:
 class TestApiProcess:
     def test_no_torch(self, tmp_path: Path) -> None:
         """Importing the API's application loads neither torch nor any library that draws."""
-        drawing = ["torch", "diffusers", "transformers", "peft", "accelerate", "inference"]
+        drawing = ["torch", "diffusers", "transformers", "peft", "accelerate", "inference", "outbound"]
         loaded = subprocess.run(
             [
                 sys.executable,

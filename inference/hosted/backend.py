@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from PIL import Image
@@ -14,6 +14,7 @@ from inference.backend import Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
 from inference.hosted.client import POLL_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
+from outbound.addresses import PUBLIC, AddressPolicy
 
 NAME: Final = "huggingface"
 FIRST_WAIT_S: Final = 1.0
@@ -29,6 +30,8 @@ class HostedConfig:
     timeout_s: for one order, including all providers, retries and waits.
     gateway: the base URL that replaces Hugging Face's router, if any.
     without_adapter: whether to draw an order without its adapter if no provider can apply it.
+    policy: which addresses may be fetched from beside public ones.
+    proxy_url: the proxy of all requests but those to the gateway, if any.
     """
 
     api_key: str | None
@@ -36,6 +39,8 @@ class HostedConfig:
     timeout_s: float
     gateway: str | None = None
     without_adapter: bool = False
+    policy: AddressPolicy = PUBLIC
+    proxy_url: str | None = field(default=None, repr=False)
 
 
 class HostedBackend:
@@ -43,7 +48,7 @@ class HostedBackend:
 
     def __init__(self, config: HostedConfig, sleep: Callable[[float], None] = time.sleep) -> None:
         self._config = config
-        self._client = ProviderClient(config.api_key or "", config.gateway)
+        self._client = ProviderClient(config.api_key or "", config.gateway, config.policy, config.proxy_url)
         self._sleep = sleep
 
     @property

@@ -6,24 +6,24 @@ from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Final
-from urllib.request import getproxies
 
-import httpx2
 from huggingface_hub import InferenceClient, set_client_factory
 from huggingface_hub.hf_api import InferenceProviderMapping
+from huggingface_hub.inference._providers import get_provider_helper
 from huggingface_hub.inference._providers._common import HARDCODED_MODEL_INFERENCE_MAPPING
-from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
-from PIL import Image, ImageStat
+from huggingface_hub.utils._http import default_client_factory
+from PIL import Image
 
-from inference.errors import FLAT_LEVELS
-from inference.hosted import errors
 from inference.hosted.calls import Call
 from inference.hosted.errors import ProviderError
 from inference.hosted.failures import classify
-from inference.hosted.transport import ROUTER_HOST, BoundedTransport, Exchange, current_exchange
+from inference.hosted.images import check_filter, check_pixels, open_image, parse_json
+from inference.hosted.sessions import open_session
+from inference.hosted.transport import BOUNDS, ROUTER_HOST, Exchange, ProviderTransport, current_exchange
+from outbound.addresses import ANYWHERE, PUBLIC, AddressPolicy
+from outbound.transport import OutboundTransport
 
 POLL_S: Final = 0.25
-_FORMATS: Final = frozenset({"PNG", "JPEG", "WEBP"})
 
 
 class ProviderClient:
@@ -32,19 +32,19 @@ class ProviderClient:
     huggingface_hub has one session per process. This client replaces that session until it is closed.
     """
 
-    def __init__(self, api_key: str, gateway: str | None = None) -> None:
-        """Take the key, and the base URL that replaces Hugging Face's router, if any."""
+    def __init__(
+        self,
+        api_key: str,
+        gateway: str | None = None,
+        policy: AddressPolicy = PUBLIC,
+        proxy_url: str | None = None,
+    ) -> None:
+        """Take the key, the base URL that replaces Hugging Face's router, and the rules of reaching out."""
         self._api_key = api_key
-        # A client with a transport of its own does not read the environment's proxy.
-        proxy = None if gateway else getproxies().get("https")
-        self._transport = BoundedTransport(httpx2.HTTPTransport(proxy=proxy), gateway)
-        set_client_factory(
-            lambda: httpx2.Client(
-                transport=self._transport,
-                follow_redirects=True,
-                event_hooks={"request": [hf_request_event_hook]},
-            )
-        )
+        public = OutboundTransport(policy, BOUNDS, proxy_url=proxy_url)
+        trusted = OutboundTransport(ANYWHERE, BOUNDS) if gateway else None
+        self._transport = ProviderTransport(public, gateway, trusted)
+        set_client_factory(lambda: open_session(self._transport))
 
     def draw(self, call: Call, prompt: str, deadline: float, on_poll: Callable[[], None]) -> Image.Image:
         """Call a provider and return its image, checked.
@@ -71,18 +71,32 @@ class ProviderClient:
         try:
             result = _wait(done, deadline, on_poll)
             if isinstance(result, Image.Image):
-                return _checked(call, exchange, result)
+                return check_pixels(call.provider, result)
             raise classify(call.provider, exchange, result) from result
         except ProviderError as error:
             error.sent = exchange.sent
             raise
 
     def _request_image(self, call: Call, prompt: str) -> Image.Image:
+        """Do what `text_to_image` does, but parse and open only what is as small as it should be."""
         client = InferenceClient(provider=call.provider, api_key=self._api_key)  # type: ignore[arg-type]
-        image = client.text_to_image(prompt, model=_model(call), **call.arguments)
-        if image.size == call.drawn_px and image.format in _FORMATS:
-            image.load()
-        return image
+        model = _model(call)
+        helper = get_provider_helper(call.provider, task="text-to-image", model=model)  # type: ignore[arg-type]
+        extra_body = call.arguments.get("extra_body", {})
+        request = helper.prepare_request(
+            inputs=prompt,
+            parameters={key: value for key, value in call.arguments.items() if key != "extra_body"}
+            | extra_body,
+            headers=client.headers,
+            model=model,
+            api_key=client.token,
+        )
+        body = client._inner_post(request)  # noqa: SLF001 - see pyproject.toml: the version is exact
+        if call.provider != "hf-inference":  # which answers with the image itself
+            content = parse_json(call.provider, body)
+            check_filter(call.provider, content)
+            body = helper.get_response(content, request)
+        return open_image(call, body)
 
     def close(self) -> None:
         """Close all connections and restore huggingface_hub's own session."""
@@ -120,29 +134,3 @@ def _wait(done: "SimpleQueue[Any]", deadline: float, on_poll: Callable[[], None]
         except Empty:
             if remaining_s <= 0:
                 return TimeoutError("the call's deadline has passed")
-
-
-def _checked(call: Call, exchange: Exchange, image: Image.Image) -> Image.Image:
-    """Return the image in RGB if its format and size are right and it is not flat.
-
-    Raises:
-        ContentRefused: a flag in the response, or a uniform colour, shows that the filter refused it.
-        ImageBroken: the format or the size is wrong.
-
-    """
-    if any(exchange.last_json().get("has_nsfw_concepts") or ()):
-        raise errors.ContentRefused(call.provider, "refused the content")
-    if image.format not in _FORMATS:
-        raise errors.ImageBroken(call.provider, f"sent an image of the format {image.format}")
-    if image.size != call.drawn_px:
-        width_px, height_px = image.size
-        raise errors.ImageBroken(
-            call.provider,
-            f"sent {width_px}x{height_px} px instead of {call.drawn_px[0]}x{call.drawn_px[1]} px",
-        )
-    image = image.convert("RGB")
-    if max(ImageStat.Stat(image).stddev) < FLAT_LEVELS:
-        raise errors.ContentRefused(
-            call.provider, "sent an image of one uniform colour, as when its filter refuses the content"
-        )
-    return image

@@ -101,6 +101,18 @@ class ResponseBroken(ProviderError):
     may_have_drawn = True
 
 
+class ResponseRefused(ProviderError):
+    """The response, or the image in it, is larger than was ordered. It was neither read on nor decoded."""
+
+    may_have_drawn = True
+
+
+class AddressRefused(ProviderError):
+    """The provider named, or redirects to, an address that may not be reached. Nothing was sent there."""
+
+    may_have_drawn = True
+
+
 class ProviderFailed(ProviderError):
     """The provider had an internal error."""
 

@@ -13,6 +13,7 @@ from PIL import UnidentifiedImageError
 from inference.hosted import errors
 from inference.hosted.errors import ProviderError
 from inference.hosted.transport import Exchange
+from outbound.errors import AddressRefused, EncodingRefused, ResponseTooLarge, SchemeRefused
 
 _REFUSAL_WORDS: Final = ("nsfw", "safety", "sensitive", "flagged")
 """A response that refuses the content contains at least one of these words."""
@@ -28,7 +29,17 @@ _STATUSES: Final[Mapping[int, tuple[type[ProviderError], str]]] = {
 
 # The first matching entry applies.
 _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], ...]] = (
-    ((httpx2.ProxyError,), errors.ProviderUnreachable, "cannot be reached through the proxy in HTTPS_PROXY"),
+    (
+        (AddressRefused, SchemeRefused),
+        errors.AddressRefused,
+        "named an address that OUTBOUND_ALLOWED_NETWORKS does not allow",
+    ),
+    (
+        (ResponseTooLarge, EncodingRefused),
+        errors.ResponseRefused,
+        "sent a response that is larger than any image, or encoded",
+    ),
+    ((httpx2.ProxyError,), errors.ProviderUnreachable, "cannot be reached through OUTBOUND_PROXY_URL"),
     ((httpx2.ConnectError, httpx2.ConnectTimeout), errors.ProviderUnreachable, "cannot be reached"),
     ((httpx2.UnsupportedProtocol, httpx2.InvalidURL), errors.ProviderUnreachable, "has an invalid address"),
     ((httpx2.TooManyRedirects,), errors.ProviderUnreachable, "redirects without end"),
@@ -41,6 +52,8 @@ _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[ProviderError],
 
 def classify(provider: str, exchange: Exchange, error: Exception) -> ProviderError:
     """Return the provider error for an exception of the client."""
+    if isinstance(error, ProviderError):
+        return error
     if isinstance(error, GatedRepoError):
         return errors.ModelGated(
             provider, "does not serve the model: its licence is not accepted for this key"

@@ -22,7 +22,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from inference.weights.errors import FileDamaged, FileTruncated, NoSpace
+from inference.weights.errors import FileDamaged, FileTooLong, FileTruncated, NoSpace
 from inference.weights.hub_errors import translate_hub_errors
 from inference.weights.remote_files import RemoteFile, RequiredFiles
 
@@ -149,7 +149,7 @@ class Store:
             # Only the hub may receive the token. Another host serves the file by a signed URL instead.
             headers = build_hf_headers(token=hub.token if same_host else False)
             try:
-                with _ProgressFile(partial, on_progress) as target:
+                with _ProgressFile(partial, file, on_progress) as target:
                     http_get(
                         metadata.location,
                         target,
@@ -157,6 +157,9 @@ class Store:
                         headers=headers,
                         expected_size=file.size_bytes,
                     )
+            except FileTooLong:
+                partial.unlink()
+                raise
             except (OSError, RemoteProtocolError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise  # an error of the disk; without errno it is http_get's error for too few bytes
@@ -212,13 +215,16 @@ class Store:
 
 
 class _ProgressFile(io.BufferedRandom):
-    """A file that reports the bytes written to it."""
+    """A partial download that reports the bytes written to it and cannot exceed the listed size."""
 
-    def __init__(self, path: Path, on_progress: ProgressCallback) -> None:
+    def __init__(self, path: Path, file: RemoteFile, on_progress: ProgressCallback) -> None:
         super().__init__(path.open("ab+", buffering=0))
+        self._file = file
         self._on_progress = on_progress
 
     def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self._file.size_bytes:
+            raise FileTooLong(self._file.model_id, self._file.name, self._file.size_bytes)
         written = super().write(data)
         self._on_progress(written)
         return written

@@ -75,8 +75,8 @@ class HubUnavailable(DownloadFailed):
 
     def __init__(self, cause: str) -> None:
         super().__init__(
-            f"The hub does not answer ({cause}): check the network, HTTPS_PROXY and HF_ENDPOINT. Fetched "
-            "bytes are kept; run this again to continue"
+            f"The hub does not answer ({cause}): check the network, OUTBOUND_PROXY_URL and HF_ENDPOINT. "
+            "Fetched bytes are kept; run this again to continue"
         )
         self.cause = cause
 
@@ -111,6 +111,21 @@ class FileTruncated(DownloadFailed):
         self.name = name
         self.expected_bytes = expected_bytes
         self.received_bytes = received_bytes
+
+
+class FileTooLong(DownloadFailed):
+    """The hub sends more bytes of a file than it lists."""
+
+    exit_code = 11
+
+    def __init__(self, model_id: str, name: str, expected_bytes: int) -> None:
+        super().__init__(
+            f"{model_id}/{name} is longer than the {expected_bytes} bytes that the hub lists: it was "
+            "discarded. A proxy may have changed it; run this again"
+        )
+        self.model_id = model_id
+        self.name = name
+        self.expected_bytes = expected_bytes
 
 
 class RevisionsConflict(DownloadFailed):

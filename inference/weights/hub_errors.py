@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from inference.weights.errors import HubUnavailable, LicenceNotAccepted, NotOnHub, TokenRejected
+from outbound.errors import OutboundRefused
 
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
@@ -51,4 +52,5 @@ def translate_hub_errors(model_id: str, token: str | bool | None) -> Iterator[No
     except OfflineModeIsEnabled as error:
         raise HubUnavailable("HF_HUB_OFFLINE is set") from error
     except HTTPError as error:
-        raise HubUnavailable(type(error).__name__) from error
+        refused = isinstance(error, OutboundRefused)
+        raise HubUnavailable(str(error) if refused else type(error).__name__) from error

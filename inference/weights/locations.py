@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from catalog.entries import Adapter
 from inference.errors import WeightsMissing
+from outbound.errors import OutboundRefused
 
 # The paths of the miniature's parts in its folder: the names of the real repositories.
 DEV: Final = "black-forest-labs/FLUX.1-dev"
@@ -45,6 +46,7 @@ _CAUSES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (EntryNotFoundError, "the repository lacks a required file"),
     (HfHubHTTPError, "the hub refused ({error.response.status_code}): is HUGGINGFACE_API_KEY right?"),
     (SafetensorError, "a weights file is damaged: {error}"),
+    (OutboundRefused, "the hub cannot be reached: {error}"),
     (HTTPError, f"the hub cannot be reached ({{kind}}): {_FETCH}"),
 )
 

@@ -139,17 +139,22 @@ def _hosted(settings: Settings) -> Iterator[Finding]:
         words = "HUGGINGFACE_API_KEY does not begin with hf_: it goes to the providers themselves, unchecked"
         yield _ok("hosted", words)
     else:
-        yield _key(key)
+        yield _key(key, settings)
     yield _ok("providers", f"{', '.join(settings.hosted.providers)}, asked in this order")
 
 
-def _key(key: str) -> Finding:
+def _key(key: str, settings: Settings) -> Finding:
     """Ask Hugging Face whose key it is."""
     from huggingface_hub import HfApi  # noqa: PLC0415  # only here, and slow to import
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
+    from inference.weights.hub_session import hub_session  # noqa: PLC0415
+    from outbound.addresses import AddressPolicy  # noqa: PLC0415
+
+    policy = AddressPolicy.of(settings.outbound.allowed_networks)
     try:
-        HfApi().whoami(key)
+        with hub_session(policy, settings.outbound.proxy_url):
+            HfApi().whoami(key)
     except HfHubHTTPError as error:
         status = error.response.status_code
         return _missing(

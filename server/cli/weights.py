@@ -51,14 +51,18 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
 
     A new run checks the files that exist, and continues an interrupted download. Exit codes: 3 the licence
     was not accepted, 4 no token or a wrong one, 5 not on the hub, 6 no space, 7 the hub does not answer,
-    8 a file damaged, 9 a file truncated, 10 the catalogue needs two revisions of one model.
+    8 a file damaged, 9 a file truncated, 10 the catalogue needs two revisions of one model, 11 a file too
+    long.
     """
     # Imported here because --help does not need them, and an API without the extras has no huggingface_hub.
     from huggingface_hub import HfApi, get_token  # noqa: PLC0415
 
     from inference.weights.download import Store  # noqa: PLC0415
+    from inference.weights.hub_session import use_for_hub  # noqa: PLC0415
     from inference.weights.remote_files import list_remote_files, required_files  # noqa: PLC0415
+    from outbound.addresses import AddressPolicy  # noqa: PLC0415
 
+    use_for_hub(AddressPolicy.of(settings.outbound.allowed_networks), settings.outbound.proxy_url)
     entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
     chosen = [entry for entry in entries if not names or entry.short_key in names]
     store = Store(

@@ -26,6 +26,7 @@ from server.settings.kinds import (
     check_rate,
     check_scheme,
 )
+from server.settings.outbound import OutboundSettings
 
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
@@ -382,6 +383,7 @@ def groups() -> tuple[type[Group], ...]:
         RedisSettings,
         WorkerSettings,
         HostedSettings,
+        OutboundSettings,
         UploadSettings,
         CatalogueSettings,
         CreditSettings,

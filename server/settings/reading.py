@@ -25,6 +25,7 @@ from server.settings.groups import (
     groups,
 )
 from server.settings.kinds import Group, SettingInvalid, rule_of
+from server.settings.outbound import OutboundSettings
 
 G = TypeVar("G", bound=Group)
 _MICROUSD: Final = 1_000_000
@@ -41,6 +42,7 @@ class Settings:
     redis: RedisSettings
     worker: WorkerSettings
     hosted: HostedSettings
+    outbound: OutboundSettings
     uploads: UploadSettings
     catalogue: CatalogueSettings
     credits: CreditSettings
@@ -67,6 +69,7 @@ class Settings:
             redis=_read(RedisSettings, env),
             worker=_read(WorkerSettings, env),
             hosted=_read(HostedSettings, env),
+            outbound=_read(OutboundSettings, env),
             uploads=_read(UploadSettings, env),
             catalogue=_read(CatalogueSettings, env),
             credits=_read(CreditSettings, env),

@@ -21,6 +21,7 @@ def make_policy(settings: Settings, name: str) -> ClaimPolicy:
 
 def _hosted(settings: Settings) -> Backend:
     from inference.hosted.backend import HostedBackend, HostedConfig  # noqa: PLC0415  # imports the hub's client, not torch
+    from outbound.addresses import AddressPolicy  # noqa: PLC0415  # as above
 
     return HostedBackend(
         HostedConfig(
@@ -29,6 +30,8 @@ def _hosted(settings: Settings) -> Backend:
             timeout_s=settings.hosted.timeout_s,
             without_adapter=settings.hosted.without_lora == "base-price",
             gateway=settings.hosted.gateway_url,
+            policy=AddressPolicy.of(settings.outbound.allowed_networks),
+            proxy_url=settings.outbound.proxy_url,
         )
     )
 
@@ -36,7 +39,10 @@ def _hosted(settings: Settings) -> Backend:
 def _local(settings: Settings) -> Backend:
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
     from inference.local.devices import Offload  # noqa: PLC0415  # as below
+    from inference.weights.hub_session import use_for_hub  # noqa: PLC0415  # imports the hub's client
+    from outbound.addresses import AddressPolicy  # noqa: PLC0415  # as above
 
+    use_for_hub(AddressPolicy.of(settings.outbound.allowed_networks), settings.outbound.proxy_url)
     # Without a folder the full profile looks into the Hugging Face cache.
     miniatures = settings.server.data_dir / "models" if settings.worker.model_profile == "miniature" else None
     return LocalBackend(

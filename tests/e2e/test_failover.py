@@ -19,7 +19,11 @@ GENERATIONS = 24
 def program(launch, box):
     """A running program that draws locally, with hosted providers in reserve."""
     running = launch(
-        INFERENCE_BACKEND="auto", HUGGINGFACE_API_KEY=KEY, HOSTED_GATEWAY_URL=box.url, FAILOVER_WAIT_S="600"
+        INFERENCE_BACKEND="auto",
+        HUGGINGFACE_API_KEY=KEY,
+        HOSTED_GATEWAY_URL=box.url,
+        OUTBOUND_ALLOWED_NETWORKS="127.0.0.0/8",  # the host of images
+        FAILOVER_WAIT_S="600",
     )
     running.start_json()
     wait_for("the local worker is ready", lambda: local_is_ready(running))

@@ -26,6 +26,7 @@ def start(launch, box):
             HUGGINGFACE_API_KEY=KEY,
             HOSTED_GATEWAY_URL=box.url,
             HOSTED_TIMEOUT_S="5",
+            OUTBOUND_ALLOWED_NETWORKS="127.0.0.0/8",  # the host of images
             **changes,
         )
         running.start_json()

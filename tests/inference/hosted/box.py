@@ -41,6 +41,9 @@ class Box:
     requests: list[ReceivedRequest] = field(default_factory=list)
     faults: dict[str, deque[Response]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    pages: dict[str, Response] = field(default_factory=dict)
+    """What is answered at other paths."""
+
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -77,6 +80,8 @@ class Conversation(BaseHTTPRequestHandler):
             self.say(200 if known else 401, {"name": "me"} if known else {"error": "Invalid credentials"})
         elif self.path in self.box.files:
             self.reply(200, "image/png", self.box.files[self.path])
+        elif self.path in self.box.pages:
+            self.box.pages[self.path](self)
         else:
             self.reply(404, "text/html", b"<h1>Not found</h1>")
 
@@ -116,6 +121,14 @@ def size_of(order: ReceivedRequest) -> tuple[int, int]:
             return order.body["parameters"]["width"], order.body["parameters"]["height"]
 
 
+def name_image(conversation: Conversation, url: str) -> None:
+    """Respond with the URL of an image, in the format of the order's provider."""
+    if conversation.order.provider == "fal-ai":
+        conversation.say(200, {"images": [{"url": url}], "has_nsfw_concepts": [False]})
+    else:
+        conversation.say(201, {"id": "p1", "status": "succeeded", "output": [url], "error": None})
+
+
 def picture(size: tuple[int, int], seed: int = 0) -> bytes:
     """Return a PNG that is not flat."""
     gradient = Image.linear_gradient("L").resize(size)
@@ -148,12 +161,17 @@ def draw(conversation: Conversation) -> None:
     deliver(conversation, picture(size_of(conversation.order)))
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Print nothing where a client hangs up in the middle of a flood."""
+
+
 @contextmanager
 def open_box() -> Iterator[Box]:
     """Run the server on a free port until the body ends."""
     box = Box()
     handler = type("Handler", (Conversation,), {"box": box})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         box.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

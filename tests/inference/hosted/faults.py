@@ -6,6 +6,7 @@ import struct
 from PIL import Image
 
 from inference.hosted import errors
+from tests.inference.hosted import floods
 from tests.inference.hosted.box import as_png, deliver, picture, size_of
 
 NEVER_AGAIN_S = 1e6
@@ -152,6 +153,48 @@ FAULTS = {
     "empty answer": (unexpected_json, "fal-ai", errors.ResponseBroken, "AI_PROVIDER_ERROR", True),
     "server error": (status(500), "fal-ai", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
     "overloaded": (status(503), "hf-inference", errors.ProviderFailed, "AI_PROVIDER_ERROR", False),
+    "many pixels": (floods.many_pixels, "fal-ai", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "gzip bomb": (floods.gzip_bomb, "hf-inference", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "gzip bomb as JSON": (floods.gzip_bomb, "replicate", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "gzip bomb as a file": (
+        floods.image_behind(floods.gzip_bomb),
+        "fal-ai",
+        errors.ResponseRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "endless answer": (floods.pour, "hf-inference", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "endless file": (
+        floods.image_behind(floods.pour),
+        "replicate",
+        errors.ResponseRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "endless error": (floods.pour_an_error, "fal-ai", errors.KeyRejected, "AI_PROVIDER_ERROR", False),
+    "many values": (floods.many_values, "fal-ai", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "much data": (floods.much_data, "replicate", errors.ResponseRefused, "AI_PROVIDER_ERROR", True),
+    "private file": (
+        floods.image_at("https://10.0.0.1/?key=hf_secret"),
+        "fal-ai",
+        errors.AddressRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "redirect to a private file": (
+        floods.redirect_image_to("https://169.254.169.254/latest/meta-data/?key=hf_secret"),
+        "replicate",
+        errors.AddressRefused,
+        "AI_PROVIDER_ERROR",
+        True,
+    ),
+    "redirect of the order to a private host": (
+        redirect("https://10.0.0.1/"),
+        "fal-ai",
+        errors.AddressRefused,
+        "AI_PROVIDER_ERROR",
+        False,
+    ),
     "redirect to nowhere": (
         redirect("http://127.0.0.1:1/"),
         "fal-ai",
@@ -162,7 +205,7 @@ FAULTS = {
     "redirect to no address": (
         redirect("ftp://127.0.0.1/"),
         "replicate",
-        errors.ProviderUnreachable,
+        errors.AddressRefused,
         "AI_PROVIDER_ERROR",
         False,
     ),

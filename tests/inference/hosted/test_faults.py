@@ -108,10 +108,10 @@ class TestRetries:
         backend_at("fal-ai").generate(BASE, lambda _: None)
         assert time.monotonic() - began >= 3
 
-    def test_the_machines_proxy_is_used(self, monkeypatch):
-        """If the environment names a proxy for https, all requests to Hugging Face go through it."""
+    def test_the_operators_proxy_is_used(self, monkeypatch):
+        """All requests go through the proxy that the operator set, and none through that of HTTPS_PROXY."""
         with socket.create_server(("127.0.0.1", 0)) as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
             request_lines = []
 
             def respond():
@@ -124,7 +124,8 @@ class TestRetries:
 
             responding = threading.Thread(target=respond)
             responding.start()
-            backend = HostedBackend(HostedConfig(KEY, ("fal-ai",), timeout_s=2))
+            proxy_url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+            backend = HostedBackend(HostedConfig(KEY, ("fal-ai",), timeout_s=2, proxy_url=proxy_url))
             error = failure(backend)
             backend.close()
             proxy.shutdown(socket.SHUT_RDWR)

@@ -37,6 +37,9 @@ class Hub:
     corrupted: set[str] = field(default_factory=set)
     """Files that are served with bytes that do not match their hash."""
 
+    lengthened: set[str] = field(default_factory=set)
+    """Files that are served with more bytes than the hub lists."""
+
     stalls: dict[str, int] = field(default_factory=dict)
     """For each file, the number of bytes after which its response stalls."""
 
@@ -114,6 +117,8 @@ class Conversation(BaseHTTPRequestHandler):
         content = self.hub.repositories[model][name]
         if name in self.hub.corrupted:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        if name in self.hub.lengthened:
+            content += bytes(50_000_000)
         range_header = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         begin = int(range_header[1]) if range_header else 0
         self.send_response(206 if range_header else 200)

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 
 from catalog.entries import shipped_entries
 from inference.weights.download import Store
-from inference.weights.errors import FileDamaged, FileTruncated, NoSpace, RevisionsConflict
+from inference.weights.errors import FileDamaged, FileTooLong, FileTruncated, NoSpace, RevisionsConflict
 from inference.weights.remote_files import list_remote_files, required_files
 from tests.inference.weights.hub import COMMIT, open_hub
 from tests.inference.weights.repositories import (
@@ -188,6 +188,14 @@ class TestFaults:
         hub.corrupted.clear()
         fetch(BASE)
         assert (store.folder / DEV / LARGEST).read_bytes() == hub.repositories[DEV][LARGEST]
+
+    def test_a_file_without_an_end_does_not_fill_the_disk(self, hub, store, fetch):
+        """A file that is longer than the hub lists is cut at that size and discarded."""
+        hub.lengthened.add(LARGEST)
+        with pytest.raises(FileTooLong, match=LARGEST) as caught:
+            fetch(BASE)
+        assert caught.value.expected_bytes == LARGEST_BYTES
+        assert not list((store.folder / DEV / "transformer").glob("*.safetensors*"))
 
     def test_too_small_a_disk_is_refused_before_the_download(self, hub, token, store, monkeypatch):
         """If the files do not fit, the error before the download states both sizes."""

@@ -35,6 +35,7 @@ def environ(hub, tmp_path):
     return inherited | {
         "COLUMNS": "200",
         "HF_ENDPOINT": hub.url,
+        "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8,::1",  # the host of large files
         "HF_HOME": str(tmp_path / "home"),
         "HUGGINGFACE_API_KEY": TOKEN,
         "MODELS_DIR": str(tmp_path / "models"),
@@ -126,9 +127,27 @@ class TestCauses:
                 f"no model_index.json of {SCHNELL}",
             ),
             (lambda _: None, {"HF_ENDPOINT": "http://127.0.0.1:9"}, 7, "does not answer (ConnectError)"),
+            (
+                lambda _: None,
+                {"OUTBOUND_ALLOWED_NETWORKS": ""},
+                7,
+                "http from the networks in OUTBOUND_ALLOWED_NETWORKS",
+            ),
+            (lambda hub: hub.lengthened.add(LARGEST), {}, 11, f"{DEV}/{LARGEST} is longer than the"),
             (lambda hub: hub.corrupted.add(LARGEST), {}, 8, f"{DEV}/{LARGEST} was fetched and has the hash"),
         ],
-        ids=["gated", "no token", "bad token", "unknown", "revision", "file", "away", "damaged"],
+        ids=[
+            "gated",
+            "no token",
+            "bad token",
+            "unknown",
+            "revision",
+            "file",
+            "away",
+            "private",
+            "too long",
+            "damaged",
+        ],
     )
     def test_each_has_a_message_and_an_exit_code(self, hub, download, spoil, changes, code, words):
         """Each cause has a message without a traceback, and an exit code."""

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from inference.hosted.backend import HostedBackend, HostedConfig
+from outbound.addresses import AddressPolicy
 from server.events.repository import Events
 from tests.inference.hosted.box import KEY, open_box
 from tests.inference.hosted.faults import FAULTS, NEVER_AGAIN_S, deadline_s
@@ -19,7 +20,9 @@ def runner_at(make_runner, monkeypatch):
     backends = []
 
     def make(box, provider, timeout_s):
-        backends.append(HostedBackend(HostedConfig(KEY, (provider,), timeout_s=timeout_s, gateway=box.url)))
+        policy = AddressPolicy.of(["127.0.0.0/8"])
+        config = HostedConfig(KEY, (provider,), timeout_s=timeout_s, gateway=box.url, policy=policy)
+        backends.append(HostedBackend(config))
         return make_runner(backend=backends[-1], inference_backend="huggingface")
 
     yield make
