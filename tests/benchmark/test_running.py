@@ -41,7 +41,7 @@ def api_among(processes):
     """Return the API's process or None; before exec, a fork still shows the benchmark's command line."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            if process.cmdline()[3:4] == ["api"]:
+            if process.cmdline()[4:5] == ["api"]:
                 return process
     return None
 

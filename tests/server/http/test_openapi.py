@@ -94,10 +94,9 @@ class TestBodies:
             for path in ("avatars", "generations", "presets")
             for parameter in document["paths"][f"{PREFIX}/{path}"]["get"]["parameters"]
         }
-        assert {name for name, kind in kinds.items() if {"type": "null"} in kind.get("oneOf", [])} == {
-            "status"
-        }
-        assert kinds["cursor"]["type"] == kinds["category"]["type"] == "string"
+        nullable = {where for where, kind in kinds.items() if {"type": "null"} in kind.get("oneOf", [])}
+        assert nullable == {("avatars", "limit"), ("generations", "status")}
+        assert kinds["generations", "cursor"]["type"] == kinds["presets", "category"]["type"] == "string"
 
     def test_null_is_a_text_in_a_query(self, api, make_account):
         """What the document says of null in a query is so."""
@@ -139,10 +138,10 @@ class TestRefusals:
         assert " ".join(document["paths"][PREFIX + path][method]["responses"]) == statuses
 
     def test_refusals_have_one_shape(self, document):
-        """Each error but that of readiness has the contract's envelope, and says its code."""
+        """Each error but those of the probes has the contract's envelope, and says its code."""
         for method, path, operation in operations(document):
             for status, response in operation["responses"].items():
-                if int(status) >= 400 and path != "/readyz":
+                if int(status) >= 400 and path not in ("/healthz", "/readyz"):
                     schema = response["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, f"{method} {path}"
                     assert response["description"].startswith("`"), f"{method} {path} {status}"
