@@ -75,9 +75,18 @@ class Avatars(Repository):
             self._session.scalars(select(Avatar.image_key).where(Avatar.image_key.in_(list(image_keys))))
         )
 
+    def image_keys(self, *, after: str, limit: int = 500) -> list[str]:
+        """Return the next image keys of all avatars, in their order."""
+        following = select(Avatar.image_key).where(Avatar.image_key > after)
+        return list(self._session.scalars(following.order_by(Avatar.image_key).limit(limit)))
+
     def count(self, user_id: str) -> int:
         """Return how many avatars a user has."""
         return self._session.scalar(select(func.count()).where(Avatar.user_id == user_id)) or 0
+
+    def count_all(self) -> int:
+        """Return how many avatars there are."""
+        return self._session.scalar(select(func.count()).select_from(Avatar)) or 0
 
     def totals(self, user_id: str, recent: datetime) -> Totals:
         """Add up a user's avatars. recent: since when an upload counts as recent."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +13,10 @@ from rich.markup import escape
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from server.cli.findings import Finding, missing, ok
+from server.cli.opening import opened
 from server.cli.options import takes_settings
+from server.cli.reconciliation import reconcile_holds, reconcile_images, repairs
 from server.credits.service import audit
 from server.db.engine import open_engine
 from server.db.migrate import is_current
@@ -25,28 +27,22 @@ from server.settings import Settings
 from server.supervisor.data_folder import open_to_others
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One result of a check: its subject, whether all is well, and what to do if not."""
-
-    subject: str
-    well: bool
-    words: str
-
-
-def _ok(subject: str, words: str) -> Finding:
-    return Finding(subject, well=True, words=words)
-
-
-def _missing(subject: str, words: str) -> Finding:
-    return Finding(subject, well=False, words=words)
-
-
 @click.command()
+@click.option("--repair", is_flag=True, help="Restore images from quarantine, and void stranded holds.")
+@click.option(
+    "--adopt-images", is_flag=True, help="Give the folder of images to this database, whosever it is."
+)
 @takes_settings
-def doctor(settings: Settings) -> None:
-    """Say what is missing. The exit code is 1 if anything is."""
+def doctor(settings: Settings, *, repair: bool, adopt_images: bool) -> None:
+    """Say what is missing. The exit code is 1 if anything is.
+
+    With --repair, mend first what can be mended safely, and say what was done.
+    """
     console = Console()
+    if repair or adopt_images:
+        with opened(settings) as uow:
+            for done in repairs(uow, settings, safe=repair, adopt=adopt_images):
+                console.print(f"[yellow]done[/]    {escape(done)}", highlight=False, soft_wrap=True)
     findings = [finding for check in CHECKS for finding in check(settings)]
     for finding in findings:
         mark = "[green]ok[/]     " if finding.well else "[red]missing[/]"
@@ -68,7 +64,7 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     yield Finding("data folder", well, words)
     paths = " ".join(map(str, open_to_others(settings)))
     if paths:
-        yield _missing(
+        yield missing(
             "privacy", f"others can read what users wrote: run 'chmod go= {paths}', or start the API"
         )
 
@@ -77,30 +73,32 @@ def _database(settings: Settings) -> Iterator[Finding]:
     kind = settings.database.url.partition(":")[0]
     file = make_url(settings.database.url).database
     if kind == "sqlite" and not (file and Path(file).exists()):
-        yield _missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
+        yield missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
         return
     engine = open_engine(settings.database.url)
     try:
         if not is_current(engine):
-            yield _missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
+            yield missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")
             return
         uow = UnitOfWork(engine)
         entries, malformed = examine(uow)
         ledger = audit(uow)
-        yield _ok("database", f"{kind} is migrated")
+        yield ok("database", f"{kind} is migrated")
         enabled = sum(entry.enabled for entry in entries)
         words = f"{enabled} of {len(entries)} entries are enabled"
         yield Finding("catalogue", bool(enabled), words if enabled else words + ": run 'avatar-creator seed'")
         for broken in malformed:
-            yield _missing("catalogue", str(broken))
+            yield missing("catalogue", str(broken))
         words = (
             "all postings sum to zero"
             if ledger.passed
             else f"{len(ledger.drifts)} accounts drift, postings sum to {ledger.postings_sum}"
         )
         yield Finding("ledger", ledger.passed, words)
+        yield from reconcile_holds(uow)
+        yield from reconcile_images(uow, settings)
     except (DatabaseAway, DBAPIError) as error:
-        yield _missing("database", f"{kind} does not answer ({type(error.__cause__).__name__})")
+        yield missing("database", f"{kind} does not answer ({type(error.__cause__).__name__})")
     finally:
         engine.dispose()
 
@@ -118,9 +116,9 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
             client.ping()
     except (RedisError, ValueError) as error:
-        yield _missing("redis", f"it does not answer ({type(error).__name__}): check REDIS_URL")
+        yield missing("redis", f"it does not answer ({type(error).__name__}): check REDIS_URL")
     else:
-        yield _ok("redis", "it answers")
+        yield ok("redis", "it answers")
 
 
 def _drawing(settings: Settings) -> Iterator[Finding]:
@@ -131,16 +129,16 @@ def _drawing(settings: Settings) -> Iterator[Finding]:
 def _hosted(settings: Settings) -> Iterator[Finding]:
     key = settings.hosted.api_key
     if find_spec("huggingface_hub") is None:
-        yield _missing("libraries", "huggingface_hub is not installed: install the extra 'hosted'")
+        yield missing("libraries", "huggingface_hub is not installed: install the extra 'hosted'")
     elif not key:
         words = "HUGGINGFACE_API_KEY is not set: create a token that may call inference providers"
-        yield _missing("hosted", f"{words} at https://huggingface.co/settings/tokens")
+        yield missing("hosted", f"{words} at https://huggingface.co/settings/tokens")
     elif not key.startswith("hf_"):
         words = "HUGGINGFACE_API_KEY does not begin with hf_: it goes to the providers themselves, unchecked"
-        yield _ok("hosted", words)
+        yield ok("hosted", words)
     else:
         yield _key(key, settings)
-    yield _ok("providers", f"{', '.join(settings.hosted.providers)}, asked in this order")
+    yield ok("providers", f"{', '.join(settings.hosted.providers)}, asked in this order")
 
 
 def _key(key: str, settings: Settings) -> Finding:
@@ -157,31 +155,31 @@ def _key(key: str, settings: Settings) -> Finding:
             HfApi().whoami(key)
     except HfHubHTTPError as error:
         status = error.response.status_code
-        return _missing(
+        return missing(
             "hosted", f"Hugging Face refuses HUGGINGFACE_API_KEY (HTTP {status}): it is wrong or revoked"
         )
     except Exception as error:  # noqa: BLE001  # any cause: its name is in the answer
-        return _missing(
+        return missing(
             "hosted", f"Hugging Face does not answer ({type(error).__name__}): the key is unchecked"
         )
-    return _ok("hosted", "Hugging Face knows HUGGINGFACE_API_KEY")
+    return ok("hosted", "Hugging Face knows HUGGINGFACE_API_KEY")
 
 
 def _local(settings: Settings) -> Iterator[Finding]:
     lacking = [name for name in ("torch", "diffusers", "transformers", "peft") if find_spec(name) is None]
     if lacking:
         words = f"{', '.join(lacking)} not installed: install the extra 'worker'"
-        yield _missing("libraries", words)
+        yield missing("libraries", words)
         return
-    yield _ok("libraries", "torch, diffusers, transformers and peft are installed")
-    yield _ok("profile", f"{settings.worker.model_profile} on the device '{settings.worker.device}'")
+    yield ok("libraries", "torch, diffusers, transformers and peft are installed")
+    yield ok("profile", f"{settings.worker.model_profile} on the device '{settings.worker.device}'")
     if settings.worker.model_profile == "full" and settings.worker.models_dir is not None:
         well = settings.worker.models_dir.is_dir()
         words = f"{settings.worker.models_dir} {'is there' if well else 'does not exist: set MODELS_DIR'}"
         yield Finding("weights", well, words)
     elif settings.worker.model_profile == "full" and not settings.hosted.api_key:
         words = "FLUX.1 is gated: set HUGGINGFACE_API_KEY and accept its licence, or set MODELS_DIR"
-        yield _missing("weights", words)
+        yield missing("weights", words)
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_data_folder, _database, _redis, _drawing)

@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "keys": "server.cli.accounts:keys",
     "credits": "server.cli.accounts:credits_",
     "generations": "server.cli.accounts:generations",
+    "images": "server.cli.images:images",
     "stats": "server.cli.stats:stats",
     "weights": "server.cli.weights:weights",
     "generate": "server.cli.generate:generate",

@@ -6,9 +6,11 @@ obstore is used so that a bucket can replace the folder without a change elsewhe
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,15 +19,21 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
 from server.errors import DomainError
+from server.images.quarantine import Quarantine
 from server.logs import get_log
 
 log = get_log(__name__)
 
 PREFIX: Final = "avatars"
+QUARANTINE: Final = "quarantine"
+OWNER: Final = "owner"
+"""The file with the identity of the database that owns the folder."""
+UNFINISHED: Final = re.compile(r"[0-9a-f]+\.[a-z]+#[0-9]+")
+"""A file that obstore has not written to its end. It renames it then."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ROOM_BYTES: Final = (
     200 * 2**20
@@ -78,6 +86,22 @@ class ImageStore:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store = LocalStore(folder)
+        self.quarantine = Quarantine(folder / PREFIX, folder / QUARANTINE, Variant)
+
+    def owner(self) -> str | None:
+        """Return the identity of the database that owns the folder; None if no database does yet."""
+        try:
+            return bytes(obstore.get(self._store, OWNER).bytes()).decode().strip()
+        except FileNotFoundError:
+            return None
+
+    def give_to(self, identity: str, *, anyway: bool = False) -> bool:
+        """Give the folder to a database; return whether it is its own now. anyway: take it from another."""
+        try:
+            obstore.put(self._store, OWNER, identity.encode(), mode="overwrite" if anyway else "create")
+        except AlreadyExistsError:
+            return self.owner() == identity
+        return True
 
     def put(self, files: Mapping[Variant, bytes | BinaryIO]) -> StoredImage:
         """Store an image's files under a new random name, flushed to the disk and read back.
@@ -126,12 +150,13 @@ class ImageStore:
         return found.meta["size"], (bytes(piece) for piece in found.stream(PIECE_BYTES))
 
     def delete(self, key: str) -> None:
-        """Delete an image's files, if they exist."""
+        """Delete an image's files, if they exist, those in quarantine as well."""
         for variant in Variant:
             try:
                 obstore.delete(self._store, _path(key, variant))
             except FileNotFoundError:
                 continue
+        self.quarantine.delete([key])
 
     def discard(self, keys: Iterable[str]) -> int:
         """Delete the files of images that no avatar owns; return how many of these images are gone.
@@ -147,6 +172,20 @@ class ImageStore:
                 left += 1
         if left:
             log.warning("images.not_deleted", images=left)
+        return deleted
+
+    def lacks(self, key: str) -> bool:
+        """Return whether a file of an image is missing."""
+        return not all((self._folder / _path(key, variant)).exists() for variant in Variant)
+
+    def delete_unfinished(self, before: datetime) -> int:
+        """Delete the files that a process began to write before a moment and did not finish."""
+        deleted = 0
+        for path in (self._folder / PREFIX).glob("*#*"):
+            with suppress(OSError):  # finished meanwhile, or for the next time
+                if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+                    deleted += 1
         return deleted
 
     def older_than(self, moment: datetime) -> Iterator[list[str]]:

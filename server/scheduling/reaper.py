@@ -8,7 +8,6 @@ import uuid
 from datetime import timedelta
 from typing import Final
 
-from server.avatars.repository import Avatars
 from server.clock import now
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
@@ -19,6 +18,7 @@ from server.generations.states import Reason
 from server.idempotency.repository import KEPT, KeptAnswers
 from server.images.store import ImageStore
 from server.logs import get_log
+from server.scheduling.image_sweep import ImageSweep
 from server.scheduling.leader_lock import lead
 from server.settings import Settings
 from server.tallies.repository import COMPLETED, ENDED, Tallies
@@ -34,7 +34,7 @@ class Reaper:
 
     def __init__(self, uow: UnitOfWork, images: ImageStore, settings: Settings) -> None:
         self._uow = uow
-        self._images = images
+        self._sweep = ImageSweep(uow, images, settings)
         self._settings = settings
         self._name = uuid.uuid4().hex
 
@@ -55,8 +55,8 @@ class Reaper:
             self.fail_hopeless()
             self.add_up()
         if lead(self._uow, "images", self._name, SWEEP_PERIOD):
-            self.sweep_images()
             self.forget_answers()
+            self.sweep_images()
 
     def return_lost(self) -> int:
         """Return to the queue what expired leases held."""
@@ -95,13 +95,5 @@ class Reaper:
             return KeptAnswers(tx).forget(now() - KEPT)
 
     def sweep_images(self) -> int:
-        """Delete images that no avatar owns, once they are older than any settlement takes."""
-        swept = 0
-        before = now() - timedelta(seconds=self._settings.server.orphan_image_age_s)
-        for keys in self._images.older_than(before):
-            with self._uow.read() as tx:
-                owned = Avatars(tx).owned_images(keys)
-            swept += self._images.discard(set(keys) - owned)
-        if swept:
-            log.info("images.swept", images=swept)
-        return swept
+        """Move images that no avatar owns into quarantine, and delete what is there long enough."""
+        return self._sweep.run()

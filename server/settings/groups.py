@@ -84,8 +84,11 @@ class ServerSettings(Group):
     )
     orphan_image_age_s: Annotated[float, Field(ge=60, allow_inf_nan=False)] = Field(
         3600,
-        description="Seconds after which an image that no avatar owns is removed: far more than a settlement "
-        "takes.",
+        description="Seconds after which an image that no avatar owns is moved into quarantine: far more "
+        "than a settlement takes, at least twice PHASE_TIMEOUT_S and LEASE_MARGIN_S together.",
+    )
+    image_quarantine_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        7, description="Days after which an image in quarantine is deleted."
     )
 
     @field_validator("trusted_proxies")

@@ -61,7 +61,7 @@ class Settings:
         server = _read(ServerSettings, env)
         home = (data_dir or server.data_dir).expanduser().absolute()
         env.setdefault("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}")
-        return cls(
+        settings = cls(
             server=server.model_copy(update={"data_dir": home}),
             edge=_read(EdgeSettings, env),
             events=_read(EventSettings, env),
@@ -76,6 +76,8 @@ class Settings:
             rate_limits=_read(RateLimitSettings, env),
             tokens=_read(TokenSettings, env),
         )
+        settings._check_orphan_age()
+        return settings
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with some values changed, unchecked. Names are the variables', in any case."""
@@ -94,6 +96,22 @@ class Settings:
             return self.server.redis_url_file.read_text("utf-8").strip() or None
         except FileNotFoundError:
             return None
+
+    def _check_orphan_age(self) -> None:
+        """Check that no image is taken for an orphan while its settlement is still tried.
+
+        From the moment when an image is written its lease lasts a phase and two margins at most, and the last
+        try to settle, which begins before its end, another phase: then the watchdog kills the worker.
+
+        Raises:
+            SettingInvalid: ORPHAN_IMAGE_AGE_S is shorter.
+
+        """
+        least_s = 2 * (self.worker.phase_timeout_s + self.worker.lease_margin_s)
+        age_s = self.server.orphan_image_age_s
+        if age_s < least_s:
+            rule = f"at least {least_s:g}, which is twice PHASE_TIMEOUT_S and LEASE_MARGIN_S together"
+            raise SettingInvalid("ORPHAN_IMAGE_AGE_S", f"{age_s:g}", rule)
 
     @property
     def hosted_budget_microusd(self) -> int | None:

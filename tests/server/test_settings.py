@@ -80,6 +80,7 @@ class TestFromEnvironment:
             ("RESIDENT_PIPELINES", "0"),
             ("REAPER_PERIOD_S", "0"),
             ("ORPHAN_IMAGE_AGE_S", "1"),
+            ("IMAGE_QUARANTINE_DAYS", "-1"),
             ("MODEL_PROFILE", "huge"),
             ("OFFLOAD", "some"),
             ("QUEUE_MAX_PER_USER", "0"),
@@ -101,6 +102,21 @@ class TestFromEnvironment:
             read(tmp_path, **{name: value})
         assert repr(value) in str(refused.value)
         assert refused.value.name == name
+
+    @pytest.mark.parametrize(
+        ("variables", "least"),
+        [
+            ({"ORPHAN_IMAGE_AGE_S": "60"}, "150"),
+            ({"ORPHAN_IMAGE_AGE_S": "249", "PHASE_TIMEOUT_S": "100", "LEASE_MARGIN_S": "25"}, "250"),
+            ({"PHASE_TIMEOUT_S": "1800"}, "3630"),
+        ],
+    )
+    def test_an_orphan_is_older_than_a_settlement(self, tmp_path, variables, least):
+        """ORPHAN_IMAGE_AGE_S below what a settlement may take stops the start, by its name and its limit."""
+        with pytest.raises(SettingInvalid, match=f"ORPHAN_IMAGE_AGE_S must be at least {least}") as refused:
+            read(tmp_path, **variables)
+        assert refused.value.name == "ORPHAN_IMAGE_AGE_S"
+        assert read(tmp_path, **variables | {"ORPHAN_IMAGE_AGE_S": least})
 
     def test_a_level_may_be_written_in_any_case(self, tmp_path):
         """LOG_LEVEL is info unless it is set, and INFO means the same."""

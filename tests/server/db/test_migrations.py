@@ -7,6 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import bindparam, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from catalog.orders import Order, Provenance
 from catalog.traits import Traits
@@ -16,6 +17,7 @@ from server.db.engine import open_engine
 from server.db.migrate import is_current, migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
 from server.generations.repository import Generations
+from server.images.repository import Identities
 
 
 class TestMigrations:
@@ -152,6 +154,21 @@ class TestOldRows:
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
         assert tasks == ["images", "queue"]
+
+
+class TestIdentity:
+    def test_each_migrated_database_has_its_own(self, engine):
+        """A migration gives the database one random identity of 128 bits, and no second row."""
+        identities = set()
+        for _ in range(2):
+            unmigrate(engine, "0013")
+            migrate(engine)
+            with UnitOfWork(engine).read() as tx:
+                identities.add(Identities(tx).own())
+        assert len(identities) == 2
+        assert all(len(bytes.fromhex(identity)) == 16 for identity in identities)
+        with pytest.raises(IntegrityError), engine.begin() as connection:
+            connection.execute(text("INSERT INTO database_identity (id, identity) VALUES (2, 'x')"))
 
 
 class TestSharedEmails:

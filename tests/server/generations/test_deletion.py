@@ -50,7 +50,8 @@ def delete_of(uow, images):
 
 @pytest.fixture
 def sweep(uow, images, settings):
-    """Delete the images that no avatar owns, however young they are."""
+    """Move the images aside that no avatar owns, however young they are; the folder is the database's."""
+    Reaper(uow, images, settings).sweep_images()
     hasty = settings.changed(orphan_image_age_s=-60)
     return Reaper(uow, images, hasty).sweep_images
 

@@ -4,14 +4,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from server.avatars.repository import Avatars
-from server.avatars.tables import Avatar
 from server.clock import now
 from server.entries.repository import Entries
 from server.generations.queue import PendingQueue
 from server.generations.repository import Generations
 from server.generations.tables import Generation
-from server.images.store import ImageStore, Variant
+from server.images.store import ImageStore
 from server.scheduling.reaper import Reaper
 from server.scheduling.tables import LeaderLock
 
@@ -76,31 +74,6 @@ class TestFailHopeless:
         assert generation_of(late.id).error_code == "GENERATION_TIMEOUT"
         assert generation_of(fresh.id).status == "pending"
         assert balance_of(account) == 12
-
-
-class TestSweepImages:
-    def test_orphans_go_and_avatars_stay(self, uow, settings, images, make_account):
-        """Only an image that no avatar owns, and that is old enough, is deleted."""
-        owned, orphan = (images.put({Variant.FULL: b"png", Variant.THUMBNAIL: b"jpg"}) for _ in range(2))
-        account = make_account()
-        avatar = Avatar(
-            id="a",
-            user_id=account.user_id,
-            project_id=account.project_id,
-            name="Ada",
-            image_key=owned.key,
-            image_sha256=owned.sha256,
-            source_type="text_to_image",
-        )
-        with uow.begin() as tx:
-            Avatars(tx).add(avatar)
-        patient = Reaper(uow, images, settings)
-        assert patient.sweep_images() == 0
-        hasty = Reaper(uow, images, settings.changed(orphan_image_age_s=-60))
-        assert hasty.sweep_images() == 1
-        assert images.read(owned.key, Variant.FULL) == b"png"
-        with pytest.raises(FileNotFoundError):
-            images.read(orphan.key, Variant.THUMBNAIL)
 
 
 class TestRounds:

@@ -72,6 +72,7 @@ class TestLateWorker:
         account = make_account(credits=20)
         generation = submit_one(account)
         put = images.put
+        Reaper(uow, images, settings).sweep_images()  # as at the start: the folder is the database's
 
         def deleting(files):
             image = put(files)
