@@ -41,6 +41,7 @@ class Quarantine:
 
     def give_back(self, keys: Iterable[str]) -> int:
         """Move images back to where they are read; return how many."""
+        self._images.mkdir(mode=0o700, exist_ok=True)
         return self._each(keys, self._give_back)
 
     def delete(self, keys: Iterable[str]) -> int:
@@ -53,7 +54,10 @@ class Quarantine:
             return
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                found = entry.stat(follow_symlinks=False)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # moved back or deleted meanwhile
+                    continue
                 since = datetime.fromtimestamp(found.st_mtime, UTC)
                 yield QuarantinedFile(Path(entry.name).stem, found.st_size, since)
 

@@ -182,6 +182,15 @@ class TestQuarantine:
         assert sweep() == 0
         assert images.read(key, Variant.FULL) == b"png"
 
+    def test_the_folder_of_images_is_gone(self, uow, sweep, images, folder, put, make_account):
+        """An image comes back also where the folder that it lay in has to be made again."""
+        key = put()
+        sweep()
+        folder.rmdir()
+        add_avatar(uow, make_account(), image_key=key)
+        sweep()
+        assert is_at(images, key, "avatars")
+
     def test_it_comes_back_from_a_wrong_sweep(self, uow, sweep, images, put, make_account, rename_database):
         """The images of a database come back although another one owns the folder and moved them aside."""
         key = put()
