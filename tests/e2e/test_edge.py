@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import os
 import select
 import time
 
 import pytest
+from PIL import Image
 
 from tests.e2e.edge import ATTACKER, MAX_MIB, MIB, Bystander, read_all, running_edge
 from tests.e2e.program import wait_for
+from tests.server.uploads.files import saved
 
 pytestmark = pytest.mark.e2e
 
@@ -163,12 +166,14 @@ class TestStalled:
         assert api.spent() == 0
 
     def test_a_reader_that_reads_nothing(self, api, beside):
-        """A client that asks for a lot and reads nothing is dropped."""
-        opened = []
+        """A client that asks for an image and reads nothing is dropped, whatever it read at first."""
+        with api.client() as client:
+            noise = Image.frombytes("RGB", (1700, 1700), os.urandom(3 * 1700**2))
+            form = {"files": {"image": ("a.jpg", saved(noise, "JPEG", quality=50))}, "data": {"name": "Ada"}}
+            avatar = client.post(f"{api.project}/avatars/upload", **form).json()["avatar"]
         for _ in range(8):
-            opened.append(api.connect())
-            asked = api.head("GET", "/schema/openapi.json")
-            opened[-1].sendall(asked * 100)
+            api.connect().sendall(api.head("GET", avatar["baseImageUrl"]) * 3)
+        wait_for("the answers have begun", api.connections)
         wait_for("all are dropped", lambda: all(each.raddr.ip != ATTACKER for each in api.connections()), 30)
 
 
