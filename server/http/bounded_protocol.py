@@ -170,11 +170,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._body_began is not None:
             if self.flow.read_paused or self.cycle.waiting_for_100_continue:
                 self._body_began += since_s  # we keep the client waiting
-            elif now - self._body_began > self._allowed_s(self._body_bytes):
-                self.refuse(BODY_TOO_SLOW)
-                return
-        waited_s, read_bytes = self._unread.look(self.transport.get_write_buffer_size(), now)
-        if waited_s > self._allowed_s(read_bytes):
+            elif now - self._body_began > self._bounds.stall_timeout_s:
+                if self._body_bytes < self._least_bytes:
+                    self.refuse(BODY_TOO_SLOW)
+                    return
+                self._body_began, self._body_bytes = now, 0
+        self._unread.look(self.transport.get_write_buffer_size(), now)
+        if self._unread.is_stuck(now, self._bounds.stall_timeout_s, self._least_bytes):
             self._places.refused["answer_not_read"] += 1
             self.transport.abort()
 
@@ -219,9 +221,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > bounds.max_header_bytes or self._head_lines > bounds.max_headers:
             raise _Refused
 
-    def _allowed_s(self, moved_bytes: int) -> float:
-        """Return how long moving so many bytes may take. Source: Apache, MinRate of mod_reqtimeout."""
-        return self._bounds.stall_timeout_s + moved_bytes / self._bounds.min_bytes_per_s
+    @property
+    def _least_bytes(self) -> float:
+        """What must move in each of the periods that a stall may last."""
+        return self._bounds.stall_timeout_s * self._bounds.min_bytes_per_s
 
     def _stop_listening(self) -> None:
         self._unset_keepalive_if_required()
@@ -286,14 +289,21 @@ class _Unread:
         self._since: float | None = None
         self._read = 0
 
-    def look(self, size: int, now: float) -> tuple[float, int]:
-        """Return for how many seconds something has been waiting, and how many bytes were read meanwhile."""
+    def look(self, size: int, now: float) -> None:
+        """Note how many bytes wait now."""
         if size == 0:
-            self.size, self._since, self._read = 0, None, 0
-            return 0.0, 0
-        if self._since is None:
-            self._since = now
+            self._since = None
+        elif self._since is None:
+            self._since, self._read = now, 0
         else:
             self._read += max(0, self.size - size)
         self.size = size
-        return now - self._since, self._read
+
+    def is_stuck(self, now: float, period_s: float, least_bytes: float) -> bool:
+        """Whether too little was read in a period that is over now."""
+        if self._since is None or now - self._since <= period_s:
+            return False
+        if self._read < least_bytes:
+            return True
+        self._since, self._read = now, 0
+        return False

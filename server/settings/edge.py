@@ -28,8 +28,7 @@ class EdgeSettings(Group):
     )
     stall_timeout_s: PositiveSeconds = Field(
         20,
-        description="Seconds that a body, or the reading of an answer, may be behind HTTP_MIN_BYTES_PER_S; "
-        "then the connection is closed.",
+        description="Seconds over which HTTP_MIN_BYTES_PER_S is measured; who falls behind is cut off.",
     )
     min_bytes_per_s: Count = Field(
         4096, description="Bytes a second at which a client must send a body and read an answer."

@@ -92,6 +92,16 @@ class TestStreams:
         """A client that leaves its stream of events has one line in the log each time."""
         assert len(left(api.head("GET", "/api/avatar-creator/events"))) == 5
 
+    def test_waiting(self, api, left):
+        """A client that leaves while it waits for its generation has one line in the log each time."""
+        with api.client() as client:
+            body = {"name": "Ada", "prompt": "portrait of a woman"}
+            made = client.post(f"{api.project}/avatars/generate", json=body).json()["generation"]["id"]
+        lines = left(api.head("GET", f"/api/avatar-creator/generations/{made}?wait=30"))
+        with api.client() as client:
+            client.post(f"/api/avatar-creator/generations/{made}/cancel")
+        assert sum(line["method"] == "GET" for line in lines) == 5
+
     def test_a_stream_with_a_request_behind_it(self, api, left):
         """A client that sent a second request behind its stream and leaves gives the stream free."""
         second = api.head("GET", "/api/avatar-creator/presets")

@@ -1,4 +1,4 @@
-"""A connection to the database as an operator has it in a shell of SQL, without this program's settings."""
+"""An operator at a shell of SQL, without this program's settings, and users with and without credits."""
 
 from contextlib import contextmanager
 
@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
+from catalog.tiers import Tier
+from server.accounts.repository import Users
 from server.credits.repository import Ledger
 
 MOMENT = "2026-01-02 03:04:05.000000+00:00"
@@ -85,3 +87,14 @@ def user(uow, make_account):
     with uow.begin() as tx:
         Ledger(tx).hold(user_id, 8, "generation-1", "Avatar generation")
     return user_id
+
+
+@pytest.fixture
+def make_user(uow):
+    """Make users who have no account yet."""
+
+    def make():
+        with uow.begin() as tx:
+            return Users(tx).add(None, Tier.FREE).id
+
+    return make
