@@ -204,9 +204,10 @@ def _count(tx: Transaction, failed: Iterable[Generation]) -> None:
 
 
 def log_failed(failed: Iterable[Generation], attempts: Attempts = ()) -> None:
-    """Log each generation that failed, with the credits given back."""
+    """Log each generation that failed, with the credits given back. One that was cancelled is no warning."""
     for generation in failed:
-        log.warning(
+        write = log.info if generation.error_code == Reason.CANCELLED else log.warning
+        write(
             "generation.failed",
             generation_id=generation.id,
             entry=generation.entry_key,

@@ -125,7 +125,9 @@ def recording_undeclared(app: ASGIApp, undeclared: set[tuple[str, str, int]]) ->
     async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
         async def record(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = scope["method"], scope.get("path_template", "")
+                # What `refuse_malformed_targets` refuses is no answer of the route that Litestar found.
+                known = "%" not in scope["raw_path"].decode("latin-1")
+                route = scope["method"], scope.get("path_template", "") if known else ""
                 declared = declared_statuses().get(route)
                 if declared is not None and message["status"] not in declared | {BUG.status}:
                     undeclared.add((*route, message["status"]))

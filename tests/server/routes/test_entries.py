@@ -29,7 +29,7 @@ class TestPopular:
     def test_it_is_public_and_sorted_by_use(self, api, uow):
         """Without a token the enabled entries are listed, the most used first, with licence and price."""
         with uow.begin() as tx:
-            Entries(tx).count_use(SCHNELL)
+            Entries(tx).add_uses(SCHNELL, 1)
         change(uow, REALISM, "enabled", False)  # noqa: FBT003  # the value of a column
         answer = api.client.get("/api/models/popular").json()
         assert answer["success"] is True

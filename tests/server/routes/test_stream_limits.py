@@ -172,7 +172,9 @@ def reading_nothing(live, account, path):
         connection.connect((host, int(port)))
         request = f"GET {PREFIX}/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {account.token}\r\n\r\n"
         connection.sendall(request.encode())
+        # From here on the stream hears of what happens; what was before, it would read from the database.
         wait_until(lambda: live.feed.open_streams)
+        wait_until(lambda: all(one._position is not None for one in live.feed._subscriptions))
         yield connection
 
 
