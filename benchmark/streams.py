@@ -63,7 +63,7 @@ def measure_streams(plan: Plan, advance: Advance) -> list[Figure]:
         Figure(f"streams: submit p99 beside {READERS} readers", p99_ms[True], "ms"),
         Figure("streams: p99 beside readers to p99 without", p99_ms[True] / p99_ms[False], "", at_most=1.1),
         Figure("streams: rate beside readers to rate without", rate[True] / rate[False], "", at_least=0.9),
-        Figure("streams: resident memory afterwards", resident, "MiB", at_most=150),
+        Figure("streams: resident memory afterwards", resident, "MiB", at_most=250),
     ]
 
 
