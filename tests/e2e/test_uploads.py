@@ -56,7 +56,8 @@ class RunningApi:
         with self.uow.read() as tx:
             project = self.user["project_id"]
             avatars = Avatars(tx).by_project([project]).get(project, [])
-        return [path for path in (self.data_dir / "images").rglob("*") if path.is_file()], len(avatars)
+        folder = self.data_dir / "images" / "avatars"
+        return [path for path in folder.rglob("*") if path.is_file()], len(avatars)
 
     def spent(self):
         """Return what the user spent."""

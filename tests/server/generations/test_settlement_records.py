@@ -26,12 +26,12 @@ def event_data(uow, generation_id, kind):
     return data
 
 
-def logged(log_lines):
-    """Return the warnings that were logged, without the time and the process."""
+def logged(log_lines, level="warning"):
+    """Return the lines that were logged at a level, without the time and the process."""
     return [
         {name: value for name, value in line.items() if name not in {"timestamp", "process"}}
         for line in log_lines()
-        if line["level"] == "warning"
+        if line["level"] == level
     ]
 
 
@@ -159,7 +159,9 @@ class TestCancelled:
             ended = generation_of(generation.id)
             assert ended.error_message == "CANCELLED: The generation was cancelled."
             assert event_data(uow, generation.id, "failed") == {"attempt": attempt, "reason": "CANCELLED"}
-        assert [line["generation_id"] for line in logged(log_lines)] == [running.id, waiting.id]
+        lines = [line for line in logged(log_lines, "info") if line["event"] == "generation.failed"]
+        assert [line["generation_id"] for line in lines] == [running.id, waiting.id]
+        assert logged(log_lines) == []
         assert ends(uow) == {("avatar-creator:flux-dev-base", "CANCELLED"): 2}
 
 
