@@ -205,6 +205,8 @@ class EventFeed:
                 if not self._subscriptions:
                     self._tail = EventTail()  # whoever comes next hears what happens from then on
                     await self._called.wait()
+                    self._called.clear()
+                    continue  # a stream has come, or the end
                 self._called.clear()
                 self._reading = True
                 try:
