@@ -67,7 +67,7 @@ def _owner(sweep: ImageSweep, counts: Counts, settings: Settings) -> Finding:
     folder, owner = settings.server.images_dir, sweep.owner()
     if owner is Owner.THIS_DATABASE:
         return ok("image folder", f"{folder} belongs to this database")
-    if owner is Owner.NOBODY and counts.unowned <= counts.owned:
+    if owner is Owner.NOBODY and counts.fit:
         return ok("image folder", f"{folder} belongs to no database yet: the next sweep gives it to this one")
     whose = "another database" if owner is Owner.ANOTHER else "no database"
     words = f"{folder} belongs to {whose}, and of its images {counts.unowned} belong to no avatar of this one"

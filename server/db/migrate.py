@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from server.db.engine import without_deadlines
 
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # An arbitrary number that all processes of this program agree on; PostgreSQL's advisory locks have no names.
 MIGRATION_LOCK: Final = 7_201_845_531
 
@@ -34,29 +35,25 @@ def is_current(engine: Engine) -> bool:
     """Return whether the database has the newest revision."""
     with engine.connect() as connection:
         there = MigrationContext.configure(connection).get_current_revision()
-        return there == ScriptDirectory.from_config(_config(connection)).get_current_head()
+        return there == _script().get_current_head()
 
 
 def missing_revision(connection: Connection) -> str | None:
     """Return the revision that the database lacks; None if it has this program's, or one that is newer."""
     there = MigrationContext.configure(connection).get_current_revision()
-    return None if there == _head() or there not in _revisions() else _head()
+    head = _script().get_current_head()
+    older = {None, *(revision.revision for revision in _script().walk_revisions())} - {head}
+    return head if there in older else None
 
 
 @functools.cache
-def _revisions() -> frozenset[str | None]:
-    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
-    return frozenset([None, *(revision.revision for revision in script.walk_revisions())])
-
-
-@functools.cache
-def _head() -> str | None:
-    return ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))  # reads every file once, and then knows them all
 
 
 def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     return config
 

@@ -37,6 +37,11 @@ class Counts:
     owned: int
     unowned: int
 
+    @property
+    def fit(self) -> bool:
+        """Whether the folder may be this database's: of its images at least half belong to avatars of it."""
+        return self.unowned <= self.owned
+
 
 class ImageSweep:
     """Keeps the folder of images and the avatars of one database together."""
@@ -97,8 +102,7 @@ class ImageSweep:
         They do if most belong to no avatar: then the database is the wrong one, or a folder of another one
         was brought here. A few images that a wrong database has drawn into it make no majority.
         """
-        counts = self.count()
-        return counts.unowned <= counts.owned and self._images.give_to(self._identity())
+        return self.count().fit and self._images.give_to(self._identity())
 
     def adopt_anyway(self) -> None:
         """Give the folder to this database, whosever it is: an operator says so."""
