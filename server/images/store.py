@@ -35,9 +35,8 @@ OWNER: Final = "owner"
 UNFINISHED: Final = re.compile(r"[0-9a-f]+\.[a-z]+#[0-9]+")
 """A file that obstore has not written to its end. It renames it then."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-ROOM_BYTES: Final = (
-    200 * 2**20
-)  # an uploaded image may have more than 100 MB, while it is written a second time
+ROOM_BYTES: Final = 200 * 2**20
+"""An uploaded image may have more than 100 MB, and so may its copy that is being written."""
 PIECE_BYTES: Final = 2**20
 """How much of a file is in memory at a time: an uploaded image may have more than 100 MB."""
 

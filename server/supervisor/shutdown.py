@@ -65,16 +65,16 @@ def in_thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[Non
 
 def keep_running(name: str, run: Callable[[threading.Event], None], stopped: threading.Event) -> None:
     """Run a part of the process until it ends or is stopped; after a fault, log it and begin again."""
-    pauses_s = iter(RESTART_PAUSES_S)
-    pause_s = next(pauses_s)
+    failures = 0
     while not stopped.is_set():
         began = time.monotonic()
         try:
-            return run(stopped)
+            run(stopped)
         except Exception:
             log.exception("part.failed", part=name)
+        else:
+            return
         if time.monotonic() - began > STEADY_S:
-            pauses_s = iter(RESTART_PAUSES_S)
-        pause_s = next(pauses_s, pause_s)
-        stopped.wait(pause_s)
-    return None
+            failures = 0
+        stopped.wait(RESTART_PAUSES_S[min(failures, len(RESTART_PAUSES_S) - 1)])
+        failures += 1
