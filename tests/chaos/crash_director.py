@@ -1,0 +1,141 @@
+"""Arms crash points, and keeps which were seen, killed at and stopped at."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from tests.chaos.hook.crash_points import digest
+
+LOOK_S = 0.1
+PATIENCE_S = 12
+"""How long a point stays armed that no process comes to; then others have their turn."""
+ARMED_AT_ONCE = {"api": 3, "watchdog": 2, "local worker": 2, "hosted worker": 2, "decoder": 1, "command": 3}
+PAUSES_S = {
+    "api": 1.5,
+    "watchdog": 3.0,
+    "local worker": 8.0,
+    "hosted worker": 2.0,
+    "decoder": 1.0,
+    "command": 0.2,
+}
+"""How long a role is left alone after it was hit: about as long as its process takes to be back."""
+LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
+"""Past the deadline of a phase the watchdog kills a worker that stands still."""
+STOP_S = 5.0
+STAY_DEAD = 0.2  # of the stopped processes: they are killed and not resumed
+
+
+def role_of(point: str) -> str:
+    """Return the kind of process in a point's name."""
+    return point.split(" | ", 1)[0]
+
+
+def use_case_of(point: str) -> str:
+    """Return the kind of process and the use case in a point's name."""
+    return point.rsplit(" | ", 1)[0]
+
+
+class CrashDirector:
+    """Chooses the next points while it runs: those first where no process was killed yet."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self._folder = folder
+        self._chance = chance
+        self._armed: dict[str, tuple[str, float]] = {}
+        self._tries: Counter[str] = Counter()
+        self._resting: dict[str, float] = defaultdict(float)
+        self._stopped: list[tuple[float, int]] = []
+        self.names: dict[str, str] = {}
+        """Each point that was seen, by the name of its files."""
+        self.visited: dict[str, Counter[str]] = {"kill": Counter(), "stop": Counter()}
+
+    def run(self, stopped: threading.Event) -> None:
+        """Arm points until stopped; then disarm all and let stopped processes go on."""
+        try:
+            while not stopped.wait(LOOK_S):
+                self._learn()
+                self._collect()
+                self._resume(time.monotonic())
+                self._arm(time.monotonic())
+        finally:
+            self._disarm_all()
+            self._learn()
+            self._collect()
+            self._resume(float("inf"))
+
+    @property
+    def seen(self) -> set[str]:
+        """All points that any process met."""
+        return set(self.names.values())
+
+    def unvisited(self, action: str = "kill") -> list[str]:
+        """Return the points at which no process was killed, or stopped."""
+        return sorted(self.seen - set(self.visited[action]))
+
+    def _learn(self) -> None:
+        for path in (self._folder / "seen").iterdir():
+            for point in path.read_text("utf-8").splitlines():
+                self.names[digest(point)] = point
+
+    def _collect(self) -> None:
+        """Count the points that were carried out, and note the processes that are stopped."""
+        for path in (self._folder / "taken").iterdir():
+            name, _, pid = path.name.partition(".")
+            point, action = self.names[name], path.read_text("ascii")
+            self.visited[action][point] += 1
+            self._armed.pop(name, None)
+            moment = time.monotonic()
+            self._resting[role_of(point)] = moment + PAUSES_S[role_of(point)]
+            if action == "stop":
+                longest_s = LONGEST_STOP_S.get(role_of(point), STOP_S)
+                self._stopped.append((moment + self._chance.uniform(0.3, longest_s), int(pid)))
+            path.unlink()
+
+    def _resume(self, moment: float) -> None:
+        for due in [each for each in self._stopped if each[0] <= moment]:
+            self._stopped.remove(due)
+            with suppress(ProcessLookupError):
+                dies = self._chance.random() < STAY_DEAD
+                os.kill(due[1], signal.SIGKILL if dies else signal.SIGCONT)
+
+    def _arm(self, moment: float) -> None:
+        for name, (point, since) in list(self._armed.items()):
+            if moment - since > PATIENCE_S:
+                self._disarm(name)
+                self._tries[point] += 1
+        counts = Counter(role_of(point) for point, _ in self._armed.values())
+        for role, most in ARMED_AT_ONCE.items():
+            if counts[role] < most and moment >= self._resting[role]:
+                self._arm_one(role, moment)
+
+    def _arm_one(self, role: str, moment: float) -> None:
+        armed = {point for point, _ in self._armed.values()}
+        points = sorted(point for point in self.seen if role_of(point) == role and point not in armed)
+        if not points:
+            return
+        killed, stopped = self.visited["kill"], self.visited["stop"]
+        # Those least visited first, and of these those that were least waited for in vain.
+        action = "stop" if all(killed[each] for each in points) and self._chance.random() < 0.7 else "kill"
+        counts = stopped if action == "stop" else killed
+        least = min((counts[each] > 0, self._tries[each]) for each in points)
+        point = self._chance.choice(
+            [each for each in points if (counts[each] > 0, self._tries[each]) == least]
+        )
+        name = digest(point)
+        aside = self._folder / f"{name}.new"
+        aside.write_text(action, "ascii")
+        aside.replace(self._folder / "armed" / name)
+        self._armed[name] = point, moment
+
+    def _disarm(self, name: str) -> None:
+        (self._folder / "armed" / name).unlink(missing_ok=True)
+        self._armed.pop(name, None)
+
+    def _disarm_all(self) -> None:
+        for name in list(self._armed):
+            self._disarm(name)
