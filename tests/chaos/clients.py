@@ -1,4 +1,4 @@
-"""The load: clients of several users and tiers that use the API as a front end does, and keep what it tells."""
+"""The load: clients of several users and tiers that use the API as a front end does."""
 
 import threading
 import time
@@ -30,10 +30,14 @@ class Client(Session):
             self.key_of_a_moment: 3,
             self.repeat: 6,
         }
+        self._new = self.chance.sample(list(weights), len(weights))
         self._steps, self._weights = list(weights), list(weights.values())
 
     def run(self, stopped: threading.Event) -> None:
-        """Take one step after another until stopped."""
+        """Take each step once, and then one after another by chance until stopped."""
+        for step in self._new:
+            step()
+        self._new = []
         while not stopped.wait(self.chance.uniform(0.05, 0.4)):
             self.chance.choices(self._steps, self._weights)[0]()
 
@@ -66,7 +70,7 @@ class Client(Session):
             return
         path = f"{API}/generations/{promise.generation_id}"
         params = {"wait": self.chance.choice([0, 0, 1, 3])}
-        answer = self.ask("read", "GET", path, (404,), params=params)
+        answer = self.ask("wait" if params["wait"] else "read", "GET", path, (404,), params=params)
         if answer is None or answer.status_code in LATER:
             return
         if answer.status_code == 404:
@@ -103,7 +107,7 @@ class Client(Session):
                 "/api/credits/balance",
                 "/api/credits/history",
                 "/api/keys",
-                "/api/models",
+                f"{API}/models",
             ]
         )
         self.ask(path.rsplit("/", 1)[1], "GET", path)

@@ -14,9 +14,9 @@ from tests.chaos.hook.crash_points import digest
 LOOK_S = 0.1
 PATIENCE_S = 12
 """How long a point stays armed that no process comes to; then others have their turn."""
-ARMED_AT_ONCE = {"api": 3, "watchdog": 2, "local worker": 2, "hosted worker": 2, "decoder": 1, "command": 3}
+ARMED_AT_ONCE = {"api": 2, "watchdog": 2, "local worker": 2, "hosted worker": 2, "decoder": 1, "command": 3}
 PAUSES_S = {
-    "api": 1.5,
+    "api": 2.0,
     "watchdog": 3.0,
     "local worker": 8.0,
     "hosted worker": 2.0,
@@ -27,6 +27,8 @@ PAUSES_S = {
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
+STOPS, STOPS_LATER = 0.2, 0.7
+"""How often a process is stopped and not killed; later: when one died at each point of its role."""
 STAY_DEAD = 0.2  # of the stopped processes: they are killed and not resumed
 
 
@@ -58,15 +60,31 @@ class CrashDirector:
         """Arm points until stopped; then disarm all and let stopped processes go on."""
         try:
             while not stopped.wait(LOOK_S):
-                self._learn()
-                self._collect()
+                self.look()
                 self._resume(time.monotonic())
                 self._arm(time.monotonic())
         finally:
             self._disarm_all()
-            self._learn()
-            self._collect()
+            self.look()
             self._resume(float("inf"))
+
+    def look(self) -> None:
+        """Learn which points were met and carried out meanwhile."""
+        self._learn()
+        self._collect()
+
+    def arm(self, point: str, action: str) -> None:
+        """Let the next process that comes to a point die or stop there."""
+        name = digest(point)
+        aside = self._folder / f"{name}.new"
+        aside.write_text(action, "ascii")
+        aside.replace(self._folder / "armed" / name)
+        self._armed[name] = point, time.monotonic()
+
+    def was_killed_at(self, point: str) -> bool:
+        """Return whether a process died at a point."""
+        self.look()
+        return bool(self.visited["kill"][point])
 
     @property
     def seen(self) -> set[str]:
@@ -111,26 +129,23 @@ class CrashDirector:
         counts = Counter(role_of(point) for point, _ in self._armed.values())
         for role, most in ARMED_AT_ONCE.items():
             if counts[role] < most and moment >= self._resting[role]:
-                self._arm_one(role, moment)
+                self._arm_one(role)
 
-    def _arm_one(self, role: str, moment: float) -> None:
+    def _arm_one(self, role: str) -> None:
         armed = {point for point, _ in self._armed.values()}
         points = sorted(point for point in self.seen if role_of(point) == role and point not in armed)
         if not points:
             return
         killed, stopped = self.visited["kill"], self.visited["stop"]
         # Those least visited first, and of these those that were least waited for in vain.
-        action = "stop" if all(killed[each] for each in points) and self._chance.random() < 0.7 else "kill"
+        share = STOPS_LATER if all(killed[each] for each in points) else STOPS
+        action = "stop" if self._chance.random() < share else "kill"
         counts = stopped if action == "stop" else killed
         least = min((counts[each] > 0, self._tries[each]) for each in points)
         point = self._chance.choice(
             [each for each in points if (counts[each] > 0, self._tries[each]) == least]
         )
-        name = digest(point)
-        aside = self._folder / f"{name}.new"
-        aside.write_text(action, "ascii")
-        aside.replace(self._folder / "armed" / name)
-        self._armed[name] = point, moment
+        self.arm(point, action)
 
     def _disarm(self, name: str) -> None:
         (self._folder / "armed" / name).unlink(missing_ok=True)

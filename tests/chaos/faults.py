@@ -28,6 +28,8 @@ ROLES = ("api", "watchdog", "local worker", "hosted worker", "decoder")
 PROVIDERS = ("fal-ai", "replicate", "hf-inference")
 DAY_S = 86_400
 RESTORING_TRIES = 60
+FORGOTTEN = 0.3
+"""How often a sweep finds no owner of the images, as after a restored backup without that file."""
 
 Begin = Callable[[Stage, random.Random], AbstractContextManager[None]]
 
@@ -150,7 +152,8 @@ LOCKS = {
     "(SELECT id FROM generations WHERE status = 'pending' ORDER BY created_at LIMIT 1)",
     "a lease": "UPDATE generations SET updated_at = updated_at WHERE id = "
     "(SELECT id FROM generations WHERE status = 'processing' ORDER BY created_at LIMIT 1)",
-    "an account": "UPDATE accounts SET held = held WHERE user_id = (SELECT min(user_id) FROM accounts WHERE held > 0)",
+    "an account": "UPDATE accounts SET held = held WHERE user_id = "
+    "(SELECT min(user_id) FROM accounts WHERE held > 0)",
 }
 
 
@@ -180,7 +183,7 @@ def _write_lock(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def _disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
-    """Shrink the folder's own file system to what is used; where none could be mounted, refuse every image."""
+    """Shrink the folder's own file system to what is used; where there is none, refuse every image."""
     marker = stage.folder / "full"
     if stage.disk_bytes is None:
         marker.touch()
@@ -221,7 +224,7 @@ def _changed(stage: Stage, _: random.Random, begin: str, end: str) -> Iterator[N
 
 @contextmanager
 def _sweep_due(stage: Stage, chance: random.Random) -> Iterator[None]:
-    """Leave an old unowned image and an old half file, put an owned image into quarantine, and make a sweep due."""
+    """Make a sweep due. It finds old files that nobody owns, and an owned image in quarantine."""
     images, quarantine = stage.data_dir / "images" / "avatars", stage.data_dir / "images" / "quarantine"
     with suppress(OSError):
         quarantine.mkdir(mode=0o700, exist_ok=True)
@@ -231,9 +234,19 @@ def _sweep_due(stage: Stage, chance: random.Random) -> Iterator[None]:
             os.utime(images / name, (time.time() - DAY_S,) * 2)
         for ending in ("png", "jpg"):
             (images / f"{stage.kept_image}.{ending}").replace(quarantine / f"{stage.kept_image}.{ending}")
+        if chance.random() < FORGOTTEN:
+            forget_owner(stage)
     with suppress(DBAPIError):
         make_sweep_due(stage)
     yield
+
+
+def forget_owner(stage: Stage) -> None:
+    """Remove the file that says whose the images are, if most belong to avatars of the database."""
+    images = stage.data_dir / "images"
+    owned = stage.ask("SELECT count(*) FROM avatars")[0][0]
+    if 2 * owned > 1.5 * len(list((images / "avatars").iterdir())):
+        (images / "owner").unlink(missing_ok=True)
 
 
 def make_sweep_due(stage: Stage) -> None:

@@ -3,21 +3,19 @@
 import json
 import socket
 import struct
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-if TYPE_CHECKING:
-    from tests.chaos.clients import Client
+from tests.chaos.session import GENERATING, MARK, SCHNELL, Session
 
 RESET = struct.pack("ii", 1, 0)
 """Closing sends a reset, and not the end of the stream."""
 
 
-def hang_up(client: "Client") -> None:
+def hang_up(client: Session) -> None:
     """Leave at a point that chance chooses; repeat the request with the same key as a client does."""
     key, where = f"chaos-{uuid4().hex}", client.chance.choice(["head", "body", "answer"])
-    body = {"name": "Ada", "prompt": "portrait", "modelKey": "avatar-creator:flux-schnell-fast", "seed": 7}
+    body = {"name": "Ada", "prompt": f"portrait with a {MARK}", "modelKey": SCHNELL, "seed": 7}
     path = f"/api/avatar-creator/projects/{client.account.project_id}/avatars/generate"
     address = urlsplit(client.chance.choice(client.urls))
     try:
@@ -30,7 +28,7 @@ def hang_up(client: "Client") -> None:
     except OSError:
         client.promises.count("lost: refused while hanging up")
     client.promises.count(f"hung up in mid-{where}")
-    allowed = (402, 403, 404, 409)
+    allowed = (*GENERATING, 409)
     headers = {"Idempotency-Key": key}
     answer, _ = client.insist("repeated", "POST", path, allowed, json=body, headers=headers)
     if answer is not None and answer.is_success:

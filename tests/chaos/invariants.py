@@ -1,4 +1,4 @@
-"""What must be true whenever nothing is under way: checked in SQL and on the disk, against what clients were told."""
+"""What must be true whenever nothing is under way, in SQL, on the disk and by what clients were told."""
 
 import hashlib
 from collections.abc import Iterator
@@ -30,7 +30,8 @@ RULES = {
         SELECT g.id, count(h.id) FROM generations g
         LEFT JOIN ledger_transfers h ON h.reference_id = g.id AND h.kind = 'hold'
         GROUP BY g.id HAVING count(h.id) <> 1""",
-    "every generation has ended": "SELECT id, status FROM generations WHERE status IN ('pending', 'processing')",
+    "every generation has ended": """
+        SELECT id, status FROM generations WHERE status IN ('pending', 'processing')""",
     "what was completed is captured, what failed is voided": """
         SELECT g.id, g.status, e.kind FROM generations g
         JOIN ledger_transfers h ON h.reference_id = g.id AND h.kind = 'hold'
@@ -60,7 +61,8 @@ RULES = {
         SELECT grant_reference FROM ledger_transfers WHERE grant_reference IS NOT NULL
         GROUP BY grant_reference HAVING count(*) > 1""",
     "every account was opened with its first credits": """
-        SELECT a.user_id FROM accounts a LEFT JOIN ledger_transfers t ON t.grant_reference = 'first:' || a.user_id
+        SELECT a.user_id FROM accounts a
+        LEFT JOIN ledger_transfers t ON t.grant_reference = 'first:' || a.user_id
         WHERE t.id IS NULL""",
 }
 
@@ -90,7 +92,7 @@ def _promised_generations(stage: Stage, promises: Promises) -> Iterator[str]:
                 yield f"generation {id_} was accepted and is lost"
             continue
         if (row[1], row[5]) != (promise.user_id, promise.credits):
-            yield f"generation {id_} was accepted for {promise.credits} of {promise.user_id}, and is {tuple(row)}"
+            yield f"generation {id_} was accepted as {promise}, and is {tuple(row)}"
         if id_ in promises.deleted:
             yield f"generation {id_} was deleted and is there"
         if id_ in promises.cancelled and row[3] != "CANCELLED":

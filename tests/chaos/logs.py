@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SHOWN_CHARS = 1500
+SHOWN_CHARS = 2500
 
 
 def faults_of_ours(logs: Iterable[Path]) -> list[str]:
     """Return the lines with a traceback, each kind once with its count.
 
-    A line with one says that something happened that nobody thought of: what is expected is told by its cause.
+    A line with one tells of what nobody thought of: what is expected is logged by its cause.
     """
     found: Counter[str] = Counter()
     first: dict[str, str] = {}
@@ -37,14 +37,23 @@ def told_secrets(logs: Iterable[Path], secrets: Iterable[str]) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a log, and what is no line of it, such as a traceback of Python's, together."""
+    other: list[str] = []
     with path.open(encoding="utf-8", errors="replace") as file:
-        yield from file
+        for line in file:
+            if line.startswith("{"):
+                yield "".join(other)
+                other = []
+                yield line
+            else:
+                other.append(line)
+    yield "".join(other)
 
 
 def _kind(line: str) -> str:
     try:
         said = json.loads(line)
     except ValueError:
-        return "a traceback that is no log line"
+        return f"no log line: {line.strip().rsplit(chr(10), 1)[-1][:80]}"
     last = str(said.get("exception", "")).strip().rsplit("\n", 1)[-1]
     return f"{said.get('event')}: {last.split(':')[0]}"

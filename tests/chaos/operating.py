@@ -1,4 +1,4 @@
-"""What an operator does meanwhile on the command line: grants, users, keys, tiers, the catalogue, cancellations."""
+"""What an operator does meanwhile on the command line."""
 
 import random
 import subprocess
@@ -27,6 +27,7 @@ class Operator:
         self._accounts = accounts
         self._promises = promises
         self._chance = random.Random(seed)
+        self._did_all = False
         self._jobs = [
             self._grant,
             self._visit,
@@ -39,12 +40,13 @@ class Operator:
         ]
 
     def run(self, stopped: threading.Event) -> None:
-        """Do one job after another until stopped, in an order that chance chooses."""
+        """Do one job after another until stopped, in an order that chance chooses, but each once."""
         while True:
             for job in self._chance.sample(self._jobs, len(self._jobs)):
-                if stopped.wait(self._chance.uniform(0.2, 1.0)):
+                if stopped.wait(self._chance.uniform(0.2, 1.0)) and self._did_all:
                     return
                 job(stopped)
+            self._did_all = True
 
     def _insist(self, stopped: threading.Event, *arguments: str) -> bool:
         """Run a command until it succeeds; return whether it did."""

@@ -1,8 +1,12 @@
 """What clients and operators were told: each answer of success is a promise that is checked later."""
 
+import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,}")
+KIND_CHARS = 160
 
 
 @dataclass
@@ -40,16 +44,19 @@ class Promises:
     """Ids of users who came with a session token and were answered."""
     secrets: set[str] = field(default_factory=set)
     """What must be in no log."""
-    violations: list[str] = field(default_factory=list)
+    violations: dict[str, str] = field(default_factory=dict)
+    """The first of each kind of violation."""
     samples: list[tuple[float, float, str, int]] = field(default_factory=list)
     """Of each answered request: when it began, its seconds, what it was and its status."""
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def violated(self, words: str) -> None:
-        """Record something that must not be."""
+        """Record something that must not be. What differs by ids only is one kind, which is counted."""
+        kind = ID.sub("ID", words)[:KIND_CHARS]
         with self.lock:
-            self.violations.append(words)
+            self.counts[f"violation: {kind}"] += 1
+            self.violations.setdefault(kind, words)
 
     def made(self, user_id: str, key: str | None, id_: str) -> None:
         """Record what a request under a key has made. Another thing under the same key is a violation."""

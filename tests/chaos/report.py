@@ -31,7 +31,9 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    seconds_to_ready: list[float] = field(default_factory=list)
     seconds_to_quiet: list[float] = field(default_factory=list)
+    """After the faults until all parts are ready, and after the load until all has ended."""
     calm_requests: int = 0
     calm_p99_s: float | None = None
     slowest_s: list[tuple[float, str]] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Report:
         within = sorted(
             (seconds, what)
             for began, seconds, what, _ in samples
-            if what != "read" and any(first <= began and began + seconds <= last for first, last in calm)
+            if what != "wait" and any(first <= began and began + seconds <= last for first, last in calm)
         )
         self.calm_requests = len(within)
         if within:
@@ -70,6 +72,7 @@ class Report:
 
     def table(self) -> str:
         """Return the short form."""
+        ready = max(self.seconds_to_ready, default=math.nan)
         quiet = max(self.seconds_to_quiet, default=math.nan)
         again = f"CHAOS_SEED={self.seed} CHAOS_S={self.planned_s:g} ARGS='-k {self.database}'"
         points = (
@@ -80,7 +83,7 @@ class Report:
             f"  faults       {sum(self.faults.values())} of {len(self.faults)} kinds",
             f"  crash points {points}, {len(self.unvisited)} never killed at",
             f"  violations   {len(self.violations)}",
-            f"  quiet        after {quiet:.1f} s at most, {len(self.seconds_to_quiet)} times",
+            f"  quiet        ready {ready:.1f} s after the faults, quiet {quiet:.1f} s after the load",
             f"  calm p99     {self.calm_p99_s} s of {self.calm_requests} requests; slowest {self.slowest_s}",
             f"  again        make chaos {again}",
         ]

@@ -71,7 +71,7 @@ class Session:
         with self.promises.lock:
             self.promises.samples.append((began, time.monotonic() - began, what, answer.status_code))
         if not (answer.is_success or answer.status_code in (*allowed, *LATER)):
-            self.promises.violated(f"{what}: {answer.status_code} {answer.text[:300]}")
+            self.promises.violated(f"{what} was answered with {answer.status_code}: {answer.text[:200]}")
         return answer
 
     def insist(

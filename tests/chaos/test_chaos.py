@@ -10,7 +10,7 @@ from tests.chaos.postgres import open_postgres
 from tests.chaos.stage import open_stage
 from tests.inference.hosted.box import open_box
 
-SHORT_S = 30
+SHORT_S = 12
 SECONDS = float(os.environ.get("CHAOS_S", SHORT_S))
 SEED = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(10**6))
 DEEP_S = 600
@@ -54,11 +54,11 @@ class TestChaos:
 
     def test_quiet(self, report):
         """Two minutes after the faults everything has ended and every part is ready."""
-        assert max(report.seconds_to_quiet) <= 120
+        assert max(report.seconds_to_ready + report.seconds_to_quiet) <= 120
 
     def test_every_use_case_has_points(self, report):
         """The points are found in every use case that changes something: the hook has lost none."""
-        missing = set(json.loads(EXPECTED.read_text("utf-8"))) - set(report.use_cases)
+        missing = _expected(report) - {case.split(" | ")[1] for case in report.use_cases}
         assert not missing
 
     def test_points_are_visited(self, report):
@@ -69,3 +69,9 @@ class TestChaos:
     def test_answers_are_quick_between_outages(self, report):
         """Of a long run, 99 of 100 requests in calm windows are answered within a second."""
         assert report.calm_p99_s < 1 or report.planned_s < DEEP_S
+
+
+def _expected(report):
+    """Return the use cases that every run meets, and for a long one those that take time to meet."""
+    expected = json.loads(EXPECTED.read_text("utf-8"))
+    return {*expected["always"], *(expected["in a long run"] if report.planned_s >= DEEP_S else [])}

@@ -1,6 +1,7 @@
 """The programs under test, and the weights that they share."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""What happens at a crash point: it is recorded when a process first meets it, and the armed one is carried out.
+"""What happens at a crash point: a process that meets it records it, and dies or stops if it is armed.
 
-Processes and harness share a folder: `seen/PID` has a line for each point that a process met, `armed/DIGEST` the
-action for one point (`kill` or `stop`), which the first process that comes there takes, as `taken/DIGEST.PID`.
+Processes and harness share a folder: `seen/PID` has a line for each point that a process met, `armed/DIGEST`
+the action for one point (`kill` or `stop`). The first process that comes there takes it: `taken/DIGEST.PID`.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def reach(use_case: str, position: str) -> None:
 
 
 def use_case(depth: int = 2) -> str:
-    """Return the function of the server on whose behalf the caller acts, such as `generations/settlement.complete`.
+    """Return the function of the server that the caller acts for, such as `generations/settlement.complete`.
 
     depth: how many frames up the search begins.
     """

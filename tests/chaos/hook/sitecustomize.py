@@ -1,7 +1,7 @@
 """Python loads this at the start of every process that has this folder on its path, before the program.
 
-The harness copies the folder beside the records of a campaign and puts it on PYTHONPATH: the product has no line
-for chaos. Where a point lies is in crash_places.py, what happens there in crash_points.py.
+The harness copies the folder beside the records of a campaign and puts it on PYTHONPATH: the product has no
+line for chaos. Where a point lies is in crash_places.py, what happens there in crash_points.py.
 """
 
 import sys
