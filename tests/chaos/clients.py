@@ -3,11 +3,10 @@
 import threading
 import time
 from contextlib import suppress
-from uuid import uuid4
 
 from tests.chaos.hanging_up import hang_up
 from tests.chaos.promises import Promise, Promises
-from tests.chaos.session import API, LATER, MARK, SCHNELL, Account, Session
+from tests.chaos.session import API, LATER, MARK, SCHNELL, Account, Session, new_key
 from tests.inference.hosted.box import picture
 
 
@@ -126,14 +125,14 @@ class Client(Session):
 
     def upload(self) -> None:
         """Bring an image, under a key, repeated until it is answered."""
-        key = f"chaos-{uuid4().hex}"
+        key = new_key()
         answer, _ = self.insist(
             "upload",
             "POST",
             f"{API}/projects/{self.account.project_id}/avatars/upload",
             (402, 409),
             files={"image": ("a.png", picture((64, 64), self.chance.randrange(2**16)), "image/png")},
-            data={"name": "Ada"},
+            data={"name": key},
             headers={"Idempotency-Key": key},
         )
         if answer is not None and answer.is_success:

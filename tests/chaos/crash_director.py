@@ -14,7 +14,15 @@ from tests.chaos.hook.crash_points import digest
 LOOK_S = 0.1
 PATIENCE_S = 12
 """How long a point stays armed that no process comes to; then others have their turn."""
-ARMED_AT_ONCE = {"api": 2, "watchdog": 2, "local worker": 2, "hosted worker": 2, "decoder": 1, "command": 3}
+ARMED_AT_ONCE = {
+    "api": 3,
+    "watchdog": 4,
+    "local worker": 6,
+    "hosted worker": 4,
+    "decoder": 2,
+    "command": 40,
+}
+"""One that starts slowly, or comes rarely to a point, has more of them before it."""
 PAUSES_S = {
     "api": 2.0,
     "watchdog": 3.0,

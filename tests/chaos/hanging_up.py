@@ -4,9 +4,8 @@ import json
 import socket
 import struct
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-from tests.chaos.session import GENERATING, MARK, SCHNELL, Session
+from tests.chaos.session import GENERATING, MARK, SCHNELL, Session, new_key
 
 RESET = struct.pack("ii", 1, 0)
 """Closing sends a reset, and not the end of the stream."""
@@ -14,8 +13,8 @@ RESET = struct.pack("ii", 1, 0)
 
 def hang_up(client: Session) -> None:
     """Leave at a point that chance chooses; repeat the request with the same key as a client does."""
-    key, where = f"chaos-{uuid4().hex}", client.chance.choice(["head", "body", "answer"])
-    body = {"name": "Ada", "prompt": f"portrait with a {MARK}", "modelKey": SCHNELL, "seed": 7}
+    key, where = new_key(), client.chance.choice(["head", "body", "answer"])
+    body = {"name": key, "prompt": f"portrait with a {MARK}", "modelKey": SCHNELL, "seed": 7}
     path = f"/api/avatar-creator/projects/{client.account.project_id}/avatars/generate"
     address = urlsplit(client.chance.choice(client.urls))
     try:

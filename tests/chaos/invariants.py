@@ -57,6 +57,12 @@ RULES = {
         SELECT h.reference_id, h.credits, e.kind, e.credits FROM ledger_transfers h
         JOIN ledger_transfers e ON e.settles_id = h.id
         WHERE h.reference_type = 'avatar' AND (h.credits <> 2 OR e.kind <> 'capture' OR e.credits <> 2)""",
+    "a request under a key makes one generation": """
+        SELECT avatar_name, count(*) FROM generations WHERE avatar_name LIKE 'key-%'
+        GROUP BY avatar_name HAVING count(*) > 1""",
+    "an upload under a key makes one avatar": """
+        SELECT name, count(*) FROM avatars WHERE source_type = 'uploaded' AND name LIKE 'key-%'
+        GROUP BY name HAVING count(*) > 1""",
     "a grant is made once under its reference": """
         SELECT grant_reference FROM ledger_transfers WHERE grant_reference IS NOT NULL
         GROUP BY grant_reference HAVING count(*) > 1""",
