@@ -17,7 +17,7 @@ from server.db.unit_of_work import UnitOfWork
 from tests.chaos import invariants, logs
 from tests.chaos.clients import Client, open_project
 from tests.chaos.crash_director import CrashDirector
-from tests.chaos.faults import all_faults, make_sweep_due
+from tests.chaos.faults import all_faults, make_sweep_due, plant_strays
 from tests.chaos.first_start import visit_first_start
 from tests.chaos.operating import Operator
 from tests.chaos.promises import Promises
@@ -154,13 +154,13 @@ class Campaign:
 
     def _sweep(self) -> None:
         """Make what crashes left old, and see it leave the folder of images at the next sweep."""
+        plant_strays(self.stage)
         for path in invariants.unowned(self.stage):
             os.utime(path, (time.time() - DAY_S,) * 2)
         make_sweep_due(self.stage)
         self._require("no unowned image is left", lambda: not invariants.unowned(self.stage))
         kept = self.stage.data_dir / "images" / "avatars" / f"{self.stage.kept_image}.png"
-        if not kept.exists():
-            self.promises.violated("an image that an avatar owns was not moved back from quarantine")
+        self._require("an image that an avatar owns is moved back from quarantine", kept.exists)
 
     def _finish(self) -> None:
         """Ask the doctor, read the logs, and fill in the report."""

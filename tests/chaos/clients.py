@@ -28,8 +28,10 @@ class Client(Session):
             self.project_of_a_moment: 4,
             self.key_of_a_moment: 3,
             self.repeat: 6,
+            self.change: 4,
         }
-        self._new = self.chance.sample(list(weights), len(weights))
+        others = [step for step in weights if step != self.generate]
+        self._new = [self.generate, *self.chance.sample(others, len(others))]
         self._steps, self._weights = list(weights), list(weights.values())
 
     def run(self, stopped: threading.Event) -> None:
@@ -143,7 +145,7 @@ class Client(Session):
 
     def delete_avatar(self) -> None:
         """Delete an avatar that was delivered."""
-        promise = next((each for each in self.mine if each.avatar_id and not self._gone(each)), None)
+        promise = self._delivered()
         if promise is not None and promise.avatar_id:
             self._delete("avatars", promise.avatar_id, [promise])
 
@@ -181,6 +183,16 @@ class Client(Session):
             if refused is not None and refused.is_success:
                 self.promises.violated("a revoked key was accepted")
 
+    def change(self) -> None:
+        """Change the project's or an avatar's name, or record a use of the avatar."""
+        project = f"{API}/projects/{self.account.project_id}"
+        self.ask("change project", "PUT", project, json={"description": "changed"})
+        promise = self._delivered()
+        if promise is not None:
+            self.ask("change avatar", "PUT", f"{API}/avatars/{promise.avatar_id}", json={"name": "Eve"})
+            use = {"appId": "chaos", "appName": "Chaos", "action": "shown"}
+            self.ask("use", "POST", f"{API}/avatars/{promise.avatar_id}/usage", json=use)
+
     def repeat(self) -> None:
         """Leave in the middle of a request under a key, and repeat it: it is carried out once."""
         hang_up(self)
@@ -200,6 +212,9 @@ class Client(Session):
             if not lost:
                 images = [each.delivered_image for each in within if each.delivered_image]
                 self.promises.deleted_images |= {image.rsplit("/", 1)[1].split("-")[0] for image in images}
+
+    def _delivered(self) -> Promise | None:
+        return next((each for each in self.mine if each.avatar_id and not self._gone(each)), None)
 
     def _gone(self, promise: Promise) -> bool:
         return self.promises.may_be_gone(promise.avatar_id, promise.project_id)

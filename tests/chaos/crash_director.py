@@ -24,9 +24,9 @@ ARMED_AT_ONCE = {
 }
 """One that starts slowly, or comes rarely to a point, has more of them before it."""
 PAUSES_S = {
-    "api": 2.0,
+    "api": 3.0,
     "watchdog": 3.0,
-    "local worker": 8.0,
+    "local worker": 3.0,
     "hosted worker": 2.0,
     "decoder": 1.0,
     "command": 0.2,
@@ -35,8 +35,8 @@ PAUSES_S = {
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
-STOPS, STOPS_LATER = 0.2, 0.7
-"""How often a process is stopped and not killed; later: when one died at each point of its role."""
+STOPS, STOPS_LATER = {"local worker": 0.05}, 0.7
+"""How often a process is stopped and not killed: rarely where each start takes long; often after all were killed."""
 STAY_DEAD = 0.2  # of the stopped processes: they are killed and not resumed
 
 
@@ -146,7 +146,7 @@ class CrashDirector:
             return
         killed, stopped = self.visited["kill"], self.visited["stop"]
         # Those least visited first, and of these those that were least waited for in vain.
-        share = STOPS_LATER if all(killed[each] for each in points) else STOPS
+        share = STOPS_LATER if all(killed[each] for each in points) else STOPS.get(role, 0.2)
         action = "stop" if self._chance.random() < share else "kill"
         counts = stopped if action == "stop" else killed
         least = min((counts[each] > 0, self._tries[each]) for each in points)

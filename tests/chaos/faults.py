@@ -41,11 +41,11 @@ def _pick(stage: Stage, role: str, chance: random.Random) -> psutil.Process | No
 
 
 @contextmanager
-def _killed(stage: Stage, chance: random.Random, role: str) -> Iterator[None]:
+def _signalled(stage: Stage, chance: random.Random, role: str, number: signal.Signals) -> Iterator[None]:
     process = _pick(stage, role, chance)
     if process is not None:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            process.send_signal(number)
     yield
 
 
@@ -85,10 +85,7 @@ def _sweep_due(stage: Stage, chance: random.Random) -> Iterator[None]:
     images, quarantine = stage.data_dir / "images" / "avatars", stage.data_dir / "images" / "quarantine"
     with suppress(OSError):
         quarantine.mkdir(mode=0o700, exist_ok=True)
-        stray = uuid4().hex
-        for name in (f"{stray}.png", f"{stray}.jpg", f"{uuid4().hex}.png#1"):
-            (images / name).write_bytes(b"stray")
-            os.utime(images / name, (time.time() - DAY_S,) * 2)
+        plant_strays(stage)
         for ending in ("png", "jpg"):
             (images / f"{stage.kept_image}.{ending}").replace(quarantine / f"{stage.kept_image}.{ending}")
         if chance.random() < FORGOTTEN:
@@ -96,6 +93,15 @@ def _sweep_due(stage: Stage, chance: random.Random) -> Iterator[None]:
     with suppress(DBAPIError):
         make_sweep_due(stage)
     yield
+
+
+def plant_strays(stage: Stage) -> None:
+    """Leave an old image that nobody owns, and an old file that was not written to its end."""
+    stray = uuid4().hex
+    for name in (f"{stray}.png", f"{stray}.jpg", f"{uuid4().hex}.png#1"):
+        path = stage.data_dir / "images" / "avatars" / name
+        path.write_bytes(b"stray")
+        os.utime(path, (time.time() - DAY_S,) * 2)
 
 
 def forget_owner(stage: Stage) -> None:
@@ -117,7 +123,11 @@ AS_BEFORE = "UPDATE ai_models SET credit_cost = credit_cost - 100 WHERE credit_c
 
 def all_faults(database: str) -> list[Fault]:
     """Return the faults that a program on this database can have."""
-    faults = [Fault(f"kill -9: {role}", partial(_killed, role=role)) for role in ROLES]
+    faults = [
+        Fault(f"{words}: {role}", partial(_signalled, role=role, number=number))
+        for words, number in (("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM))
+        for role in ROLES
+    ]
     faults += [Fault(f"SIGSTOP: {role}", partial(_standing_still, role=role), 10.0) for role in ROLES]
     faults += [
         Fault("Redis killed", surroundings.redis_killed),
@@ -133,6 +143,7 @@ def all_faults(database: str) -> list[Fault]:
         Fault("PostgreSQL silent", surroundings.postgres_signalled, 16.0, "postgresql"),
         Fault("PostgreSQL read-only", surroundings.postgres_read_only, 6.0, "postgresql"),
         Fault("write lock held", surroundings.write_lock, 12.0, "sqlite"),
+        Fault("the device fails", surroundings.device_fails, 6.0),
         Fault("disk full", surroundings.disk_full, 5.0),
         Fault("prices changed", partial(_changed, begin=DEARER, end=AS_BEFORE)),
         Fault(

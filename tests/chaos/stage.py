@@ -34,7 +34,7 @@ TIMES = {
     "LEASE_MARGIN_S": "3",
     "GENERATION_TIMEOUT_S": "30",
     "LOAD_TIMEOUT_S": "120",
-    "SHUTDOWN_GRACE_S": "2",
+    "SHUTDOWN_GRACE_S": "0.5",
     "REAPER_PERIOD_S": "0.5",
     "QUEUE_MAX_WAIT_S": "40",
     "ORPHAN_IMAGE_AGE_S": "60",

@@ -164,6 +164,17 @@ def remount(folder: Path, size_bytes: int) -> None:
 
 
 @contextmanager
+def device_fails(stage: Stage, _: random.Random) -> Iterator[None]:
+    """Let the hook fail what the local worker draws, as a device does that computes NaN."""
+    marker = stage.folder / "device-fails"
+    marker.touch()
+    try:
+        yield
+    finally:
+        marker.unlink()
+
+
+@contextmanager
 def provider(stage: Stage, chance: random.Random, response: Any) -> Iterator[None]:
     for provider in PROVIDERS:
         stage.box.will(provider, *[response] * chance.randint(1, 2))

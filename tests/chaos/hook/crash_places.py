@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crash_points import is_below, reach, use_case
+from crash_points import FOLDER, is_below, reach, use_case
 
 _open = threading.local()
 """The transaction of each thread."""
@@ -130,7 +130,7 @@ def _watch_files() -> None:
 
 def _watch_store(module: ModuleType) -> None:
     put, delete = module.obstore.put, module.obstore.delete
-    full = Path(__file__).resolve().parent.parent / "full"
+    full = FOLDER / "full"
 
     def put_here(store: Any, path: str, *arguments: Any, **options: Any) -> Any:
         position = f"put {Path(path).suffix or path}"
@@ -195,6 +195,16 @@ def _around(owner: Any, name: str, only: str | None = None) -> None:
 
 
 def _watch_drawing(module: ModuleType) -> None:
+    from inference.errors import ImageNotFinite  # noqa: PLC0415  # the program imports it a moment before
+
+    draw = module.Attempt._draw  # drawing is what is watched
+
+    def draw_or_fail(self: Any) -> Any:
+        if (FOLDER / "device-fails").exists() and self._context.policy.backend == "local":
+            raise ImageNotFinite("latents")
+        return draw(self)
+
+    module.Attempt._draw = draw_or_fail
     _around(module.Attempt, "_draw")
 
 
