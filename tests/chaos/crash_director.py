@@ -1,6 +1,5 @@
 """Arms crash points, and keeps which were seen, killed at and stopped at."""
 
-import os
 import random
 import signal
 import threading
@@ -9,11 +8,14 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from tests.chaos.hook.crash_points import digest
 
 LOOK_S = 0.1
-PATIENCE_S = 12
+PATIENCE_S = {"local worker": 40.0}
 """How long a point stays armed that no process comes to; then others have their turn."""
+OTHERS_PATIENCE_S = 12.0
 ARMED_AT_ONCE = {
     "api": 3,
     "watchdog": 4,
@@ -36,7 +38,7 @@ LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
 STOPS, STOPS_LATER = {"local worker": 0.05}, 0.7
-"""How often a process is stopped and not killed: rarely where each start takes long; often after all were killed."""
+"""How often a process is stopped and not killed: rarely where a start takes long, often after all deaths."""
 STAY_DEAD = 0.2  # of the stopped processes: they are killed and not resumed
 
 
@@ -112,6 +114,8 @@ class CrashDirector:
         """Count the points that were carried out, and note the processes that are stopped."""
         for path in (self._folder / "taken").iterdir():
             name, _, pid = path.name.partition(".")
+            if name not in self.names:
+                continue  # met since the last look: it is learnt at the next
             point, action = self.names[name], path.read_text("ascii")
             self.visited[action][point] += 1
             self._armed.pop(name, None)
@@ -125,13 +129,15 @@ class CrashDirector:
     def _resume(self, moment: float) -> None:
         for due in [each for each in self._stopped if each[0] <= moment]:
             self._stopped.remove(due)
-            with suppress(ProcessLookupError):
-                dies = self._chance.random() < STAY_DEAD
-                os.kill(due[1], signal.SIGKILL if dies else signal.SIGCONT)
+            dies = self._chance.random() < STAY_DEAD
+            with suppress(psutil.NoSuchProcess):  # its watchdog may have killed it
+                process = psutil.Process(due[1])
+                if process.status() == psutil.STATUS_STOPPED:
+                    process.send_signal(signal.SIGKILL if dies else signal.SIGCONT)
 
     def _arm(self, moment: float) -> None:
         for name, (point, since) in list(self._armed.items()):
-            if moment - since > PATIENCE_S:
+            if moment - since > PATIENCE_S.get(role_of(point), OTHERS_PATIENCE_S):
                 self._disarm(name)
                 self._tries[point] += 1
         counts = Counter(role_of(point) for point, _ in self._armed.values())
