@@ -41,13 +41,17 @@ DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a campaign is. storm_s, calm_s: of one round. more_s: at most beyond that, for points left."""
+    """How long a campaign is. storm_s, calm_s: of one round. more_s: at most beyond that, for points left.
+
+    points: a regular expression of the crash points that are armed.
+    """
 
     seconds: float
     seed: int
     storm_s: float
     calm_s: float
     more_s: float = 0.0
+    points: str = ""
 
 
 class Campaign:
@@ -58,7 +62,7 @@ class Campaign:
         self.plan = plan
         self.chance = random.Random(f"{plan.seed} faults")
         self.promises = Promises()
-        self.director = CrashDirector(stage.folder, random.Random(f"{plan.seed} points"))
+        self.director = CrashDirector(stage.folder, random.Random(f"{plan.seed} points"), plan.points)
         self.database = stage.engine.dialect.name
         disk = "a file system of its own" if stage.disk_bytes else "simulated at each image"
         self.report = Report(self.database, plan.seed, plan.seconds, disk)
