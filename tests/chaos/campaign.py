@@ -30,7 +30,7 @@ from tests.server.signing import SESSION_SECRET
 
 QUIET_S = 120
 """How long after the faults nothing may be left under way."""
-SETTLE_S = 3.0
+SETTLE_S = 2.0
 """After a storm, when all parts are ready again, before a calm window begins."""
 USERS = ("free", "free", "basic", "basic", "pro", "pro", "enterprise")
 CREDITS = 20_000

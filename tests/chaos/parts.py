@@ -49,15 +49,18 @@ class Part:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def stop(self) -> int:
-        """Stop it as an operator does; return its exit status, -9 if it had to be killed."""
+    def begin_to_stop(self) -> None:
+        """Ask it to stop, and do not start it again."""
         self._stopped.set()
-        if not self._keeper.is_alive() and self._process is None:
+        if self._process is not None:
+            self._keeper.join()
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+
+    def stop(self) -> int:
+        """Wait until it has stopped; return its exit status, -9 if it had to be killed."""
+        if self._process is None:
             return 0
-        self._keeper.join()
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-        self._process.terminate()
         try:
             return self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,11 @@ import httpx
 import psutil
 from sqlalchemy import Engine, create_engine, text
 
+from catalog.entries import shipped_entries
+from server.db.engine import open_engine
+from server.db.migrate import migrate
+from server.db.unit_of_work import UnitOfWork
+from server.entries.service import seed
 from server.supervisor.embedded_redis import EmbeddedRedis, _free_port
 from server.supervisor.shutdown import in_thread
 from tests.chaos.parts import Part, resume
@@ -200,7 +205,7 @@ def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: B
         stage.watchdogs.append(Part(name, command, stage.data_dir, folder / f"{name}.log", **changes))
     try:
         with in_thread("redis", redis.keep):
-            _prepare(stage)
+            _prepare(url)
             for part in stage.parts:
                 part.start()
             wait_for("all parts are ready", stage.is_ready, START_TIMEOUT_S, 0.3)
@@ -215,10 +220,12 @@ def _mounted(folder: Path) -> bool:
     return subprocess.run(["mount", *options], check=False, capture_output=True).returncode == 0  # noqa: S607  # root's
 
 
-def _prepare(stage: Stage) -> None:
-    for command in ("migrate", "seed"):
-        done = stage.run(command)
-        assert done.returncode == 0, done.stderr
+def _prepare(url: str) -> None:
+    """Migrate the database and seed its catalogue."""
+    uow = UnitOfWork(open_engine(url))
+    migrate(uow.engine)
+    seed(uow, shipped_entries())
+    uow.close()
 
 
 def _close(stage: Stage) -> None:
@@ -227,6 +234,8 @@ def _close(stage: Stage) -> None:
         armed.unlink(missing_ok=True)
     stage.resume()
     everything = [process for part in stage.parts for process in part.processes()]
+    for part in stage.parts:
+        part.begin_to_stop()
     for part in stage.parts:
         part.stop()
     _, alive = psutil.wait_procs(everything, timeout=20)
