@@ -17,13 +17,14 @@ from server.db.unit_of_work import UnitOfWork
 from tests.chaos import invariants, logs
 from tests.chaos.clients import Client, open_project
 from tests.chaos.crash_director import CrashDirector
-from tests.chaos.faults import all_faults, make_sweep_due, plant_strays
+from tests.chaos.faults import all_faults
 from tests.chaos.first_start import visit_first_start
 from tests.chaos.operating import Operator
 from tests.chaos.promises import Promises
 from tests.chaos.report import Report
 from tests.chaos.session import MARK, Account
 from tests.chaos.stage import Stage
+from tests.chaos.time_passing import DAY_S, TimePassing, make_sweep_due, plant_strays
 from tests.e2e.program import wait_for
 from tests.inference.hosted.box import KEY
 from tests.server.signing import SESSION_SECRET
@@ -36,7 +37,6 @@ USERS = ("free", "free", "basic", "basic", "pro", "pro", "enterprise")
 CREDITS = 20_000
 POOR = 30
 """The credits of one user, who often cannot pay."""
-DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class Campaign:
         operator = Operator(
             self.stage, accounts, self.promises, f"{self.plan.seed} operator {len(self.calm)}"
         )
+        passing = TimePassing(self.stage, random.Random(f"{self.plan.seed} time"), self.report.faults)
         with _running([operator.run, *(client.run for client in self.clients)]):
-            with _running([self.director.run]):
+            with _running([self.director.run, passing.run]):
                 self._storm(time.monotonic() + self.plan.storm_s, surroundings=surroundings)
             over = time.monotonic()
             self._recover()

@@ -1,6 +1,5 @@
 """The faults of processes and surroundings. Each lasts as long as the body of its context manager."""
 
-import os
 import random
 import signal
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from uuid import uuid4
 
 import psutil
 from sqlalchemy.exc import DBAPIError
@@ -17,10 +15,7 @@ from tests.chaos import surroundings
 from tests.chaos.stage import Stage
 
 ROLES = ("api", "watchdog", "local worker", "hosted worker", "decoder")
-DAY_S = 86_400
 RESTORING_TRIES = 60
-FORGOTTEN = 0.3
-"""How often a sweep finds no owner of the images, as after a restored backup without that file."""
 
 Begin = Callable[[Stage, random.Random], AbstractContextManager[None]]
 
@@ -61,9 +56,6 @@ def _standing_still(stage: Stage, chance: random.Random, role: str) -> Iterator[
             process.send_signal(signal.SIGCONT)
 
 
-# What an operator and time do
-
-
 @contextmanager
 def _changed(stage: Stage, _: random.Random, begin: str, end: str) -> Iterator[None]:
     with suppress(DBAPIError):
@@ -77,44 +69,6 @@ def _changed(stage: Stage, _: random.Random, begin: str, end: str) -> Iterator[N
         else:
             return
     raise AssertionError(f"not restored: {end}")
-
-
-@contextmanager
-def _sweep_due(stage: Stage, chance: random.Random) -> Iterator[None]:
-    """Make a sweep due. It finds old files that nobody owns, and an owned image in quarantine."""
-    images, quarantine = stage.data_dir / "images" / "avatars", stage.data_dir / "images" / "quarantine"
-    with suppress(OSError):
-        quarantine.mkdir(mode=0o700, exist_ok=True)
-        plant_strays(stage)
-        for ending in ("png", "jpg"):
-            (images / f"{stage.kept_image}.{ending}").replace(quarantine / f"{stage.kept_image}.{ending}")
-        if chance.random() < FORGOTTEN:
-            forget_owner(stage)
-    with suppress(DBAPIError):
-        make_sweep_due(stage)
-    yield
-
-
-def plant_strays(stage: Stage) -> None:
-    """Leave an old image that nobody owns, and an old file that was not written to its end."""
-    stray = uuid4().hex
-    for name in (f"{stray}.png", f"{stray}.jpg", f"{uuid4().hex}.png#1"):
-        path = stage.data_dir / "images" / "avatars" / name
-        path.write_bytes(b"stray")
-        os.utime(path, (time.time() - DAY_S,) * 2)
-
-
-def forget_owner(stage: Stage) -> None:
-    """Remove the file that says whose the images are, if most belong to avatars of the database."""
-    images = stage.data_dir / "images"
-    owned = stage.ask("SELECT count(*) FROM avatars")[0][0]
-    if 2 * owned > 1.5 * len(list((images / "avatars").iterdir())):
-        (images / "owner").unlink(missing_ok=True)
-
-
-def make_sweep_due(stage: Stage) -> None:
-    """Let the next round of any reaper sweep the images."""
-    stage.change("UPDATE leader_locks SET until = '2000-01-01 00:00:00' WHERE name = 'images'")
 
 
 DEARER = "UPDATE ai_models SET credit_cost = credit_cost + 100"
@@ -162,7 +116,6 @@ def all_faults(database: str) -> list[Fault]:
                 end="UPDATE users SET tier = 'pro' WHERE tier = 'free' AND id LIKE 'chaos-pro-%'",
             ),
         ),
-        Fault("a sweep is due", _sweep_due),
     ]
     faults += [
         Fault(

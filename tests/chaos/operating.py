@@ -1,6 +1,7 @@
 """What an operator does meanwhile on the command line."""
 
 import random
+import shutil
 import subprocess
 import threading
 from uuid import uuid4
@@ -37,6 +38,7 @@ class Operator:
             self._cancel,
             self._tier,
             self._look,
+            self._back_up,
         ]
 
     def run(self, stopped: threading.Event) -> None:
@@ -51,18 +53,22 @@ class Operator:
     def _insist(self, stopped: threading.Event, *arguments: str) -> bool:
         """Run a command until it succeeds; return whether it did."""
         for _ in range(TRIES):
-            try:
-                done = self._stage.run(*arguments)
-            except subprocess.TimeoutExpired:  # it was stopped at a point
-                continue
-            self._promises.count(f"command: {arguments[0]}")
-            if "Traceback" in done.stderr:
-                self._promises.violated(f"{' '.join(arguments[:2])}: {done.stderr[-1000:]}")
-            if done.returncode == 0:
+            if self._try(*arguments):
                 return True
             if stopped.wait(0.3):
                 return False
         return False
+
+    def _try(self, *arguments: str) -> bool:
+        """Run a command; return whether it succeeded. What it says must be no traceback."""
+        try:
+            done = self._stage.run(*arguments)
+        except subprocess.TimeoutExpired:  # it was stopped at a point
+            return False
+        self._promises.count(f"command: {arguments[0]}")
+        if "Traceback" in done.stderr:
+            self._promises.violated(f"{' '.join(arguments[:2])}: {done.stderr[-1000:]}")
+        return done.returncode == 0
 
     def _grant(self, stopped: threading.Event) -> None:
         user, reference = self._chance.choice(self._accounts), f"chaos-{uuid4().hex}"
@@ -137,6 +143,15 @@ class Operator:
     def _tier(self, stopped: threading.Event) -> None:
         user = self._chance.choice([account for account in self._accounts if account.tier == "basic"])
         self._insist(stopped, "users", "set-tier", user.user_id, "basic")
+
+    def _back_up(self, stopped: threading.Event) -> None:
+        """Back rows and images up; one that was killed is begun again in a new folder."""
+        for _ in range(TRIES):
+            folder = self._stage.folder / f"backup-{uuid4().hex[:8]}"
+            done = self._try("backup", str(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            if done or stopped.wait(0.3):
+                return
 
     def _look(self, stopped: threading.Event) -> None:
         """Run a command that reads; what the doctor finds in the middle of a fault does not count."""
