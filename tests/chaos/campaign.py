@@ -34,6 +34,8 @@ QUIET_S = 120
 SETTLE_S = 2.0
 """After a storm, when all parts are ready again, before a calm window begins."""
 USERS = ("free", "free", "basic", "basic", "pro", "pro", "enterprise")
+POINTS_ALONE_FROM = 0.7
+"""From this share of the time on only crash points are faults, as long as one was not visited."""
 CREDITS = 20_000
 POOR = 30
 """The credits of one user, who often cannot pay."""
@@ -77,7 +79,8 @@ class Campaign:
         if self.plan.more_s:
             visit_first_start(self.stage, self.director)
         while (spent_s := time.monotonic() - began) < self.plan.seconds or self._is_short_of_points(spent_s):
-            self._round(surroundings=spent_s < self.plan.seconds)
+            late = spent_s > POINTS_ALONE_FROM * self.plan.seconds and bool(self.director.unvisited())
+            self._round(surroundings=not late)
         self._sweep()
         self._finish()
         self.report.took_s = round(time.monotonic() - began)

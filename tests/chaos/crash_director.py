@@ -18,7 +18,7 @@ PATIENCE_S = {"local worker": 40.0}
 """How long a point stays armed that no process comes to; then others have their turn."""
 OTHERS_PATIENCE_S = 12.0
 ARMED_AT_ONCE = {
-    "api": 3,
+    "api": 5,
     "watchdog": 4,
     "local worker": 6,
     "hosted worker": 4,
@@ -27,7 +27,7 @@ ARMED_AT_ONCE = {
 }
 """One that starts slowly, or comes rarely to a point, has more of them before it."""
 PAUSES_S = {
-    "api": 3.0,
+    "api": 2.0,
     "watchdog": 3.0,
     "local worker": 3.0,
     "hosted worker": 2.0,
@@ -35,10 +35,12 @@ PAUSES_S = {
     "command": 0.2,
 }
 """How long a role is left alone after it was hit: about as long as its process takes to be back."""
+TURN_S, OF_TURNS = 20.0, 3
+"""Watchdogs have one turn of three: a local worker whose watchdog dies often never gets to draw."""
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
-STOPS, STOPS_LATER = {"local worker": 0.05}, 0.7
+STOPS, STOPS_LATER = {"local worker": 0.05, "command": 0.05}, 0.7
 """How often a process is stopped and not killed: rarely where a start takes long, often after all deaths."""
 MATTER = (
     "| generations/",
@@ -162,6 +164,8 @@ class CrashDirector:
                 self._tries[point] += 1
         counts = Counter(role_of(point) for point, _ in self._armed.values())
         for role, most in ARMED_AT_ONCE.items():
+            if role == "watchdog" and int(moment / TURN_S) % OF_TURNS:
+                continue
             if counts[role] < most and moment >= self._resting[role]:
                 self._arm_one(role)
 
