@@ -31,7 +31,7 @@ from tests.server.signing import SESSION_SECRET
 HOOK = Path(__file__).parent / "hook"
 COMMAND_TIMEOUT_S = 60
 START_TIMEOUT_S = 120
-DISK_BYTES = 2**30
+DISK_BYTES = 4 * 2**30
 
 # Short, so that what is lost comes back within the time of a test.
 TIMES = {
