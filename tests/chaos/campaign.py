@@ -17,7 +17,7 @@ from server.db.unit_of_work import UnitOfWork
 from tests.chaos import invariants, logs
 from tests.chaos.clients import Client, open_project
 from tests.chaos.crash_director import CrashDirector
-from tests.chaos.faults import all_faults
+from tests.chaos.faults import all_faults, leading_faults
 from tests.chaos.first_start import visit_first_start
 from tests.chaos.operating import Operator
 from tests.chaos.promises import Promises
@@ -35,7 +35,7 @@ SETTLE_S = 2.0
 """After a storm, when all parts are ready again, before a calm window begins."""
 USERS = ("free", "free", "basic", "basic", "pro", "pro", "enterprise")
 POINTS_ALONE_FROM = 0.7
-"""From this share of the time on only crash points are faults, as long as one was not visited."""
+"""From this share of the time on few kinds of faults are left, as long as a crash point was not visited."""
 CREDITS = 20_000
 POOR = 30
 """The credits of one user, who often cannot pay."""
@@ -80,7 +80,7 @@ class Campaign:
             visit_first_start(self.stage, self.director)
         while (spent_s := time.monotonic() - began) < self.plan.seconds or self._is_short_of_points(spent_s):
             late = spent_s > POINTS_ALONE_FROM * self.plan.seconds and bool(self.director.unvisited())
-            self._round(surroundings=not late)
+            self._round(every=not late)
         self._sweep()
         self._finish()
         self.report.took_s = round(time.monotonic() - began)
@@ -105,7 +105,7 @@ class Campaign:
         keeper.upload()
         [[self.stage.kept_image]] = self.stage.ask("SELECT image_key FROM avatars LIMIT 1")
 
-    def _round(self, *, surroundings: bool) -> None:
+    def _round(self, *, every: bool) -> None:
         accounts = [client.account for client in self.clients]
         operator = Operator(
             self.stage, accounts, self.promises, f"{self.plan.seed} operator {len(self.calm)}"
@@ -113,7 +113,7 @@ class Campaign:
         passing = TimePassing(self.stage, random.Random(f"{self.plan.seed} time"), self.report.faults)
         with _running([operator.run, *(client.run for client in self.clients)]):
             with _running([self.director.run, passing.run]):
-                self._storm(time.monotonic() + self.plan.storm_s, surroundings=surroundings)
+                self._storm(time.monotonic() + self.plan.storm_s, every=every)
             over = time.monotonic()
             self._recover()
             ready_s = time.monotonic() - over
@@ -125,14 +125,14 @@ class Campaign:
         self.report.seconds_to_quiet.append(round(self._wait_until_quiet(), 1))
         self._check()
 
-    def _storm(self, until: float, *, surroundings: bool) -> None:
-        """Let one fault after another happen, each kind once before any comes again."""
+    def _storm(self, until: float, *, every: bool) -> None:
+        """Let one fault after another happen, each kind once before any comes again.
+
+        every: of all kinds, and not only of those that lead to rare use cases.
+        """
         while time.monotonic() < until:
-            if not surroundings:
-                time.sleep(0.5)
-                continue
             if not self._to_come:
-                faults = all_faults(self.database)
+                faults = all_faults(self.database) if every else leading_faults(self.database)
                 self._to_come = self.chance.sample(faults, len(faults))
             fault = self._to_come.pop()
             self.report.faults[fault.name] += 1

@@ -75,6 +75,12 @@ DEARER = "UPDATE ai_models SET credit_cost = credit_cost + 100"
 AS_BEFORE = "UPDATE ai_models SET credit_cost = credit_cost - 100 WHERE credit_cost > 100"
 
 
+def leading_faults(database: str) -> list[Fault]:
+    """Return those without which some use cases are rare: failures, releases, passing on to providers."""
+    leading = ("a provider", "the device fails", "quota reached", "SIGTERM: local", "SIGTERM: hosted")
+    return [fault for fault in all_faults(database) if fault.name.startswith(leading)]
+
+
 def all_faults(database: str) -> list[Fault]:
     """Return the faults that a program on this database can have."""
     faults = [
@@ -97,7 +103,8 @@ def all_faults(database: str) -> list[Fault]:
         Fault("PostgreSQL silent", surroundings.postgres_signalled, 16.0, "postgresql"),
         Fault("PostgreSQL read-only", surroundings.postgres_read_only, 6.0, "postgresql"),
         Fault("write lock held", surroundings.write_lock, 12.0, "sqlite"),
-        Fault("the device fails", surroundings.device_fails, 6.0),
+        Fault("the device fails", surroundings.device_fails, 12.0),
+        Fault("quota reached", surroundings.quota_reached),
         Fault("disk full", surroundings.disk_full, 5.0),
         Fault("prices changed", partial(_changed, begin=DEARER, end=AS_BEFORE)),
         Fault(

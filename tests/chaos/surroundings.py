@@ -141,13 +141,11 @@ def write_lock(stage: Stage, _: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
+def disk_full(stage: Stage, chance: random.Random) -> Iterator[None]:
     """Shrink the folder's own file system to what is used; where there is none, refuse every image."""
-    marker = stage.folder / "full"
     if stage.disk_bytes is None:
-        marker.touch()
-        yield
-        marker.unlink()
+        with quota_reached(stage, chance):
+            yield
         return
     used = -(-shutil.disk_usage(stage.data_dir).used // 4096) * 4096
     remount(stage.data_dir, used)
@@ -164,9 +162,29 @@ def remount(folder: Path, size_bytes: int) -> None:
 
 
 @contextmanager
-def device_fails(stage: Stage, _: random.Random) -> Iterator[None]:
-    """Let the hook fail what the local worker draws, as a device does that computes NaN."""
-    marker = stage.folder / "device-fails"
+def device_fails(stage: Stage, chance: random.Random) -> Iterator[None]:
+    """Let the hook fail what the local worker draws, as a device does that computes NaN.
+
+    Without a hosted worker in the registry it fails for good, with one it fails over.
+    """
+    if chance.random() < 0.5:
+        with suppress(DBAPIError):
+            stage.change("DELETE FROM workers WHERE backend = 'huggingface'")
+    with _marked(stage, "device-fails"):
+        yield
+
+
+@contextmanager
+def quota_reached(stage: Stage, _: random.Random) -> Iterator[None]:
+    """Let the hook refuse every image, as a disk that has room does when a quota is reached."""
+    with _marked(stage, "full"):
+        yield
+
+
+@contextmanager
+def _marked(stage: Stage, name: str) -> Iterator[None]:
+    """Make a file that the hook looks for."""
+    marker = stage.folder / name
     marker.touch()
     try:
         yield
