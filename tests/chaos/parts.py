@@ -1,5 +1,6 @@
 """The processes of the program under test, each kept running as a container runtime keeps it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,14 +19,26 @@ STOP_TIMEOUT_S = 40
 
 
 class Part:
-    """One long-running command of the program. It is started again whenever it ends, until it is stopped."""
+    """One long-running command of the program. It is started again whenever it ends, until it is stopped.
 
-    def __init__(self, name: str, command: list[str], data_dir: Path, log_file: Path, **changes: str) -> None:
+    niceness: of its processes, where this user may choose it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        data_dir: Path,
+        log_file: Path,
+        niceness: int = 0,
+        **changes: str,
+    ) -> None:
         self.name = name
         self.log_file = log_file
         self.restarts = 0
         self._command = [sys.executable, "-P", "-m", "server.cli", *command, "--data-dir", str(data_dir)]
         self._changes = changes
+        self._niceness = niceness
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name=f"keeper of {name}")
@@ -81,6 +94,8 @@ class Part:
                 stderr=log,
                 start_new_session=True,
             )
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, self._niceness)
 
     def _keep(self) -> None:
         while not self._stopped.wait(LOOK_S):

@@ -31,6 +31,8 @@ from tests.server.signing import SESSION_SECRET
 HOOK = Path(__file__).parent / "hook"
 COMMAND_TIMEOUT_S = 60
 START_TIMEOUT_S = 120
+LOCAL_NICENESS = -10
+"""The local worker imports torch for seconds at each start: behind the others it would hardly ever draw."""
 DISK_BYTES = 4 * 2**30
 
 # Short, so that what is lost comes back within the time of a test.
@@ -177,7 +179,6 @@ def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: B
         **TIMES,
         **LIMITS,
         "PYTHONPATH": str(folder / "hook"),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "DATABASE_URL": url,
         "REDIS_URL": redis.url,
         "MODELS_DIR": str(models_dir),
@@ -201,8 +202,9 @@ def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: B
         )
         stage.apis.append(api)
     for name, options in (("local", []), ("hosted-0", ["--reserve"]), ("hosted-1", ["--reserve"])):
-        command = ["worker", *options]
-        stage.watchdogs.append(Part(name, command, stage.data_dir, folder / f"{name}.log", **changes))
+        command, log_file = ["worker", *options], folder / f"{name}.log"
+        niceness = 0 if options else LOCAL_NICENESS
+        stage.watchdogs.append(Part(name, command, stage.data_dir, log_file, niceness, **changes))
     try:
         with in_thread("redis", redis.keep):
             _prepare(url)
