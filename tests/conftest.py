@@ -34,13 +34,17 @@ from server.scheduling.fair_queue import FairQueue
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.embedded_redis import EmbeddedRedis
+from tests.databases import OWNER, SERVER, as_role, with_roles
 from tests.server.stored import provenance_of, stored_image
 
 
 def _prepare(database_url: str) -> None:
     """Migrate a database and seed its catalogue."""
-    engine = open_engine(database_url)
-    migrate(engine)
+    if database_url.startswith("postgresql"):
+        with_roles(database_url)
+    engine = open_engine(as_role(database_url, SERVER))
+    if engine.dialect.name == "sqlite":
+        migrate(engine)
     with UnitOfWork(engine).begin() as tx:
         Entries(tx).seed(shipped_entries())
     engine.dispose()
@@ -87,7 +91,7 @@ def _running_postgres(folder: Path) -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty prepared database of each kind."""
+    """An empty prepared database of each kind. On PostgreSQL the role is the one that serves."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
         shutil.copy(template, tmp_path / "test.db")
@@ -98,8 +102,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     driver = url("postgres").replace("postgresql:", "postgresql+psycopg:")
     admin = create_engine(driver, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy"))
-    yield url(name)
+        copied = f"CREATE DATABASE {name} OWNER {OWNER.name} TEMPLATE template STRATEGY file_copy"
+        connection.execute(text(copied))
+        connection.execute(text(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))  # what no copy takes over
+        connection.execute(text(f"GRANT CONNECT ON DATABASE {name} TO {SERVER.name}"))
+    yield as_role(url(name), SERVER)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
@@ -109,6 +116,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def uow(database_url: str) -> Iterator[UnitOfWork]:
     """A unit of work on a prepared database."""
     unit = UnitOfWork(open_engine(database_url))
+    yield unit
+    unit.close()
+
+
+@pytest.fixture
+def owner(database_url: str) -> Iterator[UnitOfWork]:
+    """The same database as the owner of its schema has it, who migrates and mends by hand."""
+    unit = UnitOfWork(open_engine(as_role(database_url, OWNER)))
     yield unit
     unit.close()
 
