@@ -127,6 +127,7 @@ def build(engine: Engine) -> None:
             target,
             **base,
             LOCK="requirements/cpu.lock",
+            HASHES="--verify-hashes",
         )
     for target in ("api", "hosted", "worker"):
         size_mb = engine.size_mb(f"localhost/{target}")

@@ -148,7 +148,10 @@ def check_torch(stack: Stack) -> None:
 
 @contextmanager
 def internet(stack: Stack) -> Iterator[None]:
-    """Put a host with a web server beside this machine's network, in a network namespace of its own."""
+    """Put a host with a web server beside this machine's network, in a network namespace of its own.
+
+    podman does not know Docker's option that takes masquerading from `front`, so that is done here.
+    """
     run = stack.engine.run
     server = (sys.executable, "-m", "http.server", "80", "--directory", str(stack.folder / "server"))
     command = ("unshare", "--net", *server)
@@ -162,9 +165,16 @@ def internet(stack: Stack) -> Iterator[None]:
             run(*("ip", "link", "set", "outside0", "up"))
             run(*inside, "ip", "address", "add", f"{OUTSIDE}/24", "dev", "inside0")
             run(*inside, "ip", "link", "set", "inside0", "up")
+            unmasked = ("-I", "POSTROUTING", "-s", _subnet(stack, "front"), "-j", "ACCEPT")
+            run("iptables", "--table", "nat", *unmasked)
             yield
         finally:
             host.terminate()
+
+
+def _subnet(stack: Stack, network: str) -> str:
+    found = json.loads(stack.engine.run("podman", "network", "inspect", f"avatar-creator_{network}"))
+    return str(found[0]["subnets"][0]["subnet"])
 
 
 def _is_apart(pid: int) -> bool:

@@ -90,7 +90,7 @@ class TestServing:
         code, words = refused(
             uow,
             "INSERT INTO ledger_postings (transfer_id, user_id, account, amount) "
-            f"SELECT max(id), '{account.user_id}', 'available', 1000 FROM ledger_transfers",  # noqa: S608
+            f"SELECT max(id), '{account.user_id}', 'available', 1000 FROM ledger_transfers",
         )
         assert (code, words.splitlines()[0]) == ("23000", "a posting follows from its transfer")
 
