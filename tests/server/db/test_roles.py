@@ -22,10 +22,10 @@ def superuser(database_url):
     engine.dispose()
 
 
-def refused(uow, statement):
+def refused(uow, statement, **values):
     """Return PostgreSQL's code and words for a statement that it refuses."""
     with uow.begin() as tx, pytest.raises(DBAPIError) as caught:
-        tx.session.execute(text(statement))
+        tx.session.execute(text(statement), values)
     return caught.value.orig.sqlstate, str(caught.value.orig)
 
 
@@ -90,7 +90,8 @@ class TestServing:
         code, words = refused(
             uow,
             "INSERT INTO ledger_postings (transfer_id, user_id, account, amount) "
-            f"SELECT max(id), '{account.user_id}', 'available', 1000 FROM ledger_transfers",
+            "SELECT max(id), :user, 'available', 1000 FROM ledger_transfers",
+            user=account.user_id,
         )
         assert (code, words.splitlines()[0]) == ("23000", "a posting follows from its transfer")
 
