@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -124,6 +124,26 @@ def _postgres_database(url: Callable[[str], str], name: str) -> Iterator[str]:
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def empty_postgres(
+    postgres: Callable[[str], str],
+) -> Callable[[], AbstractContextManager[str]]:
+    """Make databases of PostgreSQL without tables or roles, as a superuser's URL."""
+
+    @contextmanager
+    def make() -> Iterator[str]:
+        name = f"empty_{uuid4().hex}"
+        driver = postgres("postgres").replace("postgresql:", "postgresql+psycopg:")
+        admin = create_engine(driver, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+            yield postgres(name)
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+    return make
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
