@@ -150,7 +150,7 @@ def deployment(request, earlier, tmp_path, redis_url, models_dir):
 
 
 def test_the_earlier_worker_goes_on(deployment):
-    """No generation is lost and each is charged once: drawn before the migration, after it, or handed over."""
+    """No generation is lost, each is charged once: drawn before the migration, after it, or handed over."""
     ordered = []
     with deployment.running(deployment.earlier_environment(), "worker"):
         with deployment.api(deployment.earlier_environment()) as url:
