@@ -76,7 +76,7 @@ preset-pictures: install  ## draw the presets' pictures with the miniature: a fe
 	$(BIN)/python -m scripts.preset_pictures $(ARGS)
 
 .PHONY: containers
-containers: install  ## lint, build, start and break the containers, as root and without a GPU: two to four minutes
+containers: install  ## lint, build, start and break the containers, as root and without a GPU: three to six minutes
 	$(BIN)/python -m scripts.containers $(ARGS)
 
 .PHONY: env-example

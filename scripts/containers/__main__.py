@@ -1,7 +1,8 @@
 """Lints, builds and smoke-tests the containers: python -m scripts.containers, as root.
 
 buildah builds the images on a small Debian. Compose starts the stack of docker-compose.gpu.yml on podman
-without a GPU. The test draws avatars over HTTP, restarts Redis and the worker meanwhile and stops the stack.
+without a GPU. The test updates a running stack of the earlier release, draws avatars over HTTP, restarts
+the API, Redis and the worker meanwhile, looks at what each container may do, and restores a backup.
 """
 
 import os
