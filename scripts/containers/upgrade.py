@@ -1,6 +1,6 @@
 """Moves a running deployment of the earlier release to today's while it draws."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,19 @@ _REVISION: Final = (
 )
 
 
-def run_earlier_and_upgrade(stack: Stack) -> None:
-    """Start the earlier release's compose file with its code, order avatars, and update meanwhile.
+@dataclass(frozen=True)
+class Earlier:
+    """A user of the running earlier release with orders that are being drawn, and its database's revision."""
+
+    user: User
+    revision: str
+
+
+def start_earlier(stack: Stack) -> Earlier:
+    """Start the earlier release's compose file with its code, order avatars, and wait until one is drawn.
 
     Raises:
         CommitMissing: this copy of the project does not have the earlier release.
-        click.ClickException: a check failed.
 
     """
     folder = stack.engine.folder / "earlier"
@@ -36,21 +43,29 @@ def run_earlier_and_upgrade(stack: Stack) -> None:
     earlier.call("up", "--detach", "--quiet-pull")
     until("the earlier API is ready", is_ready)
     user = new_user(earlier)
-    before = earlier.inside("api", "python3", "-c", _REVISION).strip()
+    revision = earlier.inside("api", "python3", "-c", _REVISION).strip()
     for _ in range(ORDERED):
         user.order()
     until("the earlier worker draws", lambda: drawing(user))
-    stack.call("up", "--detach", "--quiet-pull")
-    until("the API is ready", is_ready)
-    user.check_all()
-    after = stack.inside("api", "python3", "-c", _REVISION).strip()
-    if before == after:
-        raise click.ClickException(f"Both releases have the revision {after}: nothing was migrated")
+    return Earlier(user, revision)
+
+
+def check(stack: Stack, earlier: Earlier) -> None:
+    """Check that today's stack, which runs now, has lost nothing of the earlier release's.
+
+    Raises:
+        click.ClickException: a check failed.
+
+    """
+    earlier.user.check_all()
+    revision = stack.inside("api", "python3", "-c", _REVISION).strip()
+    if revision == earlier.revision:
+        raise click.ClickException(f"Both releases have the revision {revision}: nothing was migrated")
     if "all postings sum to zero" not in stack.inside("api", "sh", "-c", "avatar-creator doctor || true"):
         raise click.ClickException("doctor finds the ledger wrong")
     click.echo(
-        f"Updated from revision {before} to {after} in the middle of {ORDERED} generations: none lost, "
-        "each charged once."
+        f"Updated from revision {earlier.revision} to {revision} in the middle of {ORDERED} generations: none "
+        "lost, each charged once."
     )
 
 
