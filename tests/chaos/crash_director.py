@@ -35,8 +35,10 @@ PAUSES_S = {
     "command": 0.2,
 }
 """How long a role is left alone after it was hit: about as long as its process takes to be back."""
-TURN_S, OF_TURNS = 20.0, 3
-"""Watchdogs have one turn of three: a local worker whose watchdog dies often never gets to draw."""
+TURN_S = 20.0
+LIGHT = {"local worker", "hosted worker", "decoder"}
+TURNS = ({*ARMED_AT_ONCE}, {*ARMED_AT_ONCE} - {"watchdog"}, LIGHT)
+"""The roles that take turns: a local worker whose watchdog dies often, or beside many that start, never draws."""
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
@@ -164,7 +166,7 @@ class CrashDirector:
                 self._tries[point] += 1
         counts = Counter(role_of(point) for point, _ in self._armed.values())
         for role, most in ARMED_AT_ONCE.items():
-            if role == "watchdog" and int(moment / TURN_S) % OF_TURNS:
+            if role not in TURNS[int(moment / TURN_S) % len(TURNS)]:
                 continue
             if counts[role] < most and moment >= self._resting[role]:
                 self._arm_one(role)
