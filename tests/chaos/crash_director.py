@@ -38,7 +38,7 @@ PAUSES_S = {
 TURN_S = 20.0
 LIGHT = {"local worker", "hosted worker", "decoder"}
 TURNS = ({*ARMED_AT_ONCE}, {*ARMED_AT_ONCE} - {"watchdog"}, LIGHT)
-"""The roles that take turns: a local worker whose watchdog dies often, or beside many that start, never draws."""
+"""Roles take turns: a local worker never draws if its watchdog dies often, or beside many that start."""
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0

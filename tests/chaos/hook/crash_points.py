@@ -40,12 +40,12 @@ def reach(use_case: str, position: str) -> None:
         _seen.add(point)
         _append(FOLDER / "seen" / str(os.getpid()), point)
     name = digest(point)
-    taken = FOLDER / "taken" / f"{name}.{os.getpid()}"
+    armed = FOLDER / "armed" / name
     try:
-        (FOLDER / "armed" / name).rename(taken)  # of two processes, one succeeds
+        is_kill = armed.read_text("ascii") == "kill"  # read first: the harness removes what was taken
+        armed.rename(FOLDER / "taken" / f"{name}.{os.getpid()}")  # of two processes, one succeeds
     except FileNotFoundError:
         return
-    is_kill = taken.read_text("ascii") == "kill"
     os.kill(os.getpid(), signal.SIGKILL if is_kill else signal.SIGSTOP)
 
 
