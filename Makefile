@@ -43,6 +43,11 @@ test-deep: install  ## run the tests marked deep as long as they are worth it: a
 fuzz: install  ## send malformed traffic to a real API for FUZZ_S seconds, 600 by default
 	FUZZ_S=$(or $(FUZZ_S),600) $(BIN)/pytest tests/e2e/test_fuzz.py -n 0 $(ARGS)
 
+# One database: ARGS="-k sqlite" or ARGS="-k postgresql". The same faults again: CHAOS_SEED=…, as the report prints it.
+.PHONY: chaos
+chaos: install  ## kill, stop and fill up everything for CHAOS_S seconds on each database, 1800 by default
+	CHAOS_S=$(or $(CHAOS_S),1800) CHAOS_REPORTS=$(or $(CHAOS_REPORTS),chaos-reports) $(BIN)/pytest tests/chaos -n 0 $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
 	$(BIN)/python -m scripts.mutants $(ARGS)

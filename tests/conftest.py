@@ -192,6 +192,14 @@ def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     return settings.changed(database_url=database_url, redis_url=redis_url, port=0)
 
 
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the miniature's weights: the first program that needs them builds them for all."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    return shared / "e2e-models"
+
+
 @dataclass(frozen=True)
 class Account:
     """A user with an API key and a project."""

@@ -120,7 +120,7 @@ class ImageStore:
                 self._check(key, variant, digests[variant])
         except BaseException as error:
             self.discard([key])
-            if _is_full(error):
+            if is_full(error):
                 raise StorageFull from error
             raise
         return StoredImage(key, digests[Variant.FULL])
@@ -231,7 +231,8 @@ class ImageStore:
                 os.close(descriptor)
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk takes no more files."""
     # obstore's errors have the number in their text only.
     return getattr(error, "errno", None) in FULL or any(
         f"(os error {number})" in str(error) for number in FULL

@@ -16,7 +16,7 @@ from server.generations import settlement
 from server.generations.queue import PendingQueue
 from server.generations.states import Reason
 from server.idempotency.repository import KEPT, KeptAnswers
-from server.images.store import ImageStore
+from server.images.store import ImageStore, is_full
 from server.logs import get_log
 from server.scheduling.image_sweep import ImageSweep
 from server.scheduling.leader_lock import lead
@@ -45,8 +45,11 @@ class Reaper:
                 self.round()
             except DatabaseAway:
                 log.warning("reaper.database_away")
-            except Exception:
-                log.exception("reaper.failed")
+            except Exception as error:
+                if is_full(error):
+                    log.warning("reaper.storage_full")
+                else:
+                    log.exception("reaper.failed")
 
     def round(self) -> None:
         """Do what is due, if no other process does it."""

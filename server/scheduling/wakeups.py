@@ -126,9 +126,9 @@ def _take(queue: Queue, timeout_s: float) -> bool:
     """Take one wake-up, and remove what RQ keeps of it."""
     if timeout_s:
         taken: Any = queue.connection.blpop([queue.key], timeout_s)
-        job_id = taken and taken[1].decode(errors="replace")
+        job_id: Any = taken and taken[1]
     else:
-        job_id = queue.pop_job_id()
+        job_id = queue.connection.lpop(queue.key)  # RQ's own raises an error if there is none
     if job_id:
-        queue.connection.delete(Job.key_for(job_id))
+        queue.connection.delete(Job.key_for(job_id.decode(errors="replace")))
     return bool(job_id)

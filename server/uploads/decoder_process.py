@@ -84,7 +84,8 @@ def _fork(jobs: socket.socket, descriptors: Sequence[int], max_pixels: int, cpu_
     _, waited = os.waitpid(child, 0)
     exit_status = os.waitstatus_to_exitcode(waited)
     if exit_status != 0:
-        os.write(answer, json.dumps({"exit": exit_status}).encode())
+        with contextlib.suppress(BrokenPipeError):  # the API died: this process ends when its socket does
+            os.write(answer, json.dumps({"exit": exit_status}).encode())
     for descriptor in descriptors:
         os.close(descriptor)
 

@@ -1,6 +1,5 @@
 """The programs under test, and the weights that they share."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,14 +9,6 @@ from tests.e2e.program import Program
 from tests.inference.hosted.box import Box, open_box
 
 Launch = Callable[..., Program]
-
-
-@pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the miniature's weights: the first program that needs them builds them for all."""
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    return shared / "e2e-models"
 
 
 @pytest.fixture(scope="class")

@@ -2,6 +2,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from obstore.exceptions import GenericError
 from sqlalchemy import update
 
 from server.clock import now
@@ -109,6 +110,22 @@ class TestRounds:
         thread.join(timeout=10)
         assert returned.is_set()
         assert not thread.is_alive()
+
+
+class TestFullDisk:
+    def test_it_is_no_fault(self, reaper, monkeypatch, log_lines):
+        """A sweep that cannot write to a full disk is logged without a traceback, and rounds go on."""
+        error = GenericError("Unable to write: No space left on device (os error 28)")
+        stopped = threading.Event()
+
+        def put(*_args, **_options):
+            stopped.set()
+            raise error
+
+        monkeypatch.setattr("server.images.store.obstore.put", put)
+        reaper.run(stopped)
+        told = [line for line in log_lines() if line["event"].startswith("reaper.")]
+        assert [(line["event"], "exception" in line) for line in told] == [("reaper.storage_full", False)]
 
 
 class TestAddUp:

@@ -88,6 +88,17 @@ class TestListener:
         listen(settings, 0)
         assert WakeUps(settings).waiting() == 0
 
+    def test_an_empty_queue_is_no_redis_that_is_away(self, settings):
+        """After a look at an empty queue, and at what is no text, the next wake-up is heard."""
+        listener, stopped = Listener(settings, 10), threading.Event()
+        listener.wait(0, stopped)
+        with Redis.from_url(settings.redis.url) as redis:
+            redis.rpush(open_queue(redis).key, b"\xff")
+        listener.wait(0, stopped)
+        WakeUps(settings).notify("generation-1")
+        listener.wait(0, stopped)
+        assert WakeUps(settings).waiting() == 0
+
     def test_without_a_wakeup_the_time_passes(self, settings):
         """Without a wake-up a worker waits as long as it was told."""
         assert listen(settings, SHORT_S) >= SHORT_S

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from server.images.store import Variant
-from server.uploads.decoders import Bounds, Decoders
+from server.uploads.decoders import JOB, Bounds, Decoders
 from server.uploads.errors import DecodersBusy, ImageRefused
 from tests.server.uploads import files
 
@@ -174,6 +174,28 @@ class TestDeath:
         with pytest.raises(DecodersBusy):
             decode(decoders, files.valid()["PNG"])
         assert not process.is_running()
+
+    def test_an_api_that_died_meanwhile_gets_no_answer(self):
+        """A decoder whose API died while it decoded ends without a word."""
+        jobs, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        with jobs, theirs, tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+            source.write(files.valid()["PNG"])
+            source.flush()
+            descriptors = [source.fileno(), target.fileno(), target.fileno(), writing]
+            socket.send_fds(jobs, [JOB], descriptors)
+            os.close(reading)
+            os.close(writing)
+            jobs.close()
+            command = [sys.executable, "-P", "-m", "server.uploads.decoder_process", str(theirs.fileno())]
+            ended = subprocess.run(
+                [*command, "1000", "20"],
+                pass_fds=[theirs.fileno()],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+        assert (ended.returncode, ended.stderr) == (0, "")
 
     def test_nothing_survives_the_pool(self, decoders):
         """After closing the pool no process of it is left."""
