@@ -43,6 +43,10 @@ test-deep: install  ## run the tests marked deep as long as they are worth it: a
 fuzz: install  ## send malformed traffic to a real API for FUZZ_S seconds, 600 by default
 	FUZZ_S=$(or $(FUZZ_S),600) $(BIN)/pytest tests/e2e/test_fuzz.py -n 0 $(ARGS)
 
+.PHONY: soak
+soak: install  ## use everything for SOAK_S seconds, 3600 by default, then overload it for OVERLOAD_S, 300
+	SOAK_S=$(or $(SOAK_S),3600) OVERLOAD_S=$(or $(OVERLOAD_S),300) $(BIN)/pytest tests/endurance -n 0 $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
 	$(BIN)/python -m scripts.mutants $(ARGS)
