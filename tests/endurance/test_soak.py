@@ -20,6 +20,8 @@ SOAK_S = float(os.environ.get("SOAK_S", "20"))
 LONG_S = 1200
 """From here on the memory is judged: before, pools and caches are still filling."""
 MAX_GROWTH = 0.02
+POOLED = 3
+"""Descriptors of one more connection to SQLite, which a pool keeps once it was needed."""
 CLIENTS = 4
 REST_S = 0.15  # between two requests of a client
 CREDITS = 10_000_000
@@ -185,5 +187,5 @@ class TestSoak:
         assert processes == dict.fromkeys(("API", "Redis", "up", "worker"), 1)
         if SOAK_S >= LONG_S:
             assert {change.part: change.growth for change in changes if change.growth > MAX_GROWTH} == {}
-            grown = [change for change in changes if change.descriptors[1] > change.descriptors[0]]
-            assert [str(change) for change in grown] == []
+            leaks = [change for change in changes if change.descriptors[1] > change.descriptors[0] + POOLED]
+            assert [str(change) for change in leaks] == []
