@@ -137,11 +137,11 @@ class TestCredits:
         assert moved(metrics) == {"grant": 100, "hold": 16, "capture": 8, "void": 8}
         assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (0, 0)
 
-    def test_a_posting_too_many_is_drift(self, api, uow, make_account, scrape):
+    def test_a_posting_too_many_is_drift(self, api, owner, make_account, scrape):
         """A posting without a transfer shows in the sum and in the account that it was posted to."""
         user = make_account().user_id
         make_account()
-        post_astray(uow, transfer_id=1, user_id=user, account="available", amount=5)
+        post_astray(owner, transfer_id=1, user_id=user, account="available", amount=5)
         metrics = scrape(api)
         assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (1, 5)
 
