@@ -48,6 +48,10 @@ fuzz: install  ## send malformed traffic to a real API for FUZZ_S seconds, 600 b
 chaos: install  ## kill, stop and fill up everything for CHAOS_S seconds on each database, 1800 by default
 	CHAOS_S=$(or $(CHAOS_S),1800) CHAOS_REPORTS=$(or $(CHAOS_REPORTS),chaos-reports) $(BIN)/pytest tests/chaos -n 0 $(ARGS)
 
+.PHONY: soak
+soak: install  ## use everything for SOAK_S seconds, 3600 by default, then overload it for OVERLOAD_S, 300
+	SOAK_S=$(or $(SOAK_S),3600) OVERLOAD_S=$(or $(OVERLOAD_S),300) $(BIN)/pytest tests/endurance -n 0 $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## check that a test fails for each changed line of catalogue and credits: a quarter of an hour
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -54,10 +54,10 @@ def measure_up(plan: Plan, advance: Advance) -> list[Figure]:
     ]
 
 
-def new_client(uow: UnitOfWork) -> dict[str, Any]:
-    """Make a free user with a key, a project and more credits than the benchmark can spend."""
+def new_client(uow: UnitOfWork, tier: Tier = Tier.FREE) -> dict[str, Any]:
+    """Make a user with a key, a project and more credits than the benchmark can spend."""
     with uow.begin() as tx:
-        user = Users(tx).add(None, Tier.FREE)
+        user = Users(tx).add(None, tier)
         Ledger(tx).open_account(user.id)
         Ledger(tx).grant(user.id, CREDITS, "Benchmark", user.id)
         key = Users(tx).mint_key(user.id, "benchmark")
