@@ -10,7 +10,7 @@ from catalog.entries import shipped_entries
 from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.db import migrate as migrations
-from server.db.engine import open_engine
+from server.db.engine import Deadlines, open_engine
 from server.entries import service as entries
 from server.settings import Settings
 from server.supervisor.data_folder import private_files
@@ -22,7 +22,7 @@ PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program rea
 @takes_settings
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision."""
-    engine = open_engine(settings.database.url)
+    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
     with private_files(settings), answering():
         migrations.migrate(engine)
     engine.dispose()

@@ -13,11 +13,9 @@ from server.settings.edge import EdgeSettings
 from server.settings.groups import (
     CatalogueSettings,
     CreditSettings,
-    DatabaseSettings,
     EventSettings,
     HostedSettings,
     RateLimitSettings,
-    RedisSettings,
     ServerSettings,
     TokenSettings,
     UploadSettings,
@@ -26,6 +24,7 @@ from server.settings.groups import (
 )
 from server.settings.kinds import Group, SettingInvalid, rule_of
 from server.settings.outbound import OutboundSettings
+from server.settings.stores import DatabaseSettings, RedisSettings
 
 G = TypeVar("G", bound=Group)
 _MICROUSD: Final = 1_000_000
