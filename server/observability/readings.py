@@ -1,7 +1,7 @@
 """What is read from the database at a scrape. Nothing is kept in memory, so all API processes agree.
 
-Counters are tallies, and sums over the append-only ledger: they outlive restarts and the deletion of
-projects, and never fall.
+Counters are tallies: they outlive restarts and the deletion of projects, and never fall. No reading grows
+with the history: see ADR 26.
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +12,8 @@ from typing import Final
 
 from catalog.tiers import Tier
 from server.clock import now
-from server.credits.repository import Books, Ledger
+from server.credits.audit import AuditResult, Audits
+from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.events.repository import Events
@@ -44,8 +45,9 @@ class Reading:
     tallies: Mapping[Key, int]
     steps_per_s: Mapping[str, float]
     """By entry, of those drawn recently."""
-    books: Books
-    credits_moved: Mapping[str, int]
+    credits_held: int
+    audit: AuditResult | None
+    """None before the first audit of the ledger has ended."""
     workers_ready: Mapping[str, int]
 
 
@@ -63,8 +65,8 @@ def read(uow: UnitOfWork) -> Reading:
             queue=_queue(tx),
             tallies=Tallies(tx).all(),
             steps_per_s=_steps_per_s(Events(tx).newest(RECENT_EVENTS)),
-            books=Ledger(tx).books(),
-            credits_moved=Ledger(tx).moved(),
+            credits_held=Ledger(tx).held(),
+            audit=Audits(tx).result(),
             workers_ready={backend: len(registry.ready(backend)) for backend in (LOCAL, HOSTED)},
         )
 

@@ -1,4 +1,4 @@
-"""The routes that operators and their tools ask: health, readiness and metrics."""
+"""The routes that operators and their tools ask: health and readiness."""
 
 import asyncio
 from typing import Final, Literal
@@ -7,19 +7,14 @@ from litestar import Response, get
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from prometheus_client import generate_latest
 
 from catalog.entries import APP_ID
 from server.http.bodies import View
 from server.http.services import Services
-from server.observability.metrics import registry
 from server.observability.readiness import Readiness, readiness
 
 UNAVAILABLE: Final = 503
 FROZEN_S: Final = 3.0  # below the timeout of the container's health check
-TEXT_FORMAT: Final = (
-    "text/plain; version=0.0.4"  # Source: Prometheus, exposition formats; Litestar adds the charset
-)
 
 
 class Health(View):
@@ -77,13 +72,6 @@ def ready(services: NamedDependency[Services]) -> Response[Ready]:
     found = _readiness(services)
     body = Ready(status=found.status, checks=found.checks)
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
-
-
-@get("/metrics", public=True, rate_limit="exempt", sync_to_thread=True, media_type=TEXT_FORMAT)
-def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    """Return the metrics in Prometheus' text format."""
-    text = generate_latest(registry(services.uow, services.wakeups))
-    return Response(text, media_type=TEXT_FORMAT)
 
 
 def _readiness(services: Services) -> Readiness:

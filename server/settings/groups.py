@@ -25,6 +25,7 @@ from server.settings.kinds import (
     check_rate,
     check_scheme,
 )
+from server.settings.metrics import MetricsSettings
 from server.settings.outbound import OutboundSettings
 from server.settings.stores import DatabaseSettings, RedisSettings
 
@@ -360,4 +361,5 @@ def groups() -> tuple[type[Group], ...]:
         CreditSettings,
         RateLimitSettings,
         TokenSettings,
+        MetricsSettings,
     )

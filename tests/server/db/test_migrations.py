@@ -153,7 +153,7 @@ class TestOldRows:
         migrate(old)
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
-        assert tasks == ["images", "queue"]
+        assert tasks == ["audit", "images", "queue"]
 
 
 class TestIdentity:
