@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -85,16 +86,26 @@ def _running_postgres(folder: Path) -> Iterator[Callable[[str], str]]:
     server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty prepared database of each kind."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite_template")
-        shutil.copy(template, tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    url: Callable[[str], str] = request.getfixturevalue("postgres")
-    name = f"test_{uuid4().hex}"
+MakeDatabase = Callable[[str], str]
+
+
+@pytest.fixture
+def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDatabase]:
+    """Make empty prepared databases of a kind, sqlite or postgresql; give their URLs."""
+    with ExitStack() as stack:
+
+        def make(kind: str) -> str:
+            name = f"test_{uuid4().hex}"
+            if kind == "sqlite":
+                shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / f"{name}.db")
+                return f"sqlite:///{tmp_path / name}.db"
+            return stack.enter_context(_postgres_database(request.getfixturevalue("postgres"), name))
+
+        yield make
+
+
+@contextmanager
+def _postgres_database(url: Callable[[str], str], name: str) -> Iterator[str]:
     driver = url("postgres").replace("postgresql:", "postgresql+psycopg:")
     admin = create_engine(driver, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -103,6 +114,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, make_database: MakeDatabase) -> str:
+    """An empty prepared database of each kind."""
+    return make_database(request.param)
 
 
 @pytest.fixture

@@ -105,6 +105,10 @@ class Users(Repository):
             raise UserUnknown(who)
         return user
 
+    def any(self) -> bool:
+        """Return whether there is a user, deleted ones included."""
+        return self._session.scalar(select(User.id).limit(1)) is not None
+
     def visitor(self, user_id: str) -> Caller:
         """Return the user in whose name a session token was signed.
 

@@ -1,7 +1,7 @@
 """Avatars in the database."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -75,10 +75,12 @@ class Avatars(Repository):
             self._session.scalars(select(Avatar.image_key).where(Avatar.image_key.in_(list(image_keys))))
         )
 
-    def image_keys(self, *, after: str, limit: int = 500) -> list[str]:
-        """Return the next image keys of all avatars, in their order."""
-        following = select(Avatar.image_key).where(Avatar.image_key > after)
-        return list(self._session.scalars(following.order_by(Avatar.image_key).limit(limit)))
+    def images(self, limit: int = 500) -> Iterator[dict[str, str]]:
+        """Yield the digests of all avatars' images by their keys, so many at a time."""
+        last = ""
+        while digests := self._images_after(last, limit):
+            yield digests
+            last = next(reversed(digests))
 
     def count(self, user_id: str) -> int:
         """Return how many avatars a user has."""
@@ -152,6 +154,11 @@ class Avatars(Repository):
         """Delete a project's avatars with their uses; return the keys of their images."""
         deleted = delete(Avatar).where(Avatar.project_id == project_id).returning(Avatar.image_key)
         return list(self._session.scalars(deleted.execution_options(synchronize_session=False)))
+
+    def _images_after(self, key: str, limit: int) -> dict[str, str]:
+        following = select(Avatar.image_key, Avatar.image_sha256).where(Avatar.image_key > key)
+        rows = self._session.execute(following.order_by(Avatar.image_key).limit(limit))
+        return dict(rows.all())
 
     def _change(self, user_id: str, avatar_id: str, values: Mapping[str, Any]) -> None:
         changed = self._session.scalar(

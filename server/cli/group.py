@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "credits": "server.cli.accounts:credits_",
     "generations": "server.cli.accounts:generations",
     "images": "server.cli.images:images",
+    "backup": "server.cli.backup:backup",
+    "restore": "server.cli.backup:restore",
     "stats": "server.cli.stats:stats",
     "weights": "server.cli.weights:weights",
     "generate": "server.cli.generate:generate",

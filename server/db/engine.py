@@ -111,13 +111,14 @@ def _open_postgresql(url: Any, deadlines: Deadlines) -> Engine:
 
 @contextmanager
 def without_deadlines(connection: Connection) -> Iterator[None]:
-    """Let the statements of a transaction take as long as they need: a migration may copy a table."""
+    """Let a transaction take as long as it needs: a migration may copy a table, a backup reads all."""
     if connection.dialect.name == "sqlite":
         yield
         return
     driver: Any = connection.connection.driver_connection
     answer_s, driver.answer_s = driver.answer_s, None
-    connection.exec_driver_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = 0" for name in names))
     try:
         yield
     finally:

@@ -35,14 +35,24 @@ def is_current(engine: Engine) -> bool:
     """Return whether the database has the newest revision."""
     with engine.connect() as connection:
         there = MigrationContext.configure(connection).get_current_revision()
-        return there == _script().get_current_head()
+        return there == newest_revision()
+
+
+def newest_revision() -> str:
+    """Return the revision that this program expects."""
+    return str(_script().get_current_head())
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this program can migrate a database to a revision."""
+    return any(known.revision == revision for known in _script().walk_revisions())
 
 
 def missing_revision(connection: Connection) -> str | None:
     """Return the revision that the database lacks; None if it has this program's, or one that is newer."""
     there = MigrationContext.configure(connection).get_current_revision()
-    head = _script().get_current_head()
-    older = {None, *(revision.revision for revision in _script().walk_revisions())} - {head}
+    head = newest_revision()
+    older: set[str | None] = {None, *(revision.revision for revision in _script().walk_revisions())} - {head}
     return head if there in older else None
 
 

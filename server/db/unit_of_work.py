@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session
 
 from server.db.base import load_tables
-from server.db.engine import DEADLINES
+from server.db.engine import DEADLINES, without_deadlines
 from server.errors import DatabaseAway, OutcomeUnknown
 
 OLDER: Final = ("42P01", "42703")
@@ -50,7 +50,11 @@ class UnitOfWork:
         load_tables()
         self.engine = engine
         self._reading = engine.execution_options(read_only=True)
-        self._writers = _Writers(engine) if engine.dialect.name == "sqlite" else None
+        on_sqlite = engine.dialect.name == "sqlite"  # where each transaction sees one state
+        self._steady = (
+            self._reading if on_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        self._writers = _Writers(engine) if on_sqlite else None
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
@@ -81,6 +85,17 @@ class UnitOfWork:
 
         """
         with _translated(), _session(self._reading) as session:
+            yield Transaction(session)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Open a transaction that sees the database as it is at the first query, and may read for hours.
+
+        Raises:
+            DatabaseAway: the database does not answer.
+
+        """
+        with _translated(), _session(self._steady) as session, without_deadlines(session.connection()):
             yield Transaction(session)
 
     def _turn(self) -> "AbstractContextManager[_Turn]":

@@ -125,6 +125,15 @@ class ImageStore:
             raise
         return StoredImage(key, digests[Variant.FULL])
 
+    def bring(self, key: str, variant: Variant, file: BinaryIO) -> None:
+        """Store a file of an image under the key that it had, as in a backup.
+
+        Raises:
+            ImageBroken: it reads differently from what was written.
+
+        """
+        self._check(key, variant, self._write(_path(key, variant), file))
+
     def has_room(self) -> bool:
         """Return whether the disk has room for the largest image."""
         return shutil.disk_usage(self._folder).free >= ROOM_BYTES

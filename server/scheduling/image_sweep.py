@@ -124,11 +124,8 @@ class ImageSweep:
 
     def lacking(self) -> list[str]:
         """Return the keys of the images that an avatar owns and of which a file is missing."""
-        lacking: list[str] = []
-        last = ""
-        while keys := self._keys_after(last):
-            last = keys[-1]
-            lacking += [key for key in keys if self._images.lacks(key)]
+        with self._uow.read() as tx:
+            lacking = [key for images in Avatars(tx).images() for key in images if self._images.lacks(key)]
         return sorted(self._owned(lacking))  # without those of avatars that were deleted meanwhile
 
     def _is_ours(self) -> bool:
@@ -150,7 +147,3 @@ class ImageSweep:
     def _owned(self, keys: Iterable[str]) -> set[str]:
         with self._uow.read() as tx:
             return Avatars(tx).owned_images(keys)
-
-    def _keys_after(self, key: str) -> list[str]:
-        with self._uow.read() as tx:
-            return Avatars(tx).image_keys(after=key)

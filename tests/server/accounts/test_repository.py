@@ -34,7 +34,7 @@ def caller_of(uow, token):
 def everything_stored(uow, tmp_path):
     """Return the whole database as bytes: the SQLite files, or every row of every table in PostgreSQL."""
     if uow.engine.dialect.name == "sqlite":
-        return b"".join(path.read_bytes() for path in tmp_path.glob("test.db*"))
+        return b"".join(path.read_bytes() for path in tmp_path.glob("test_*.db*"))
     with uow.engine.connect() as connection:
         tables = connection.exec_driver_sql(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"

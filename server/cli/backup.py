@@ -1,0 +1,72 @@
+"""backup and restore: the database and the images together."""
+
+from pathlib import Path
+
+import click
+
+from server.backups import service
+from server.backups.folder import Manifest
+from server.cli.findings import Finding
+from server.cli.opening import answering, opened
+from server.cli.options import takes_settings
+from server.cli.reconciliation import reconcile_holds, reconcile_images
+from server.credits.service import audit
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+from server.errors import DomainError
+from server.settings import Settings
+from server.supervisor.data_folder import DataFolderHeld, hold, private_files
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER)
+@click.option(
+    "--previous",
+    type=_FOLDER,
+    help="An earlier backup on the same disk: images that it has are linked, not copied.",
+)
+@takes_settings
+def backup(settings: Settings, folder: Path, previous: Path | None) -> None:
+    """Back up the database and the images into a new FOLDER, while the service runs.
+
+    FOLDER has its name only when the backup is whole. It holds what users wrote: keep it private.
+    """
+    with private_files(settings), opened(settings) as uow:
+        manifest = service.make(uow, settings, folder, previous)
+    click.echo(f"Backed up {_content(manifest)} into {folder}.")
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER)
+@takes_settings
+def restore(settings: Settings, folder: Path) -> None:
+    """Restore the backup in FOLDER into an empty database of either kind and an empty DATA_DIR.
+
+    The exit code is 1 if the restored ledger, holds or images are not well.
+    """
+    engine = open_engine(settings.database.url)
+    uow = UnitOfWork(engine)
+    try:
+        with private_files(settings), hold(settings.server.data_dir), answering():
+            manifest = service.restore(uow, settings, folder)
+            findings = [_ledger(uow), *reconcile_holds(uow), *reconcile_images(uow, settings)]
+    except (DomainError, DataFolderHeld) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        uow.close()
+    click.echo(f"Restored {_content(manifest)}, as they were at {manifest.made_at}.")
+    faults = [f"{finding.subject}: {finding.words}" for finding in findings if not finding.well]
+    if faults:
+        raise click.ClickException("\n".join(faults))
+
+
+def _content(manifest: Manifest) -> str:
+    lacking = f" ({manifest.lacking} avatars without their image)" if manifest.lacking else ""
+    return f"{sum(manifest.rows.values())} rows and {manifest.images} images{lacking}"
+
+
+def _ledger(uow: UnitOfWork) -> Finding:
+    ledger = audit(uow)
+    return Finding("ledger", ledger.passed, f"{len(ledger.drifts)} accounts drift")
