@@ -13,6 +13,7 @@ from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.service import seed
 from server.projects import service as projects
+from server.projects.repository import Projects
 from server.scheduling.registry import retire
 from server.settings import Settings
 
@@ -70,6 +71,7 @@ def _demo(uow: UnitOfWork) -> Demo:
     except UserExists:
         key = accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key
     caller = accounts.find(uow, DEMO_ID)
-    found = projects.list_all(uow, caller)
-    project = found[-1].project if found else projects.create(uow, caller, "My avatars")
+    with uow.read() as tx:
+        found = Projects(tx).oldest_of(caller.user_id)
+    project = found or projects.create(uow, caller, "My avatars")
     return Demo(key.token, project.id, caller.tier.value, balance(uow, caller))
