@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from catalog.tiers import Tier
 from server.clock import now
@@ -17,7 +17,6 @@ from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.events.repository import Events
-from server.events.tables import Event, Kind
 from server.generations.queue import PendingQueue
 from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import WorkerRegistry
@@ -64,7 +63,7 @@ def read(uow: UnitOfWork) -> Reading:
             entries=Entries(tx).keys(),
             queue=_queue(tx),
             tallies=Tallies(tx).all(),
-            steps_per_s=_steps_per_s(Events(tx).newest(RECENT_EVENTS)),
+            steps_per_s=_steps_per_s(Events(tx).completed_since(now() - RECENT, RECENT_EVENTS)),
             credits_held=Ledger(tx).held(),
             audit=Audits(tx).result(),
             workers_ready={backend: len(registry.ready(backend)) for backend in (LOCAL, HOSTED)},
@@ -80,17 +79,10 @@ def _queue(tx: Transaction) -> dict[Tier, Queue]:
     return {tier: waiting.get(tier, Queue()) for tier in Tier}
 
 
-def _steps_per_s(events: Iterable[Event]) -> dict[str, float]:
+def _steps_per_s(completed: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     steps, seconds = Counter[str](), defaultdict[str, float](float)
-    since = now() - RECENT
-    for event in events:
-        data = event.data
-        if (
-            event.kind == Kind.COMPLETED
-            and event.at >= since
-            and "step" in data["seconds"]
-            and "steps" in data
-        ):
+    for data in completed:
+        if "step" in data["seconds"] and "steps" in data:
             steps[data["entry"]] += data["steps"]
             seconds[data["entry"]] += data["seconds"]["step"]
     return {entry: steps[entry] / spent for entry, spent in seconds.items() if spent}
