@@ -67,7 +67,7 @@ class _Side:
 
     def audit(self) -> float:
         """Return the seconds of one part of the audit."""
-        return self._time("part of the audit", lambda: audit_some(self.uow), keeps=False)
+        return float(self._time("part of the audit", lambda: audit_some(self.uow), keeps=False))
 
     def _submit(self) -> None:
         submit(self.uow, lambda _: None, self.caller, request_in(self.project_id), LIMITS)
@@ -84,7 +84,7 @@ class _Side:
 def measure_history(plan: Plan, advance: Advance) -> list[Figure]:
     """Do the same by turns with a history and without one, on SQLite and on PostgreSQL."""
     count = plan.effort.history
-    figures = []
+    figures: list[Figure] = []
     with postgresql() as url:
         for kind, urls in (("sqlite", (None, None)), ("postgresql", _two(url))):
             with _prepared(urls[0], OWN, 0) as empty:

@@ -34,6 +34,7 @@ from server.images.links import Links, shared_secret
 from server.images.store import ImageStore
 from server.observability.listener import MetricsListener
 from server.observability.metrics import exposition
+from server.observability.readiness import SharedReadiness, readiness
 from server.routes.avatars import AvatarController
 from server.routes.catalogue import CatalogueController
 from server.routes.credits import CreditController
@@ -99,7 +100,8 @@ def create_app(settings: Settings) -> Litestar:
         health,
     ]
     decoders = Decoders(Bounds(**settings.uploads.model_dump()))
-    services = Services(settings, uow, wakeups, images, links, quotes, decoders, estimates, feed)
+    shared = SharedReadiness(partial(readiness, uow, wakeups, images, settings))
+    services = Services(settings, uow, wakeups, images, links, quotes, decoders, estimates, feed, shared)
 
     def provide() -> Services:
         return services

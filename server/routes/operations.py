@@ -11,7 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from catalog.entries import APP_ID
 from server.http.bodies import View
 from server.http.services import Services
-from server.observability.readiness import Readiness, readiness
+from server.observability.readiness import readiness
 
 UNAVAILABLE: Final = 503
 FROZEN_S: Final = 3.0  # below the timeout of the container's health check
@@ -41,7 +41,7 @@ class Ready(View):
 @get("/health", public=True, rate_limit="exempt", sync_to_thread=True)
 def health(services: NamedDependency[Services]) -> Health:
     """Answer that the application is up, as the existing front end expects, and whether it accepts work."""
-    return Health(ready=_readiness(services).accepts)
+    return Health(ready=services.health.get().accepts)
 
 
 @get(
@@ -69,10 +69,6 @@ async def alive() -> Response[Alive]:
 )
 def ready(services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
-    found = _readiness(services)
+    found = readiness(services.uow, services.wakeups, services.images, services.settings)
     body = Ready(status=found.status, checks=found.checks)
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
-
-
-def _readiness(services: Services) -> Readiness:
-    return readiness(services.uow, services.wakeups, services.images, services.settings)
