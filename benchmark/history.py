@@ -32,7 +32,7 @@ from server.settings import Settings
 ROUNDS: Final = 60
 WARM_UPS: Final = 5
 PAGE: Final = 50
-OWN: Final = 1_000
+OWN: Final = 2_500
 """The user's own generations where there is next to no history: every list has full pages,
 and the metrics as many recent events."""
 SHARE: Final = 100  # of a history, every so manieth generation is the user's own
