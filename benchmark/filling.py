@@ -18,6 +18,8 @@ from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.base import load_tables
 from server.db.unit_of_work import UnitOfWork
+from server.events.repository import Events
+from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.submission import GenerationRequest, Limits, submit
 from server.generations.tables import Generation
@@ -42,9 +44,10 @@ NAMES: Final = {
     "sqlite": "printf('%s%012d', '{kind}', {number})",
     "postgresql": "'{kind}' || lpad(CAST({number} AS text), 12, '0')",
 }
+# The last copy is the newest, as rows come in time: recent events are those with the greatest ids.
 AGO: Final = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', {column}, '-' || n || ' seconds')",
-    "postgresql": "{column} - n * interval '1 second'",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', {column}, '-' || (:count - n) || ' seconds')",
+    "postgresql": "{column} - (:count - n) * interval '1 second'",
 }
 
 
@@ -67,8 +70,9 @@ def claim_next(uow: UnitOfWork) -> Any:
     """Claim the next generation as a worker does."""
     with uow.begin() as tx:
         claimed = FairQueue(tx).claim("benchmark", LEASE_S, ())
-    if claimed is None:
-        raise LookupError("nothing waits")
+        if claimed is None:
+            raise LookupError("nothing waits")
+        Events(tx).append(claimed[1].id, Kind.CLAIMED, attempt=claimed[0].attempt, worker="benchmark")
     return claimed
 
 

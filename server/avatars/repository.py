@@ -177,8 +177,9 @@ class AvatarUses(Repository):
         """Return the newest uses of an avatar, the newest first."""
         found = self._session.scalars(
             select(AvatarUse)
-            .where(AvatarUse.avatar_id == avatar_id)
-            .order_by(AvatarUse.id.desc())
+            # A range, as in the history of credits, so that the uses of other avatars are not read.
+            .where(AvatarUse.avatar_id.between(avatar_id, avatar_id))
+            .order_by(AvatarUse.avatar_id.desc(), AvatarUse.id.desc())
             .limit(limit)
         )
         return list(found)

@@ -145,8 +145,13 @@ class Ledger(Repository):
         rows = self._session.execute(
             select(Transfer, func.coalesce(Posting.amount, 0))
             .outerjoin(Posting, moved)
-            .where(Transfer.user_id == user_id, (Transfer.kind != "capture") | Posting.id.is_not(None))
-            .order_by(Transfer.id.desc())
+            # A range and its order, which only the user's index has: with an equality PostgreSQL may walk
+            # through the transfers of all users in the order of their ids, until it has enough of this one's.
+            .where(
+                Transfer.user_id.between(user_id, user_id),
+                (Transfer.kind != "capture") | Posting.id.is_not(None),
+            )
+            .order_by(Transfer.user_id.desc(), Transfer.id.desc())
             .limit(limit)
         )
         return [

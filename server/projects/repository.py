@@ -91,8 +91,18 @@ class Projects(Repository):
         each: how many of a project at most, so that no project's history is read. The number of parameters
         is the same for any number of projects.
         """
+        other = aliased(Avatar)
+        oldest_wanted = (
+            select(other.created_at)
+            .where(other.project_id == Project.id)
+            .order_by(other.created_at.desc())
+            .limit(1)
+            .offset(each - 1)
+            .scalar_subquery()
+        )
+        # In the inner query, so that it is asked once for each project and not for each avatar.
         listed = (
-            select(Project.id)
+            select(Project.id, func.coalesce(oldest_wanted, literal(_EVER, UtcDateTime())).label("since"))
             .where(
                 Project.user_id == user_id,
                 *_before((first.created_at, first.id), Project.id <= first.id),
@@ -101,19 +111,10 @@ class Projects(Repository):
             .limit(projects)
             .subquery()
         )
-        other = aliased(Avatar)
-        oldest_wanted = (
-            select(other.created_at)
-            .where(other.project_id == listed.c.id)
-            .order_by(other.created_at.desc())
-            .limit(1)
-            .offset(each - 1)
-            .scalar_subquery()
-        )
         found = self._session.scalars(
             select(Avatar)
             .join(listed, listed.c.id == Avatar.project_id)
-            .where(Avatar.created_at >= func.coalesce(oldest_wanted, literal(_EVER, UtcDateTime())))
+            .where(Avatar.created_at >= listed.c.since)
             .order_by(Avatar.created_at.desc(), Avatar.id.desc())
         )
         grouped: dict[str, list[Avatar]] = defaultdict(list)
