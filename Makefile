@@ -17,7 +17,7 @@ TORCH_INDEX_URL ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-COMPILE = $(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+COMPILE = $(BIN)/uv --no-config pip compile --quiet --universal --fork-strategy fewest --generate-hashes \
 	--python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 .PHONY: help
@@ -76,7 +76,7 @@ preset-pictures: install  ## draw the presets' pictures with the miniature: a fe
 	$(BIN)/python -m scripts.preset_pictures $(ARGS)
 
 .PHONY: containers
-containers: install  ## lint, build, start and break the containers, as root and without a GPU: two to four minutes
+containers: install  ## lint, build, start and break the containers, as root and without a GPU: three to six minutes
 	$(BIN)/python -m scripts.containers $(ARGS)
 
 .PHONY: env-example
@@ -89,11 +89,21 @@ openapi: install  ## write docs/openapi.json anew from the API's code
 
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
-lock: install  ## resolve pyproject.toml into requirements/*.lock
-	$(COMPILE) --extra worker --extra bench --output-file requirements/cuda.lock $(ARGS)
-	$(COMPILE) --extra dev --excludes requirements/cuda-only.txt --output-file requirements/cpu.lock $(ARGS)
+lock: install  ## resolve pyproject.toml into requirements/*.lock, with the hash of every file
+	$(COMPILE) pyproject.toml --extra worker --extra bench --output-file requirements/cuda.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra dev --excludes requirements/cuda-only.txt --output-file requirements/cpu.lock $(ARGS)
+	$(BIN)/python -m scripts.unhash_torch
+	$(COMPILE) requirements/build.txt --constraint requirements/cpu.lock --output-file requirements/build.lock $(ARGS)
 	@! grep -E '^(cuda|nvidia|triton)' requirements/cpu.lock || \
 		{ echo 'requirements/cuda-only.txt lacks what is named above.' >&2; exit 1; }
+
+# Needs Docker and a registry. The lines belong into .env: then the images are built on, and started from, these bytes.
+.PHONY: digests
+digests:  ## print the images that ours are built on and started beside, with their digests, for .env
+	@for image in BASE_IMAGE=python:3.11-slim-bookworm POSTGRES_IMAGE=postgres:18 REDIS_IMAGE=redis:8; do \
+		digest=$$(docker buildx imagetools inspect "$${image#*=}" --format '{{.Manifest.Digest}}') || exit 1; \
+		echo "$$image@$$digest"; \
+	done
 
 .PHONY: clean
 clean:  ## remove .venv and every cache
@@ -101,11 +111,13 @@ clean:  ## remove .venv and every cache
 	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
 
 # Makes .venv again if its interpreter is gone; otherwise pip updates it to the lock.
-$(STAMP): pyproject.toml requirements/cpu.lock
+$(STAMP): pyproject.toml requirements/cpu.lock requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'avatar-creator needs Python 3.11 or later: make PYTHON=/path/to/python3.11 install' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'Installing into $(VENV): a minute or two.'
-	$(BIN)/python -m pip install --quiet --requirement requirements/cpu.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@grep -v '^torch==' requirements/cpu.lock > $(VENV)/hashed.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $(VENV)/hashed.lock --requirement requirements/build.lock
+	$(BIN)/python -m pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) "$$(grep '^torch==' requirements/cpu.lock)"
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

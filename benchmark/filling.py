@@ -182,7 +182,6 @@ class _Filling:
         if self._dialect == "postgresql":
             self._run("SELECT setval('ledger_transfers_id_seq', (SELECT max(id) FROM ledger_transfers))")
             self._run("VACUUM ANALYZE")
-            self._run("CHECKPOINT")
         else:
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")
 

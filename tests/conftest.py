@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -35,13 +35,17 @@ from server.scheduling.fair_queue import FairQueue
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.embedded_redis import EmbeddedRedis
+from tests.databases import OWNER, SERVER, as_role, with_roles
 from tests.server.stored import provenance_of, stored_image
 
 
 def _prepare(database_url: str) -> None:
     """Migrate a database and seed its catalogue."""
-    engine = open_engine(database_url)
-    migrate(engine)
+    if database_url.startswith("postgresql"):
+        with_roles(database_url)
+    engine = open_engine(as_role(database_url, SERVER))
+    if engine.dialect.name == "sqlite":
+        migrate(engine)
     with UnitOfWork(engine).begin() as tx:
         Entries(tx).seed(shipped_entries())
     engine.dispose()
@@ -91,7 +95,10 @@ MakeDatabase = Callable[[str], str]
 
 @pytest.fixture
 def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDatabase]:
-    """Make empty prepared databases of a kind, sqlite or postgresql; give their URLs."""
+    """Make empty prepared databases of a kind, sqlite or postgresql; give their URLs.
+
+    On PostgreSQL the role is the one that serves: who needs more takes the fixture `owner`.
+    """
     with ExitStack() as stack:
 
         def make(kind: str) -> str:
@@ -109,11 +116,34 @@ def _postgres_database(url: Callable[[str], str], name: str) -> Iterator[str]:
     driver = url("postgres").replace("postgresql:", "postgresql+psycopg:")
     admin = create_engine(driver, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy"))
-    yield url(name)
+        copied = f"CREATE DATABASE {name} OWNER {OWNER.name} TEMPLATE template STRATEGY file_copy"
+        connection.execute(text(copied))
+        connection.execute(text(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))  # what no copy takes over
+        connection.execute(text(f"GRANT CONNECT ON DATABASE {name} TO {SERVER.name}"))
+    yield as_role(url(name), SERVER)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def empty_postgres(
+    postgres: Callable[[str], str],
+) -> Callable[[], AbstractContextManager[str]]:
+    """Make databases of PostgreSQL without tables or roles, as a superuser's URL."""
+
+    @contextmanager
+    def make() -> Iterator[str]:
+        name = f"empty_{uuid4().hex}"
+        driver = postgres("postgres").replace("postgresql:", "postgresql+psycopg:")
+        admin = create_engine(driver, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+            yield postgres(name)
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+    return make
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -126,6 +156,14 @@ def database_url(request: pytest.FixtureRequest, make_database: MakeDatabase) ->
 def uow(database_url: str) -> Iterator[UnitOfWork]:
     """A unit of work on a prepared database."""
     unit = UnitOfWork(open_engine(database_url))
+    yield unit
+    unit.close()
+
+
+@pytest.fixture
+def owner(database_url: str) -> Iterator[UnitOfWork]:
+    """The same database as the owner of its schema has it, who migrates and mends by hand."""
+    unit = UnitOfWork(open_engine(as_role(database_url, OWNER)))
     yield unit
     unit.close()
 

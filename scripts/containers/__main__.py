@@ -1,7 +1,8 @@
 """Lints, builds and smoke-tests the containers: python -m scripts.containers, as root.
 
 buildah builds the images on a small Debian. Compose starts the stack of docker-compose.gpu.yml on podman
-without a GPU. The test draws avatars over HTTP, restarts Redis and the worker meanwhile and stops the stack.
+without a GPU. The test updates a running stack of the earlier release, draws avatars over HTTP, restarts
+the API, Redis and the worker meanwhile, looks at what each container may do, and restores a backup.
 """
 
 import os
@@ -127,6 +128,7 @@ def build(engine: Engine) -> None:
             target,
             **base,
             LOCK="requirements/cpu.lock",
+            HASHES="--verify-hashes",
         )
     for target in ("api", "hosted", "worker"):
         size_mb = engine.size_mb(f"localhost/{target}")

@@ -3,61 +3,37 @@
 Run it in its own network: `unshare --net python -m scripts.containers.smoke FOLDER COMPOSE`.
 """
 
-import json
 import secrets
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
-import httpx
-from PIL import Image
 
+from scripts.containers import backups, hardening, upgrade
 from scripts.containers.engine import ROOT, Engine
-from server.supervisor.shutdown import in_thread
+from scripts.containers.stack import Stack, User, expect, health_checked, is_ready, new_user, serving, until
+from scripts.earlier import CommitMissing
 
-GENERATIONS: Final = 8
-PRICE: Final = 8
-PROMPT: Final = "portrait of a woman with long red hair and glasses, blue background"
-_WAIT_S: Final = 180.0
-_URL: Final = "http://127.0.0.1:5000"
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The services of the compose file under podman."""
-
-    engine: Engine
-    compose: Path
-
-    def call(self, *command: str) -> str:
-        """Call Compose."""
-        return self.engine.run(
-            str(self.compose),
-            *("--project-directory", str(self.engine.folder / "project")),
-            *("--file", str(ROOT / "docker-compose.gpu.yml")),
-            *("--file", str(Path(__file__).parent / "compose.override.yml")),
-            *command,
-            MODEL_PROFILE="miniature",
-            MODELS_DIR="/data/models",
-        )
-
-    def containers(self) -> list[str]:
-        """Return the running containers' names."""
-        return self.engine.run("podman", "ps", "--format", "{{.Names}}").split()
-
-    def inside(self, service: str, *command: str) -> str:
-        """Run a command in a service's container."""
-        return self.call("exec", "--no-TTY", service, *command)
+SECRETS: Final = ("postgres_password", "database_owner_password", "database_password", "redis_password")
+# What an operator may have in .env for a start without containers. None of it may break the containers.
+DOT_ENV: Final = """\
+HOST=127.0.0.1
+PORT=8080
+DATA_DIR=/nowhere
+DATABASE_URL=postgresql://somebody@elsewhere/db
+DATABASE_URL_FILE=/nowhere/url
+DATABASE_PASSWORD=wrong
+REDIS_URL=redis://elsewhere:6379/0
+REDIS_URL_FILE=/nowhere/url
+REDIS_PASSWORD=wrong
+HUGGINGFACE_API_KEY=hf_wrong
+AUTH_JWT_SECRET=a-secret-of-at-least-thirty-two-bytes
+API_MEMORY=2g
+"""
+DRAWN_MEANWHILE: Final = 3  # the limit is five a minute, and one is drawn before, one after the restart
 
 
 def run_smoke_test(engine: Engine, compose: Path) -> None:
@@ -68,123 +44,71 @@ def run_smoke_test(engine: Engine, compose: Path) -> None:
 
     """
     engine.run("ip", "link", "set", "lo", "up")
-    folder = engine.folder / "project"
-    (folder / "secrets").mkdir(parents=True)
-    for name in ("postgres_password", "redis_password"):
-        (folder / "secrets" / name).write_text(secrets.token_hex(24) + "\n")
-    (folder / "secrets" / "huggingface_api_key").write_text("\n")
     stack = Stack(engine, compose)
-    with serving(engine), health_checked(stack):
-        try:
-            click.echo("Starting the stack ...")
-            stack.call("up", "--detach", "--quiet-pull")
-            check(stack)
-        except Exception:
-            click.echo(stack.call("logs", "--no-color", "--tail", "40"), err=True)
-            raise
-        finally:
-            stack.call("--profile", "*", "down", "--volumes", "--timeout", "20")
+    (stack.folder / "secrets").mkdir(parents=True)
+    for name in SECRETS:
+        (stack.folder / "secrets" / name).write_text(secrets.token_hex(24) + "\n")
+    (stack.folder / "secrets" / "huggingface_api_key").write_text("\n")
+    (stack.folder / "server").symlink_to(ROOT / "server")  # the compose file names a file of it
+    with serving(engine), health_checked(stack), taken_down(stack):
+        earlier = start_earlier(stack)
+        (stack.folder / ".env").write_text(DOT_ENV)
+        click.echo("Starting the stack, with settings in .env that contradict it ...")
+        stack.call("up", "--detach", "--quiet-pull")
+        until("the API is ready", is_ready)
+        if earlier is not None:
+            upgrade.check(stack, earlier)
+        user = new_user(stack)
+        draw(user)
+        restart_meanwhile(stack, user)
+        hardening.check(stack)
+        backups.check(stack, user)
     if left := stack.containers():
         raise click.ClickException(f"Still running: {left}")
     click.echo("The stack is stopped, and no container is left.")
 
 
-def check(stack: Stack) -> None:
-    """Draw an avatar, then several while Redis and the worker restart.
+def start_earlier(stack: Stack) -> upgrade.Earlier | None:
+    """Start the earlier release and order from it; return nothing if this copy of the project lacks it."""
+    try:
+        return upgrade.start_earlier(stack)
+    except CommitMissing as missing:
+        click.echo(f"SKIPPED: the upgrade is not tested: {missing}")
+        return None
 
-    Check also the balance, that torch is not loaded where it is not needed, and the containers' users.
-    """
-    until("the API is ready", lambda: httpx.get(f"{_URL}/readyz", trust_env=False).json()["status"] == "ok")
-    created = json.loads(
-        stack.inside("api", "avatar-creator", "users", "create", "--credits", "500", "--json")
+
+def draw(user: User) -> None:
+    """Draw an avatar and fetch it."""
+    first = user.order()
+    picture = user.picture(until("an avatar is drawn", lambda: user.ended(first)))
+    expect((picture.format, picture.size), ("PNG", (512, 512)))
+    click.echo(f"An avatar of {picture.size[0]} px is drawn and fetched over HTTP.")
+
+
+def restart_meanwhile(stack: Stack, user: User) -> None:
+    """Draw several avatars while the API, Redis and the worker restart."""
+    ordered = [user.order() for _ in range(DRAWN_MEANWHILE)]
+    until("the worker draws", lambda: any(user.ended(generation) for generation in ordered))
+    stack.call("restart", "--timeout", "30", "redis", "worker", "api")
+    until("the API is ready", is_ready)
+    user.order()
+    user.check_all()
+    click.echo(
+        f"The API, Redis and the worker restarted during {DRAWN_MEANWHILE + 1} generations: none lost, "
+        "each charged once."
     )
-    headers = {"Authorization": f"Bearer {created['apiKey']}"}
-    with httpx.Client(base_url=_URL, headers=headers, trust_env=False, timeout=30) as client:
-        api = "/api/avatar-creator"
-        project = client.post(f"{api}/projects", json={"name": "Proof"}).json()["project"]["id"]
-
-        def submit() -> str:
-            body = {"name": "Ada", "prompt": PROMPT}
-            answer = client.post(f"{api}/projects/{project}/avatars/generate", json=body)
-            answer.raise_for_status()
-            return str(answer.json()["generation"]["id"])
-
-        def ended(generation: str) -> dict[str, Any]:
-            row: dict[str, Any] = client.get(f"{api}/generations/{generation}").json()["generation"]
-            return row if row["status"] in {"completed", "failed"} else {}
-
-        alone = submit()
-        first = until("an avatar is drawn", lambda: ended(alone))
-        avatar = client.get(f"{api}/avatars/{first['avatarId']}").json()["avatar"]
-        picture = Image.open(BytesIO(client.get(avatar["baseImageUrl"]).content))
-        expect((picture.format, picture.size), ("PNG", (512, 512)))
-        click.echo(f"An avatar of {picture.size[0]} px is drawn and fetched over HTTP.")
-
-        ids = [submit() for _ in range(GENERATIONS - 5)]  # the limit is five a minute, and one is used
-        until("the worker draws", lambda: any(ended(generation) for generation in ids))
-        stack.call("restart", "--timeout", "30", "redis", "worker")
-        ids.append(submit())
-        results = [until("each generation ends", lambda each=each: ended(each)) for each in ids]
-        expect([row["status"] for row in results], ["completed"] * len(ids))
-        balance = client.get("/api/credits/balance").json()["data"]["balance"]
-        expect(balance, 500 - PRICE * (len(ids) + 1))
-        click.echo(
-            f"Redis and the worker restarted during {len(ids)} generations: none lost, each charged once."
-        )
-    maps = "any('libtorch' in m.read_text() for m in pathlib.Path('/proc').glob('[0-9]*/maps'))"
-    code = f"import pathlib; print({maps})"
-    expect(stack.inside("api", "python3", "-c", code).strip(), "False")
-    code = "import inference.hosted.client, sys; print('torch' in sys.modules)"
-    expect(
-        stack.call("run", "--rm", "--no-deps", "--entrypoint=python3", "hosted", "-c", code).strip(), "False"
-    )
-    expect(stack.inside("worker", "id", "-u").strip(), "10001")
-    expect(stack.inside("api", "id", "-u").strip(), "10001")
-
-
-def until(description: str, poll: Callable[[], Value]) -> Value:
-    """Poll until the value is true, and return it."""
-    deadline, last_error = time.monotonic() + _WAIT_S, None
-    while time.monotonic() < deadline:
-        try:
-            if value := poll():
-                return value
-        except (httpx.HTTPError, KeyError, ValueError) as error:
-            last_error = error
-        time.sleep(0.5)
-    raise click.ClickException(f"Not within {_WAIT_S:.0f} s: {description} ({last_error})")
-
-
-def expect(actual: object, expected: object) -> None:
-    """Raise unless both values are equal."""
-    if actual != expected:
-        raise click.ClickException(f"Expected {expected}, got {actual}")
 
 
 @contextmanager
-def serving(engine: Engine) -> Iterator[None]:
-    """Let podman serve Docker's API while the body runs."""
-    command = ("podman", "system", "service", "--time=0", f"unix://{engine.socket}")
-    with subprocess.Popen(command, env=engine.environ, stderr=subprocess.DEVNULL) as service:  # noqa: S603
-        try:
-            until("podman's socket is there", engine.socket.exists)
-            yield
-        finally:
-            service.terminate()
-
-
-@contextmanager
-def health_checked(stack: Stack) -> Iterator[None]:
-    """Run the containers' health checks in a thread: podman leaves them to systemd, which is missing here."""
-
-    def check_all(stopped: threading.Event) -> None:
-        while not stopped.wait(1):
-            for name in stack.containers():
-                command = ("podman", "healthcheck", "run", name)
-                subprocess.run(command, env=stack.engine.environ, check=False, capture_output=True)  # noqa: S603
-
-    with in_thread("health checks", check_all):
+def taken_down(stack: Stack) -> Iterator[None]:
+    """Take the stack down after the body; show its logs if the body has failed."""
+    try:
         yield
+    except Exception:
+        click.echo(stack.call("logs", "--no-color", "--tail", "40"), err=True)
+        raise
+    finally:
+        stack.call("--profile", "*", "down", "--volumes", "--timeout", "20")
 
 
 if __name__ == "__main__":

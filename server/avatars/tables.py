@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.traits import Traits
 from server.clock import now
-from server.db.base import Serial, Table
+from server.db.base import APPEND_ONLY, DELETABLE, Serial, Table
 
 UPLOADED: Final = "uploaded"
 """The source type of an avatar whose image its user brought."""
@@ -41,6 +41,7 @@ class Avatar(TraitColumns, Table):
     __table_args__ = (
         Index("ix_avatars_project", "project_id", "created_at"),
         Index("ix_avatars_owner", "user_id", "created_at"),
+        DELETABLE,
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -63,7 +64,7 @@ class AvatarUse(Table):
     """One use of an avatar in an application. It is deleted with its avatar."""
 
     __tablename__ = "avatar_uses"
-    __table_args__ = (Index("ix_avatar_uses_avatar", "avatar_id", "id"),)
+    __table_args__ = (Index("ix_avatar_uses_avatar", "avatar_id", "id"), APPEND_ONLY)
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     avatar_id: Mapped[str] = mapped_column(ForeignKey("avatars.id", ondelete="CASCADE"))

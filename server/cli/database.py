@@ -1,6 +1,6 @@
-"""migrate, seed, models."""
+"""migrate, roles, seed, models."""
 
-from typing import Final
+from typing import Final, TextIO
 
 import click
 from rich.console import Console
@@ -11,6 +11,7 @@ from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.db import migrate as migrations
 from server.db.engine import Deadlines, open_engine
+from server.db.roles import NotPostgresql, Role, RoleUnknown, make_roles
 from server.entries import service as entries
 from server.settings import Settings
 from server.supervisor.data_folder import private_files
@@ -19,14 +20,67 @@ PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program rea
 
 
 @click.command()
+@click.option(
+    "--grant-to", "server_role", metavar="ROLE", help="The role of PostgreSQL that the API and workers have."
+)
 @takes_settings
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, server_role: str | None) -> None:
     """Bring the database to the newest revision."""
     engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
     with private_files(settings), answering():
-        migrations.migrate(engine)
+        try:
+            migrations.migrate(engine, server_role=server_role)
+        except (NotPostgresql, RoleUnknown) as error:
+            raise click.ClickException(str(error)) from error
     engine.dispose()
     click.echo("The database is at the newest revision.")
+
+
+@click.command()
+@click.option("--owner", metavar="ROLE", default="avatar_owner", show_default=True, help="It will migrate.")
+@click.option(
+    "--owner-password",
+    type=click.File(encoding="utf-8"),
+    required=True,
+    metavar="FILE",
+    help="The owner's password.",
+)
+@click.option(
+    "--server", metavar="ROLE", default="avatar_server", show_default=True, help="It will serve and draw."
+)
+@click.option(
+    "--server-password",
+    type=click.File(encoding="utf-8"),
+    required=True,
+    metavar="FILE",
+    help="The serving role's password.",
+)
+@takes_settings
+def roles(
+    settings: Settings, owner: str, owner_password: TextIO, server: str, server_password: TextIO
+) -> None:
+    """Make PostgreSQL's two roles, or set their passwords, as its superuser.
+
+    One owns the database and its tables, whoever owned them before; the other only reads and writes rows.
+    """
+    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    with answering():
+        try:
+            make_roles(
+                engine, Role(owner, _password(owner_password)), Role(server, _password(server_password))
+            )
+        except NotPostgresql as error:
+            raise click.ClickException(str(error)) from error
+    engine.dispose()
+    click.echo(f"{owner} owns the database, {server} serves.")
+
+
+def _password(file: TextIO) -> str:
+    """Read a password from a file: on a command line everybody on the machine could read it."""
+    password = file.read().strip()
+    if not password:
+        raise click.ClickException(f"{file.name} is empty")
+    return password
 
 
 @click.command()

@@ -10,6 +10,7 @@ COMMANDS: Final = {
     "api": "server.cli.serve:api",
     "worker": "server.cli.serve:worker",
     "migrate": "server.cli.database:migrate",
+    "roles": "server.cli.database:roles",
     "seed": "server.cli.database:seed",
     "models": "server.cli.database:models",
     "users": "server.cli.accounts:users",

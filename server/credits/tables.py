@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, t
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.clock import now
-from server.db.base import Serial, Table
+from server.db.base import APPEND_ONLY, Serial, Table
 
 
 class Account(Table):
@@ -47,6 +47,7 @@ class Transfer(Table):
             postgresql_where=text("grant_reference IS NOT NULL"),
         ),
         Index("ix_ledger_transfers_history", "user_id", "id"),
+        APPEND_ONLY,
     )
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
@@ -72,6 +73,7 @@ class Posting(Table):
     __tablename__ = "ledger_postings"
     __table_args__ = (
         CheckConstraint("account IN ('available', 'held', 'revenue', 'issuance')", name="account"),
+        APPEND_ONLY,
     )
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True)

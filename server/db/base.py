@@ -17,6 +17,15 @@ from sqlalchemy.orm import DeclarativeBase, Session
 _SERVER: Final = Path(__file__).parent.parent
 _INSERT: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
+PRIVILEGES: Final = "privileges"
+"""The key of a table's `info` with what the role that serves may do with its rows; without it, KEPT."""
+
+KEPT: Final = ("SELECT", "INSERT", "UPDATE")
+DELETABLE: Final[dict[str, Any]] = {"info": {PRIVILEGES: (*KEPT, "DELETE")}}
+APPEND_ONLY: Final[dict[str, Any]] = {"info": {PRIVILEGES: ("SELECT", "INSERT")}}
+READ_ONLY: Final[dict[str, Any]] = {"info": {PRIVILEGES: ("SELECT",)}}
+"""The last items of `__table_args__`, of tables that need more than KEPT or less."""
+
 # SQLite numbers rows only if the key is INTEGER. PostgreSQL's INTEGER has 32 bits: too few.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 

@@ -11,17 +11,28 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from server.db.engine import without_deadlines
+from server.db.roles import grant
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # An arbitrary number that all processes of this program agree on; PostgreSQL's advisory locks have no names.
 MIGRATION_LOCK: Final = 7_201_845_531
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Upgrade the database to a revision. A lock makes concurrent processes do so one after the other."""
+def migrate(engine: Engine, revision: str = "head", server_role: str | None = None) -> None:
+    """Upgrade the database to a revision. A lock makes concurrent processes do so one after the other.
+
+    server_role: a role of PostgreSQL that may then do what serving needs. Nobody sees a table without that.
+
+    Raises:
+        NotPostgresql: a role is named, and the database is SQLite.
+        RoleUnknown: there is no such role.
+
+    """
     with engine.begin() as connection, without_deadlines(connection):
         _take_turns(connection)
         command.upgrade(_config(connection), revision)
+        if server_role is not None:
+            grant(connection, server_role)
 
 
 def unmigrate(engine: Engine, revision: str = "base") -> None:

@@ -21,8 +21,8 @@ from server.db.base import load_tables
 from server.db.engine import DEADLINES, without_deadlines
 from server.errors import DatabaseAway, OutcomeUnknown
 
-OLDER: Final = ("42P01", "42703")
-"""PostgreSQL lacks a table or a column: it was never migrated, or not to this revision."""
+OLDER: Final = ("42P01", "42703", "42501")
+"""PostgreSQL lacks a table, a column or a grant: it was never migrated, or not to this revision."""
 READS_ONLY: Final = "25006"
 """PostgreSQL takes no writes, as a standby does after a failover."""
 BLOCKED_S: Final = 1.0

@@ -8,7 +8,7 @@ from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.clock import now
-from server.db.base import Serial, Table
+from server.db.base import APPEND_ONLY, Serial, Table
 
 
 class Kind(StrEnum):
@@ -28,7 +28,7 @@ class Event(Table):
     """What happened to a generation, in order. Append-only."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_generation", "generation_id", "id"),)
+    __table_args__ = (Index("ix_events_generation", "generation_id", "id"), APPEND_ONLY)
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     generation_id: Mapped[str]

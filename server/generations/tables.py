@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from catalog.orders import Order, Provenance
 from catalog.traits import Traits
 from server.clock import now
-from server.db.base import Record, Table
+from server.db.base import DELETABLE, Record, Table
 
 
 class Source(StrEnum):
@@ -31,6 +31,7 @@ class Generation(Table):
         Index("ix_generations_queue", "status", "user_id", "created_at"),
         Index("ix_generations_entry", "entry_key", "completed_at"),
         Index("ix_generations_owner", "user_id", "created_at"),
+        DELETABLE,
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -6,13 +6,14 @@ from sqlalchemy import ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.clock import now
-from server.db.base import Table
+from server.db.base import DELETABLE, Table
 
 
 class KeptAnswer(Table):
     """The first successful answer to a request that named an idempotency key."""
 
     __tablename__ = "kept_answers"
+    __table_args__ = (DELETABLE,)
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -119,8 +119,6 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
         checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"
         if not registry.ready(HOSTED):
             checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
-    if not settings.hosted.api_key:
-        return checks | {"hosted": "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"}
     try:
         Spending(tx).check(settings.hosted_budget_microusd)
     except BudgetSpent:

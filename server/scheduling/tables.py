@@ -5,13 +5,14 @@ from datetime import datetime
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.db.base import Table
+from server.db.base import DELETABLE, Table
 
 
 class RegisteredWorker(Table):
     """A worker that is there, by its own heartbeat every few seconds."""
 
     __tablename__ = "workers"
+    __table_args__ = (DELETABLE,)
 
     name: Mapped[str] = mapped_column(primary_key=True)
     backend: Mapped[str] = mapped_column(String(16))

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.db.base import Serial, Table
+from server.db.base import DELETABLE, Serial, Table
 
 
 class Tally(Table):
@@ -22,6 +22,7 @@ class Uncounted(Table):
     """What a transaction has counted, until it is added to the tallies. Transactions share no row."""
 
     __tablename__ = "uncounted"
+    __table_args__ = (DELETABLE,)
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))

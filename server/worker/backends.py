@@ -1,8 +1,12 @@
 """Which backend a worker draws with, and which generations it claims."""
 
+from typing import Final
+
 from inference.backend import Backend
 from server.scheduling.claim_policy import HOSTED, ClaimPolicy, LocalPolicy, ReservePolicy
 from server.settings import Settings
+
+NO_KEY: Final = "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"
 
 
 def make_backend(settings: Settings, name: str) -> Backend:
@@ -12,6 +16,13 @@ def make_backend(settings: Settings, name: str) -> Backend:
 
 def make_policy(settings: Settings, name: str) -> ClaimPolicy:
     """Return what a worker with this backend claims, beside the other kind of worker or alone."""
+    policy = _policy(settings, name)
+    if name == HOSTED and not settings.hosted.api_key:
+        policy.record_failure(NO_KEY)  # so that the API, which is given no key, can say it
+    return policy
+
+
+def _policy(settings: Settings, name: str) -> ClaimPolicy:
     if settings.worker.inference_backend != "auto":
         return ClaimPolicy(name)
     if name == HOSTED:

@@ -25,10 +25,10 @@ LIMITS = Limits(max_depth=1000, max_per_user=20)
 
 
 @pytest.fixture
-def filled(uow, settings):
+def filled(uow, owner, settings):
     """A user with a history among others' longer one: the caller and a project."""
     caller, project_id = new_user(uow, "measured")
-    fill(uow, settings, caller, project_id, OWN, OTHERS)
+    fill(owner, settings, caller, project_id, OWN, OTHERS)
     return caller, project_id
 
 

@@ -55,18 +55,18 @@ def add_drawn_avatar(uow, images, account, **changes):
     return add_avatar(uow, account, image_key=image.key, image_sha256=image.sha256, **changes)
 
 
-def post_astray(uow, **posting):
+def post_astray(owner, **posting):
     """Insert a posting that its transfer does not ask for, past the trigger that refuses it."""
-    on_table = " ON ledger_postings" if uow.engine.dialect.name == "postgresql" else ""
-    with uow.begin() as tx:
+    on_table = " ON ledger_postings" if owner.engine.dialect.name == "postgresql" else ""
+    with owner.begin() as tx:
         tx.session.execute(text(f"DROP TRIGGER ledger_postings_check{on_table}"))
         tx.session.execute(insert(Posting).values(posting))
 
 
-def end_by_hand(uow, generation_id):
+def end_by_hand(owner, generation_id):
     """End a generation without its settlement, past the trigger of PostgreSQL that refuses it."""
-    with uow.begin() as tx:
-        if uow.engine.dialect.name == "postgresql":
+    with owner.begin() as tx:
+        if owner.engine.dialect.name == "postgresql":
             tx.session.execute(text("DROP TRIGGER generations_end ON generations"))
         ended = {"status": "failed", "error_code": "INTERNAL_ERROR"}
         tx.session.execute(update(Generation).where(Generation.id == generation_id).values(ended))

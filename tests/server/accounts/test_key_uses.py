@@ -88,9 +88,9 @@ class TestKeyUses:
         uses.note(key)
         uses.write()
 
-    def test_a_database_that_is_away_is_no_error(self, uow, uses, key, log_lines):
+    def test_a_database_that_is_away_is_no_error(self, owner, uses, key, log_lines):
         """Uses that cannot be written are dropped, and the log says how many."""
         uses.note(key)
-        unmigrate(uow.engine)
+        unmigrate(owner.engine)
         uses.write()
         assert [(line["event"], line["keys"]) for line in log_lines()] == [("key_uses.database_away", 1)]

@@ -25,6 +25,7 @@ from server.images.links import SECRET_FILE, shared_secret
 from server.images.store import ImageStore, Variant
 from server.scheduling.image_sweep import ImageSweep, Owner
 from server.spending.tables import SpendingDay
+from tests.databases import OWNER, as_role
 from tests.server.stored import add_drawn_avatar, provenance_of
 
 FILES = {Variant.FULL: b"png", Variant.THUMBNAIL: b"jpg"}
@@ -68,11 +69,11 @@ def _rows(uow, folder):
 
 @pytest.fixture
 def elsewhere(settings, tmp_path, make_database):
-    """Make an empty service of a kind elsewhere: its settings and its unit of work."""
+    """Make an empty service of a kind elsewhere: its settings and its unit of work as the schema's owner."""
     opened = []
 
     def make_empty(kind):
-        uow = _opened(make_database(kind))
+        uow = _opened(as_role(make_database(kind), OWNER))
         opened.append(uow)
         return settings.changed(data_dir=tmp_path / f"elsewhere{len(opened)}"), uow
 

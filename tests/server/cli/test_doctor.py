@@ -39,9 +39,9 @@ class TestDoctor:
         assert "does not answer" in missing(result)["database"]
         assert "hidden-word" not in result.output
 
-    def test_an_unseeded_catalogue(self, cli, uow):
+    def test_an_unseeded_catalogue(self, cli, owner):
         """Without an entry only the catalogue is missing."""
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(delete(CatalogEntry))
         absent = missing(cli("doctor"))
         assert absent.keys() == {"catalogue"}

@@ -63,10 +63,10 @@ class TestImages:
         assert doctor("--repair")[0].keys() == {"image folder"}
         assert images.owner() is None
 
-    def test_it_is_adopted_when_told(self, uow, images, sweep, doctor):
+    def test_it_is_adopted_when_told(self, owner, images, sweep, doctor):
         """A folder of another database becomes this one's by --adopt-images, and only then."""
         sweep()
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(update(DatabaseIdentity).values(identity="another"))
         assert doctor("--repair")[0].keys() == {"image folder"}
         absent, said = doctor("--adopt-images")
@@ -104,11 +104,11 @@ class TestImages:
 
 
 class TestHolds:
-    def test_a_repair_voids(self, uow, make_account, submit_one, doctor, balance_of):
+    def test_a_repair_voids(self, owner, make_account, submit_one, doctor, balance_of):
         """The hold of a generation that ended without its settlement is missing until it is voided."""
         account = make_account(credits=20)
         ended, _waiting = submit_one(account), submit_one(account)
-        end_by_hand(uow, ended.id)
+        end_by_hand(owner, ended.id)
         assert "1 open holds of 8 credits" in doctor()[0]["holds"]
         assert balance_of(account) == 4
         absent, said = doctor("--repair")
@@ -137,11 +137,11 @@ class TestPurge:
         with pytest.raises(FileNotFoundError):
             images.read(gone, Variant.FULL)
 
-    def test_a_folder_of_another_database(self, uow, cli, images, sweep):
+    def test_a_folder_of_another_database(self, owner, cli, images, sweep):
         """Nothing is purged under a database that does not own the folder."""
         images.put(FILES)
         sweep()
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(update(DatabaseIdentity).values(identity="another"))
         result = cli("images", "purge")
         assert result.exit_code == 1

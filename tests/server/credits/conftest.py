@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from catalog.tiers import Tier
 from server.accounts.repository import Users
 from server.credits.repository import Ledger
+from tests.databases import OWNER, as_role
 
 MOMENT = "2026-01-02 03:04:05.000000+00:00"
 
@@ -57,8 +58,8 @@ class Operator:
 
 @pytest.fixture
 def operator(database_url):
-    """An operator at a shell of SQL."""
-    url = make_url(database_url)
+    """An operator at a shell of SQL, as the owner of the schema."""
+    url = make_url(as_role(database_url, OWNER))
     if url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     engine = create_engine(url)

@@ -83,10 +83,10 @@ class TestParts:
         assert result(uow).drifting_accounts == 1
         assert position(uow) == users[1]
 
-    def test_a_stray_posting_is_in_the_sum(self, uow, make_account):
+    def test_a_stray_posting_is_in_the_sum(self, uow, owner, make_account):
         """A posting that no transfer made is in the sum and in its account."""
         user = make_account(credits=5).user_id
-        post_astray(uow, transfer_id=1, user_id=user, account="available", amount=3)
+        post_astray(owner, transfer_id=1, user_id=user, account="available", amount=3)
         finish(uow)
         assert (result(uow).drifting_accounts, result(uow).postings_sum) == (1, 3)
 

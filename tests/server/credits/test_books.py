@@ -256,10 +256,10 @@ class TestBooks:
         assert books(uow) == (0, 1, 0)
         assert drifts(uow) == [Drift(user, "available", stored=5, posted=8)]
 
-    def test_a_stray_posting(self, uow, make_account):
+    def test_a_stray_posting(self, uow, make_account, owner):
         """A posting that no transfer made is in the sum of all, and in the account that it was posted to."""
         user = make_account(credits=5).user_id
-        post_astray(uow, transfer_id=1, user_id=user, account="held", amount=3)
+        post_astray(owner, transfer_id=1, user_id=user, account="held", amount=3)
         assert books(uow) == (3, 1, 0)
         assert drifts(uow) == [Drift(user, "held", stored=0, posted=3)]
         with uow.read() as tx:

@@ -146,10 +146,10 @@ class TestSettlement:
 class TestGuards:
     @pytest.mark.parametrize("table", ["ledger_transfers", "ledger_postings"])
     @pytest.mark.parametrize("change", ["UPDATE {} SET user_id = user_id", "DELETE FROM {}"])
-    def test_the_ledger_is_append_only(self, uow, make_account, table, change):
+    def test_the_ledger_is_append_only(self, owner, make_account, table, change):
         """The database itself refuses to change or delete a posting."""
         make_account()
-        with pytest.raises(DatabaseError, match="append-only"), uow.begin() as tx:
+        with pytest.raises(DatabaseError, match="append-only"), owner.begin() as tx:
             tx.session.execute(text(change.format(table)))
 
     def test_no_account_goes_below_zero(self, uow, make_account):

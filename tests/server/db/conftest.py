@@ -2,12 +2,8 @@
 
 import pytest
 
-from server.db.engine import open_engine
-
 
 @pytest.fixture
-def engine(database_url):
-    """An engine on a migrated database."""
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
+def engine(owner):
+    """An engine on a migrated database, as the owner of its schema."""
+    return owner.engine

@@ -136,9 +136,9 @@ class TestPostgresql:
             assert seconds(lambda: self.sleep(unit, 0)) < 5
         unit.close()
 
-    def test_a_server_that_only_reads(self, database_url, uow, user):
+    def test_a_server_that_only_reads(self, database_url, owner, user):
         """A server that became read-only, as after a failover, is away for those who write."""
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(
                 text(f"ALTER DATABASE {tx.session.bind.url.database} SET default_transaction_read_only = on")
             )
@@ -148,9 +148,9 @@ class TestPostgresql:
             assert tx.session.get(User, user)
         unit.close()
 
-    def test_an_older_revision(self, uow, user):
+    def test_an_older_revision(self, uow, owner, user):
         """A database that lacks a column of this program is away, and no bug."""
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(text("ALTER TABLE users DROP COLUMN last_claimed_at"))
         seconds(lambda: rename(uow, user))
 

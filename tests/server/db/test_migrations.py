@@ -34,12 +34,12 @@ class TestMigrations:
         migrate(engine)
         assert is_current(engine)
 
-    def test_many_processes_migrate_at_once(self, engine, database_url, at_once):
+    def test_many_processes_migrate_at_once(self, engine, at_once):
         """Four processes that start on an empty database migrate it once, and none of them fails."""
         unmigrate(engine)
 
         def start():
-            own = open_engine(database_url)
+            own = open_engine(engine.url.render_as_string(hide_password=False))
             try:
                 migrate(own)
             finally:

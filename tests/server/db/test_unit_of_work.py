@@ -58,9 +58,9 @@ class TestDatabaseAway:
         with pytest.raises(DatabaseAway), uow.begin() as tx:
             tx.session.execute(text("SELECT 1"))
 
-    def test_a_database_without_tables(self, uow):
+    def test_a_database_without_tables(self, uow, owner):
         """A database that was never migrated raises the same error."""
-        unmigrate(uow.engine)
+        unmigrate(owner.engine)
         with pytest.raises(DatabaseAway), uow.read() as tx:
             Entries(tx).all()
 

@@ -31,17 +31,17 @@ def entries(uow):
 
 
 class TestSeed:
-    def test_seeding_writes_four_and_then_none(self, uow):
+    def test_seeding_writes_four_and_then_none(self, uow, owner):
         """An empty catalogue gets the four entries of the contract; seeding again writes nothing."""
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(delete(CatalogEntry))
         assert seed(uow) == 4
         assert seed(uow) == 0
         assert entries(uow) == {entry.key: entry for entry in shipped_entries()}
 
-    def test_a_deleted_entry_comes_back(self, uow):
+    def test_a_deleted_entry_comes_back(self, uow, owner):
         """Seeding writes what is missing, and only that."""
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(delete(CatalogEntry).where(CatalogEntry.model_key == SCHNELL))
         assert seed(uow) == 1
         assert set(entries(uow)) == {entry.key for entry in shipped_entries()}

@@ -7,12 +7,13 @@ from sqlalchemy.exc import DBAPIError
 from server.events.repository import Events
 from server.events.tables import Event
 from server.generations.deletion import delete_project
+from tests.databases import OWNER, as_role
 
 
 @pytest.fixture
 def operator(database_url):
-    """Somebody at a shell of SQL, without this program's settings."""
-    url = make_url(database_url)
+    """Somebody at a shell of SQL, as the owner of the schema and without this program's settings."""
+    url = make_url(as_role(database_url, OWNER))
     driver = "postgresql+psycopg" if url.get_backend_name() == "postgresql" else url.drivername
     engine = create_engine(url.set(drivername=driver))
     yield engine

@@ -38,11 +38,13 @@ class TestHolds:
             assert Holds(tx).count_without() == 0
         assert void_stranded(uow) == []
 
-    def test_a_generation_that_ended_by_hand(self, make_account, submit_one, uow, stranded, balance_of):
+    def test_a_generation_that_ended_by_hand(
+        self, make_account, submit_one, uow, stranded, balance_of, owner
+    ):
         """The hold of a generation that ended without its settlement is voided once; others stay."""
         account = make_account(credits=20)
         ended, _waiting = submit_one(account), submit_one(account)
-        end_by_hand(uow, ended.id)
+        end_by_hand(owner, ended.id)
         expected = [StrandedHold(ended.id, account.user_id, 8)]
         assert stranded() == expected
         assert void_stranded(uow) == expected
@@ -59,10 +61,10 @@ class TestHolds:
         void_stranded(uow)
         assert balance_of(account) == 20
 
-    def test_two_repairs_at_once(self, make_account, submit_one, uow, at_once, balance_of):
+    def test_two_repairs_at_once(self, make_account, submit_one, uow, at_once, balance_of, owner):
         """Of several repairs at the same moment one gives the credits back."""
         account = make_account(credits=20)
-        end_by_hand(uow, submit_one(account).id)
+        end_by_hand(owner, submit_one(account).id)
         voided = at_once(4, lambda: void_stranded(uow))
         assert sorted(map(len, voided)) == [0, 0, 0, 1]
         assert balance_of(account) == 20

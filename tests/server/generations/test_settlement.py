@@ -199,11 +199,11 @@ class TestPriceWithoutTheAdapter:
         settlement.complete(uow, claim(), stored_image(), provenance_of(generation, adapter=None), {})
         assert balance_of(account) == 8
 
-    def test_no_base_entry_no_price(self, make_account, submit_one, claim, uow, balance_of):
+    def test_no_base_entry_no_price(self, make_account, submit_one, claim, uow, balance_of, owner):
         """Where no entry draws with the base model alone, an image without its adapter is free."""
         account = make_account(Tier.BASIC, credits=20)
         generation = submit_one(account)
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.delete(
                 tx.session.get(CatalogEntry, ("avatar-creator", "avatar-creator:flux-dev-base"))
             )

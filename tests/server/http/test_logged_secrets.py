@@ -53,10 +53,10 @@ class TestSecrets:
         for secret in ("private", "hidden-word"):
             assert secret not in logged()
 
-    def test_a_database_error_is_logged_without_the_row(self, logged, open_api, uow, make_account):
+    def test_a_database_error_is_logged_without_the_row(self, logged, open_api, uow, make_account, owner):
         """An error while a generation is stored is logged, and the prompt is not in its traceback."""
         account = make_account()
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             for statement in REFUSE[uow.engine.dialect.name]:
                 tx.session.execute(text(statement))
         with open_api() as api:

@@ -130,7 +130,7 @@ class TestUsers:
 
 
 class TestFailedAuthentications:
-    def test_too_many_are_refused_before_the_database_is_asked(self, open_limited, make_account, uow):
+    def test_too_many_are_refused_before_the_database_is_asked(self, open_limited, make_account, owner):
         """After too many wrong tokens an address is refused, right token or wrong, without the database."""
         account = make_account()
         path = f"{PREFIX}/projects"
@@ -141,7 +141,7 @@ class TestFailedAuthentications:
                 assert state(answer) == (3, left)
                 assert api.client.get(path, headers=account.headers).status_code == 200
             exceeded(api, api.client.get(path, headers=WRONG))
-            unmigrate(uow.engine)
+            unmigrate(owner.engine)
             for headers in (WRONG, account.headers):
                 error = exceeded(api, api.client.get(path, headers=headers))
                 assert "at most 3 failed authentications per minute" in error["message"]
@@ -154,13 +154,13 @@ class TestFailedAuthentications:
                 assert api.client.get(path, headers={"Authorization": header}).status_code == 401
             exceeded(api, api.client.get(path, headers=WRONG))
 
-    def test_other_errors_are_no_failures(self, open_limited, make_account, uow):
+    def test_other_errors_are_no_failures(self, open_limited, make_account, owner):
         """What a user's valid token is answered is not counted, nor a database that is away."""
         account = make_account()
         with open_limited(rate_limit_failed_authentications="1/minute") as api:
             for _ in range(3):
                 assert api.client.get(f"{PREFIX}/projects/none", headers=account.headers).status_code == 404
-            unmigrate(uow.engine)
+            unmigrate(owner.engine)
             for _ in range(3):
                 api.refused(api.client.get(f"{PREFIX}/projects", headers=WRONG), 503, "SERVICE_UNAVAILABLE")
 

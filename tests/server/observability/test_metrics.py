@@ -106,10 +106,10 @@ class TestPartsAway:
         with open_api(database_url="postgresql://nobody@127.0.0.1:1/nothing") as api:
             self.check_away(scrape(api))
 
-    def test_a_database_without_tables(self, api, uow, scrape):
+    def test_a_database_without_tables(self, api, owner, scrape):
         """An unmigrated database counts as away."""
         assert scrape(api)("database_up") == 1
-        unmigrate(uow.engine)
+        unmigrate(owner.engine)
         self.check_away(scrape(api))
 
     def check_away(self, metrics):

@@ -159,11 +159,11 @@ class TestCredits:
             tx.session.execute(update(LedgerAudit).values(ended_at=now() - timedelta(seconds=5000)))
         assert 5000 <= scrape(api)("ledger_audit_age_seconds") < 6000
 
-    def test_a_posting_too_many_is_drift(self, api, uow, make_account, scrape):
+    def test_a_posting_too_many_is_drift(self, api, uow, owner, make_account, scrape):
         """A posting without a transfer shows in the sum and in the account that it was posted to."""
         user = make_account().user_id
         make_account()
-        post_astray(uow, transfer_id=1, user_id=user, account="available", amount=5)
+        post_astray(owner, transfer_id=1, user_id=user, account="available", amount=5)
         audit(uow)
         metrics = scrape(api)
         assert (metrics("ledger_drifting_accounts"), metrics("ledger_postings_sum")) == (1, 5)

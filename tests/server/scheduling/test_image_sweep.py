@@ -54,11 +54,11 @@ def put(images):
 
 
 @pytest.fixture
-def rename_database(uow):
+def rename_database(owner):
     """Make the database another one: it has another identity."""
 
     def rename():
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(update(DatabaseIdentity).values(identity=uuid4().hex))
 
     return rename
