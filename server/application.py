@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
@@ -14,7 +15,7 @@ from litestar.plugins.pydantic import PydanticPlugin
 
 from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
-from server.db.engine import open_engine
+from server.db.engine import Deadlines, open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
 from server.http import openapi
@@ -31,6 +32,9 @@ from server.http.request import MAX_BODY_BYTES, ApiRequest, complete_headers, re
 from server.http.services import Services
 from server.images.links import Links, shared_secret
 from server.images.store import ImageStore
+from server.observability.listener import MetricsListener
+from server.observability.metrics import exposition
+from server.observability.readiness import SharedReadiness, readiness
 from server.routes.avatars import AvatarController
 from server.routes.catalogue import CatalogueController
 from server.routes.credits import CreditController
@@ -39,7 +43,7 @@ from server.routes.events import EventController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.keys import KeyController
-from server.routes.operations import alive, health, metrics, ready
+from server.routes.operations import alive, health, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
 from server.routes.statistics import read_statistics
@@ -60,7 +64,7 @@ PREFIXES = ("/api/avatar-creator", "/api/apps/avatar-creator")
 
 def create_app(settings: Settings) -> Litestar:
     """Return the API on a migrated database."""
-    uow = UnitOfWork(open_engine(settings.database.url))
+    uow = UnitOfWork(open_engine(settings.database.url, Deadlines(**settings.database.deadlines)))
     wakeups = WakeUps(settings)
     images = ImageStore(settings.server.images_dir)
     secret = shared_secret(settings.server.data_dir)
@@ -78,6 +82,10 @@ def create_app(settings: Settings) -> Litestar:
     authentication = Authentication(
         uow, key_uses, settings.tokens.session_secret, settings.credits.welcome_credits
     )
+    tasks: dict[str, Callable[[threading.Event], None]] = {"reaper": reaper.run, "key uses": key_uses.run}
+    metrics = _metrics_listener(settings, uow, wakeups)
+    if metrics is not None:
+        tasks["metrics"] = metrics.run
     nouns: list[ControllerRouterHandler] = [
         ProjectController,
         GenerationController,
@@ -92,7 +100,8 @@ def create_app(settings: Settings) -> Litestar:
         health,
     ]
     decoders = Decoders(Bounds(**settings.uploads.model_dump()))
-    services = Services(settings, uow, wakeups, images, links, quotes, decoders, estimates, feed)
+    shared = SharedReadiness(partial(readiness, uow, wakeups, images, settings))
+    services = Services(settings, uow, wakeups, images, links, quotes, decoders, estimates, feed, shared)
 
     def provide() -> Services:
         return services
@@ -109,9 +118,15 @@ def create_app(settings: Settings) -> Litestar:
             health,
             alive,
             ready,
-            metrics,
         ],
-        state=State({"authentication": authentication, "rate_limits": RateLimits(settings), "feed": feed}),
+        state=State(
+            {
+                "authentication": authentication,
+                "rate_limits": RateLimits(settings),
+                "feed": feed,
+                "metrics": metrics,
+            }
+        ),
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         guards=[limit_user],
         middleware=[
@@ -126,12 +141,19 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=openapi.CONFIG,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_running(uow, {"reaper": reaper.run, "key uses": key_uses.run}), _reading(feed)],
+        lifespan=[_running(uow, tasks), _reading(feed)],
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
     app.asgi_handler = AccessLog(Lingering(Cors(app.asgi_handler, settings.server.cors_origins)))
     return app
+
+
+def _metrics_listener(settings: Settings, uow: UnitOfWork, wakeups: WakeUps) -> MetricsListener | None:
+    port = settings.metrics.port
+    if port is None:
+        return None
+    return MetricsListener(settings.metrics.host, port, partial(exposition, uow, wakeups))
 
 
 def _running(

@@ -26,8 +26,8 @@ from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.generations import settlement
-from server.generations.repository import Generations
 from server.generations.submission import Limits, submit
+from server.generations.tables import Generation
 from server.projects.repository import Projects
 from server.projects.tables import Project
 from server.routes.generation_bodies import GenerateBody
@@ -324,7 +324,7 @@ def generation_of(uow):
 
     def read(generation_id):
         with uow.read() as tx:
-            return Generations(tx).get(generation_id)
+            return tx.session.get(Generation, generation_id)
 
     return read
 

@@ -1,6 +1,5 @@
 """Avatars in the database."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,17 +56,11 @@ class Avatars(Repository):
         """Return the key of an avatar's image; None if there is no such avatar."""
         return None if avatar_id is None else self._session.scalar(_IMAGE_KEY, {"of_avatar": avatar_id})
 
-    def by_project(self, project_ids: Iterable[str]) -> dict[str, list[Avatar]]:
-        """Return the avatars of each project, newest first."""
-        grouped: dict[str, list[Avatar]] = defaultdict(list)
-        found = self._session.scalars(
-            select(Avatar)
-            .where(Avatar.project_id.in_(list(project_ids)))
-            .order_by(Avatar.created_at.desc(), Avatar.id.desc())
-        )
-        for avatar in found:
-            grouped[avatar.project_id].append(avatar)
-        return grouped
+    def of_project(self, project_id: str, limit: int) -> list[Avatar]:
+        """Return a project's newest avatars, newest first."""
+        newest = (Avatar.created_at.desc(), Avatar.id.desc())
+        of = select(Avatar).where(Avatar.project_id == project_id)
+        return list(self._session.scalars(of.order_by(*newest).limit(limit)))
 
     def owned_images(self, image_keys: Iterable[str]) -> set[str]:
         """Return those of the image keys that an avatar owns."""
@@ -184,8 +177,9 @@ class AvatarUses(Repository):
         """Return the newest uses of an avatar, the newest first."""
         found = self._session.scalars(
             select(AvatarUse)
-            .where(AvatarUse.avatar_id == avatar_id)
-            .order_by(AvatarUse.id.desc())
+            # A range, as in the history of credits, so that the uses of other avatars are not read.
+            .where(AvatarUse.avatar_id.between(avatar_id, avatar_id))
+            .order_by(AvatarUse.avatar_id.desc(), AvatarUse.id.desc())
             .limit(limit)
         )
         return list(found)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, literal, select, update
+from sqlalchemy import bindparam, func, insert, literal, select, text, update
 from sqlalchemy.orm import aliased
 
 from server.credits.errors import CaptureBeyondHold, GrantDiffers, HoldMissing, InsufficientCredits
@@ -30,16 +30,8 @@ _MOVE: Final = (
     )
     .returning(_ACCOUNTS.c.available)
 )
+_HELD: Final = select(func.sum(_ACCOUNTS.c.held)).where(text("held > 0"))  # as its partial index says
 _TRANSFER: Final = insert(Transfer.core()).inline()  # nobody asks for its id
-
-
-@dataclass(frozen=True)
-class Books:
-    """Sums over the ledger and the accounts. The first two are zero unless credits were made or lost."""
-
-    postings_sum: int
-    drifting_accounts: int
-    held: int
 
 
 @dataclass(frozen=True)
@@ -153,8 +145,13 @@ class Ledger(Repository):
         rows = self._session.execute(
             select(Transfer, func.coalesce(Posting.amount, 0))
             .outerjoin(Posting, moved)
-            .where(Transfer.user_id == user_id, (Transfer.kind != "capture") | Posting.id.is_not(None))
-            .order_by(Transfer.id.desc())
+            # A range and its order, which only the user's index has: with an equality PostgreSQL may walk
+            # through the transfers of all users in the order of their ids, until it has enough of this one's.
+            .where(
+                Transfer.user_id.between(user_id, user_id),
+                (Transfer.kind != "capture") | Posting.id.is_not(None),
+            )
+            .order_by(Transfer.user_id.desc(), Transfer.id.desc())
             .limit(limit)
         )
         return [
@@ -207,41 +204,9 @@ class Ledger(Repository):
             drifts.append(Drift(user_id, HELD, held, int(posted_held)))
         return [drift for drift in drifts if drift.stored != drift.posted]
 
-    def books(self) -> Books:
-        """Compare the ledger with the accounts, in one statement.
-
-        Two statements would see the transfers that were made in between as drift.
-        """
-        posted = (
-            select(
-                Posting.user_id,
-                func.sum(Posting.amount).label("total"),
-                func.sum(Posting.amount).filter(Posting.account == AVAILABLE).label(AVAILABLE),
-                func.sum(Posting.amount).filter(Posting.account == HELD).label(HELD),
-            )
-            .group_by(Posting.user_id)
-            .cte()
-        )
-        drifts = (Account.available != func.coalesce(posted.c.available, 0)) | (
-            Account.held != func.coalesce(posted.c.held, 0)
-        )
-        found = self._session.execute(
-            select(
-                select(func.coalesce(func.sum(posted.c.total), 0)).scalar_subquery(),
-                func.count().filter(drifts),
-                func.coalesce(func.sum(Account.held), 0),
-            )
-            .select_from(Account)
-            .outerjoin(posted, posted.c.user_id == Account.user_id)
-        )
-        return Books(*(int(number) for number in found.one()))
-
-    def moved(self) -> dict[str, int]:
-        """Return the credits that were moved so far, by kind of transfer."""
-        rows = self._session.execute(
-            select(Transfer.kind, func.sum(Transfer.credits)).group_by(Transfer.kind)
-        )
-        return {kind: int(total) for kind, total in rows}
+    def held(self) -> int:
+        """Return the credits that are held now, of all users together."""
+        return int(self._session.connection().scalar(_HELD) or 0)
 
     def _hold_of(self, generation_id: str) -> Transfer:
         hold = self._session.scalar(

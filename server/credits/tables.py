@@ -16,6 +16,8 @@ class Account(Table):
     __table_args__ = (
         CheckConstraint("available >= 0", name="available"),
         CheckConstraint("held >= 0", name="held"),
+        # Those who have something held are as many as generations wait, however many users there are.
+        Index("ix_accounts_held", "held", sqlite_where=text("held > 0"), postgresql_where=text("held > 0")),
     )
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
@@ -79,3 +81,22 @@ class Posting(Table):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     account: Mapped[str] = mapped_column(String(16))
     amount: Mapped[int] = mapped_column(BigInteger)
+
+
+class LedgerAudit(Table):
+    """How far the comparison of all accounts with their postings has come. One row."""
+
+    __tablename__ = "ledger_audit"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[str]
+    """The last user whose account this audit has compared; empty if none is under way."""
+    drifting: Mapped[int]
+    """The accounts that drift, of those compared by this audit."""
+    postings_sum: Mapped[int] = mapped_column(BigInteger)
+    """The sum of their postings in credits."""
+    ended_at: Mapped[datetime | None]
+    """When the last audit ended; None before the first."""
+    ended_drifting: Mapped[int]
+    ended_postings_sum: Mapped[int] = mapped_column(BigInteger)

@@ -1,6 +1,8 @@
 """What the tables of all nouns have in common. Knows no noun."""
 
 import hashlib
+import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -122,6 +124,15 @@ def load_tables() -> MetaData:
 def upsert(session: Session, table: sa.Table) -> Any:
     """Begin an INSERT of this session's database, which has `on_conflict_do_update`."""
     return _INSERT[session.get_bind().dialect.name](table)
+
+
+def one_of(session: Session, column: sa.ColumnElement[str], texts: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Select the rows whose column is one of the texts. They are one parameter, however many they are."""
+    listed = list(texts)
+    if session.get_bind().dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(listed, postgresql.ARRAY(String)))
+    values = sa.func.json_each(json.dumps(listed)).table_valued("value")
+    return column.in_(sa.select(values.c.value))
 
 
 def try_lock(session: Session, name: str) -> bool:

@@ -10,23 +10,18 @@ from psycopg.errors import _WaitTimeout
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
 POOL_SIZE: Final = 20  # the API has at most 40 threads, of which few hold a connection at a time
+ANSWER_MARGIN_S: Final = 2  # beyond the deadline of a statement, for a server that says nothing at all
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a transaction may wait, in seconds.
+    """How long a transaction may wait, in seconds. `server.settings.stores` says what each is for."""
 
-    connect_s: for a connection to be made. pool_s: for one to be free. lock_s: for what another transaction
-    has locked. statement_s: for a statement to end. idle_s: with no statement, before the server ends it.
-    answer_margin_s: beyond statement_s, for a server that says nothing at all.
-    """
-
-    connect_s: float = 5
-    pool_s: float = 5
-    lock_s: float = 5
-    statement_s: float = 10
-    idle_s: float = 60
-    answer_margin_s: float = 2
+    connect_timeout_s: float = 5
+    pool_timeout_s: float = 5
+    lock_timeout_s: float = 5
+    statement_timeout_s: float = 10
+    idle_timeout_s: float = 60
 
 
 DEADLINES: Final = Deadlines()
@@ -63,10 +58,14 @@ def open_engine(database_url: str, deadlines: Deadlines = DEADLINES) -> Engine:
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
-        pool_timeout=deadlines.pool_s,
+        pool_timeout=deadlines.pool_timeout_s,
         hide_parameters=True,  # parameters include prompts, and the text of an error is logged
-        execution_options={"lock_s": deadlines.lock_s},
-        connect_args={"timeout": deadlines.lock_s, "check_same_thread": False, "isolation_level": None},
+        execution_options={"lock_s": deadlines.lock_timeout_s},
+        connect_args={
+            "timeout": deadlines.lock_timeout_s,
+            "check_same_thread": False,
+            "isolation_level": None,
+        },
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
@@ -77,21 +76,21 @@ def _open_postgresql(url: Any, deadlines: Deadlines) -> Engine:
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
-        pool_timeout=deadlines.pool_s,
+        pool_timeout=deadlines.pool_timeout_s,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
-            "connect_timeout": max(2, round(deadlines.connect_s)),  # Source: libpq; it takes 1 for 2
+            "connect_timeout": round(deadlines.connect_timeout_s),  # libpq takes whole seconds
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            "tcp_user_timeout": round(1000 * (deadlines.statement_s + deadlines.answer_margin_s)),
+            "tcp_user_timeout": round(1000 * (deadlines.statement_timeout_s + ANSWER_MARGIN_S)),
         },
     )
     names = {
-        "lock_timeout": deadlines.lock_s,
-        "statement_timeout": deadlines.statement_s,
-        "idle_in_transaction_session_timeout": deadlines.idle_s,
+        "lock_timeout": deadlines.lock_timeout_s,
+        "statement_timeout": deadlines.statement_timeout_s,
+        "idle_in_transaction_session_timeout": deadlines.idle_timeout_s,
     }
     limits = "; ".join(f"SET {name} = {round(1000 * limit_s)}" for name, limit_s in names.items())
 
@@ -99,7 +98,7 @@ def _open_postgresql(url: Any, deadlines: Deadlines) -> Engine:
         return BoundedConnection.connect(*arguments, **parameters)
 
     def bound(connection: BoundedConnection, _record: object) -> None:
-        connection.answer_s = deadlines.statement_s + deadlines.answer_margin_s
+        connection.answer_s = deadlines.statement_timeout_s + ANSWER_MARGIN_S
         connection.autocommit = True
         connection.execute(limits)
         connection.autocommit = False

@@ -122,7 +122,7 @@ class _Writers(_Turn):
 
     def __init__(self, engine: Engine) -> None:
         self._lock = threading.Lock()
-        self._limit_s: float = engine.get_execution_options().get("lock_s", DEADLINES.lock_s)
+        self._limit_s: float = engine.get_execution_options().get("lock_s", DEADLINES.lock_timeout_s)
         self._blocked_since: float | None = None
 
     @contextmanager

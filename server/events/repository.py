@@ -1,5 +1,6 @@
 """The events in the database: the truth that later readers replay."""
 
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, func, insert, select, text
@@ -47,9 +48,11 @@ class Events(Repository):
         )
         return list(found)
 
-    def newest(self, limit: int) -> list[Event]:
-        """Return the newest events of all generations, the newest first."""
-        return list(self._session.scalars(select(Event).order_by(Event.id.desc()).limit(limit)))
+    def completed_since(self, moment: datetime, limit: int) -> list[dict[str, Any]]:
+        """Return what was recorded of the completions since a moment, among the newest so many events."""
+        newest = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit).subquery()
+        completed = select(newest.c.data).where(newest.c.kind == Kind.COMPLETED.value, newest.c.at >= moment)
+        return list(self._session.connection().scalars(completed))
 
     def newest_of(self, generation_id: str) -> Event | None:
         """Return a generation's newest event."""

@@ -1,6 +1,7 @@
 """Deleting a project, or all of a user's, with all that is in it."""
 
 from contextlib import suppress
+from typing import Final
 
 from server.avatars.repository import Avatars
 from server.avatars.service import Discard
@@ -10,6 +11,8 @@ from server.errors import NotFound
 from server.generations import settlement
 from server.generations.repository import Generations
 from server.projects.repository import Projects
+
+PROJECTS_AT_ONCE: Final = 500  # read into memory
 
 
 def delete_project(uow: UnitOfWork, discard: Discard, caller: Caller, project_id: str) -> None:
@@ -35,9 +38,14 @@ def delete_project(uow: UnitOfWork, discard: Discard, caller: Caller, project_id
 
 def delete_projects(uow: UnitOfWork, discard: Discard, caller: Caller) -> int:
     """Delete each of a user's projects, one transaction each; return how many there were."""
-    with uow.read() as tx:
-        project_ids = [project.id for project in Projects(tx).all_of(caller.user_id)]
-    for project_id in project_ids:
-        with suppress(NotFound):  # deleted meanwhile
-            delete_project(uow, discard, caller, project_id)
-    return len(project_ids)
+    deleted, after = 0, None
+    while True:
+        with uow.read() as tx:
+            projects = Projects(tx).newest_of(caller.user_id, PROJECTS_AT_ONCE, after=after)
+        for project in projects:
+            with suppress(NotFound):  # deleted meanwhile
+                delete_project(uow, discard, caller, project.id)
+        deleted += len(projects)
+        if len(projects) < PROJECTS_AT_ONCE:
+            return deleted
+        after = projects[-1].created_at, projects[-1].id

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, s
 
 from catalog.orders import Order, Provenance
 from server.clock import now
+from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
@@ -53,10 +54,6 @@ class Generations(Repository):
         row = {name: getattr(generation, attribute) for name, attribute in _COLUMNS}
         self._session.connection().execute(_ADD, row)
 
-    def get(self, generation_id: str) -> Generation | None:
-        """Return a generation of any user."""
-        return self._session.get(Generation, generation_id)
-
     def owned_by(self, user_id: str, generation_id: str) -> Generation:
         """Return a user's generation.
 
@@ -85,7 +82,9 @@ class Generations(Repository):
         if after is not None:
             moment, row_id = after
             same_moment = (Generation.created_at == moment) & (Generation.id < row_id)
-            statement = statement.where((Generation.created_at < moment) | same_moment)
+            following = (Generation.created_at < moment) | same_moment
+            # The first condition says the same as the second, in words that an index can begin at.
+            statement = statement.where(Generation.created_at <= moment, following)
         if status is not None:
             statement = statement.where(Generation.status == status)
         if project_id is not None:
@@ -107,9 +106,9 @@ class Generations(Repository):
             if started and completed
         ]
 
-    def delete(self, generation_ids: Iterable[str]) -> None:
-        """Delete generations. A worker that still draws one finds its lease lost."""
-        self._session.execute(delete(Generation).where(Generation.id.in_(list(generation_ids))))
+    def delete(self, generation_id: str) -> None:
+        """Delete a generation. A worker that still draws it finds its lease lost."""
+        self._session.execute(delete(Generation).where(Generation.id == generation_id))
 
     def count_unfinished(self, user_id: str) -> int:
         """Return how many generations of a user wait or are drawn."""
@@ -220,12 +219,12 @@ class Generations(Repository):
 
     def fail_waiting(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
         """Fail those of the generations that still wait and that nobody has locked; return them."""
-        ids = _free(Status.PENDING, Generation.id.in_(list(generation_ids)))
+        ids = _free(Status.PENDING, self._one_of(generation_ids))
         return self._change(Status.PENDING, Status.FAILED, ids, **_failure(reason, message))
 
     def fail_running(self, generation_ids: Iterable[str], reason: Reason, message: str) -> list[Generation]:
         """Fail those of the generations that are being drawn, fencing their workers out; return them."""
-        ids = Generation.id.in_(list(generation_ids))
+        ids = self._one_of(generation_ids)
         return self._change(Status.PROCESSING, Status.FAILED, ids, **_failure(reason, message))
 
     def return_lost(self, *, worker: str | None = None) -> list[Generation]:
@@ -250,7 +249,7 @@ class Generations(Repository):
         """Lock those of the generations that have not ended until the commit; return their ids."""
         locked = self._session.scalars(
             select(Generation.id)
-            .where(Generation.id.in_(list(generation_ids)), Generation.status.in_(UNFINISHED))
+            .where(self._one_of(generation_ids), Generation.status.in_(UNFINISHED))
             .order_by(Generation.id)  # two transactions that lock the same rows do not wait for each other
             .with_for_update()
         )
@@ -259,6 +258,9 @@ class Generations(Repository):
     def delete_all_of(self, project_id: str) -> None:
         """Delete a project's generations. A worker that still draws one finds its lease lost."""
         self._session.execute(delete(_GENERATIONS).where(_GENERATIONS.c.project_id == project_id))
+
+    def _one_of(self, generation_ids: Iterable[str]) -> ColumnElement[bool]:
+        return one_of(self._session, Generation.__table__.c.id, generation_ids)
 
     def _end(self, claim: Claim, target: Status, **values: Any) -> Generation:
         ended = self._change(Status.PROCESSING, target, *_held(claim), **values)

@@ -128,7 +128,7 @@ def delete(uow: UnitOfWork, caller: Caller, generation_id: str) -> None:
     with uow.begin() as tx:
         Generations(tx).owned_by(caller.user_id, generation_id)
         cancelled = settlement.cancel_within(tx, [generation_id])
-        Generations(tx).delete([generation_id])
+        Generations(tx).delete(generation_id)
     settlement.log_failed(cancelled)
 
 

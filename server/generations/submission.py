@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import uuid4
 
 from catalog.entries import Entry
@@ -26,6 +27,9 @@ from server.generations.states import Status
 from server.generations.tables import Generation, Source
 from server.projects.repository import Projects
 from server.spending.repository import Spending
+
+KEPT_FOR_NEWCOMERS: Final = 10
+"""One place of the queue in so many."""
 
 Notify = Callable[[str], object]
 """Is given the id of a generation that was queued, to wake a worker. It may fail, but never raises."""
@@ -147,10 +151,25 @@ def examine(tx: Transaction, caller: Caller, request: GenerationRequest, limits:
     """
     Projects(tx).require(caller.user_id, request.project_id)
     choice = _choice(Entries(tx).all(), caller.tier, request)
-    if (depth := PendingQueue(tx).depth()) >= limits.max_depth:
-        raise QueueFull(depth)
+    _check_depth(tx, caller, limits.max_depth)
     Spending(tx).check(limits.budget_microusd)
     return choice
+
+
+def _check_depth(tx: Transaction, caller: Caller, max_depth: int) -> None:
+    """Check that there is room: the last tenth of the places is for users of whom nothing waits or is drawn.
+
+    So no number of users who wait with many, though each stays within max_per_user, shuts out a newcomer.
+
+    Raises:
+        QueueFull: there is no place, or none for this user.
+
+    """
+    depth = PendingQueue(tx).depth()
+    if depth < max_depth - max_depth // KEPT_FOR_NEWCOMERS:
+        return
+    if depth >= max_depth or Generations(tx).count_unfinished(caller.user_id):
+        raise QueueFull(depth)
 
 
 def _choice(entries: Iterable[Entry], tier: Tier, request: GenerationRequest) -> Choice:

@@ -12,7 +12,7 @@ from server.logs import get_log
 
 log = get_log(__name__)
 
-PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Routes that machines ask every few seconds: their lines are for debugging only."""
 UNANSWERED: Final = 500
 """The status of a request whose handling broke before an answer began, as uvicorn then answers it."""

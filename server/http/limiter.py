@@ -18,7 +18,6 @@ from server.settings import Settings
 log = get_log(__name__)
 
 KEY_PREFIX: Final = "avatar-creator:limits"
-TIMEOUT_S: Final = 0.25  # of a command; a check has two, and the first that fails is the last
 RETRY_S: Final = 5.0  # one request in this time waits for a Redis that is away; the others do not ask it
 MAX_REFUSALS: Final = 10_000  # remembered at once
 MAX_IN_PROCESS: Final = (
@@ -131,7 +130,7 @@ class Limiter:
         if url is None:
             return None
         try:
-            pool = open_redis(url, TIMEOUT_S).connection_pool
+            pool = open_redis(url, self._settings.redis.limit_timeout_s).connection_pool
         except ValueError:  # the address is malformed
             return None
         return MovingWindowRateLimiter(RedisStorage("redis://", connection_pool=pool, key_prefix=KEY_PREFIX))

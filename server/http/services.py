@@ -7,6 +7,7 @@ from server.generations.quotes import Quotes
 from server.http.event_feed import EventFeed
 from server.images.links import Links
 from server.images.store import ImageStore
+from server.observability.readiness import SharedReadiness
 from server.scheduling.estimates import Estimates
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
@@ -26,3 +27,4 @@ class Services:
     decoders: Decoders
     estimates: Estimates
     feed: EventFeed
+    health: SharedReadiness

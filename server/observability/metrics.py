@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
-from prometheus_client.registry import Collector
 
+from server.clock import now
+from server.credits.audit import AuditResult
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.generations.states import Reason
 from server.observability.readings import Reading, read
 from server.scheduling.wakeups import WakeUps
-from server.tallies.repository import COMPLETED, ENDED, STAGE, STAGE_US, STEPS
+from server.tallies.repository import COMPLETED, ENDED, MOVED, STAGE, STAGE_US, STEPS
 
 PREFIX: Final = "avatar_creator"
 TRANSFERS: Final = ("grant", "hold", "capture", "void")
@@ -20,31 +21,30 @@ FORMER_NAMES: Final = {"wakeups_waiting": "bell_rings_waiting", "wakeups_missing
 """Names from before 0.1.0, which exposes them beside the new ones. 0.2.0 drops them."""
 
 
-class ServerCollector(Collector):
-    """Reads the server's metrics at every scrape."""
+def exposition(uow: UnitOfWork, wakeups: WakeUps) -> bytes:
+    """Return the metrics as they are now, in Prometheus' text format.
 
-    def __init__(self, uow: UnitOfWork, wakeups: WakeUps) -> None:
-        self._uow = uow
-        self._wakeups = wakeups
+    Those of a part that does not answer are left out.
+    """
+    # Redis first, as in the reaper: a generation leaves the queue before its wake-up does.
+    waiting = wakeups.waiting()
+    try:
+        reading = read(uow)
+    except DatabaseAway:
+        reading = None
+    return generate_latest(_Scrape(families(reading, waiting)))
+
+
+class _Scrape(CollectorRegistry):
+    """A registry of the metrics of one scrape alone: the default one has the process's, which differ."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        super().__init__()
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics as they are now, without those of a part that does not answer."""
-        # Redis first, as in the reaper: a generation leaves the queue before its wake-up does.
-        wakeups = self._wakeups.waiting()
-        return families(self._reading(), wakeups)
-
-    def _reading(self) -> Reading | None:
-        try:
-            return read(self._uow)
-        except DatabaseAway:
-            return None
-
-
-def registry(uow: UnitOfWork, wakeups: WakeUps) -> CollectorRegistry:
-    """Return a registry of the server's metrics alone: the default one has the process's, which differ."""
-    own = CollectorRegistry()
-    own.register(ServerCollector(uow, wakeups))
-    return own
+        """Return the metrics that were read."""
+        return self._metrics
 
 
 def families(reading: Reading | None, wakeups: int | None) -> Iterator[Metric]:
@@ -146,22 +146,35 @@ def _stages(reading: Reading) -> Iterator[Metric]:
 
 
 def _credits(reading: Reading) -> Iterator[Metric]:
-    yield _gauge("credits_held", "Credits that are reserved for generations now.", reading.books.held)
+    yield _gauge("credits_held", "Credits that are reserved for generations now.", reading.credits_held)
     moved = CounterMetricFamily(
         f"{PREFIX}_credits_moved",
         "Credits by kind of transfer: granted, held, captured (taken for good) or voided (given back whole).",
         labels=["kind"],
     )
-    for kind, total in (dict.fromkeys(TRANSFERS, 0) | dict(reading.credits_moved)).items():
+    by_kind = {part: total for (_, part), total in _of_kind(reading, MOVED).items()}
+    for kind, total in (dict.fromkeys(TRANSFERS, 0) | by_kind).items():
         moved.add_metric([kind], total)
     yield moved
+    if reading.audit is not None:
+        yield from _audit(reading.audit)
+
+
+def _audit(result: AuditResult) -> Iterator[Metric]:
     yield _gauge(
         "ledger_drifting_accounts",
-        "Accounts whose credits differ from what was posted to them. Never other than 0, or there is a bug.",
-        reading.books.drifting_accounts,
+        "Accounts whose credits differ from what was posted to them, by the last audit or the one under way. "
+        "Never other than 0, or there is a bug.",
+        result.drifting_accounts,
     )
     yield _gauge(
         "ledger_postings_sum",
-        "Sum of all postings in credits. Never other than 0, or credits were made or lost.",
-        reading.books.postings_sum,
+        "Sum of all postings in credits, by the last audit. Never other than 0, or credits were made or "
+        "lost.",
+        result.postings_sum,
+    )
+    yield _gauge(
+        "ledger_audit_age_seconds",
+        "Time since the last audit of the ledger ended.",
+        max(0.0, (now() - result.ended_at).total_seconds()),
     )

@@ -1,6 +1,10 @@
 """Whether the process can serve, and if not, why."""
 
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from server.db.migrate import missing_revision
 from server.db.unit_of_work import Transaction, UnitOfWork
@@ -12,6 +16,8 @@ from server.scheduling.registry import WorkerRegistry
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.spending.repository import BudgetSpent, Spending
+
+SHARED_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,38 @@ class Readiness:
         if not self.accepts:
             return "unavailable"
         return "ok" if all(sentence == "ok" for sentence in self.checks.values()) else "degraded"
+
+
+class SharedReadiness:
+    """The readiness as it was a second ago at most, for questions that anybody may ask as often as they like.
+
+    While one thread checks, the others get what was found before.
+    """
+
+    def __init__(self, check: Callable[[], Readiness], clock: Callable[[], float] = time.monotonic) -> None:
+        self._check = check
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._found: tuple[float, Readiness] | None = None
+
+    def get(self) -> Readiness:
+        """Return what was found a second ago at most; before the first time, wait for it."""
+        if (found := self._recent()) is not None:
+            return found
+        if not self._lock.acquire(blocking=self._found is None) and self._found is not None:
+            return self._found[1]
+        try:
+            if (found := self._recent()) is None:
+                found = self._check()
+                self._found = self._clock(), found
+            return found
+        finally:
+            self._lock.release()
+
+    def _recent(self) -> Readiness | None:
+        if self._found is None or self._clock() - self._found[0] > SHARED_S:
+            return None
+        return self._found[1]
 
 
 def readiness(uow: UnitOfWork, wakeups: WakeUps, images: ImageStore, settings: Settings) -> Readiness:

@@ -1,22 +1,22 @@
 """What is read from the database at a scrape. Nothing is kept in memory, so all API processes agree.
 
-Counters are tallies, and sums over the append-only ledger: they outlive restarts and the deletion of
-projects, and never fall.
+Counters are tallies: they outlive restarts and the deletion of projects, and never fall. No reading grows
+with the history: see ADR 26.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from catalog.tiers import Tier
 from server.clock import now
-from server.credits.repository import Books, Ledger
+from server.credits.audit import AuditResult, Audits
+from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
 from server.events.repository import Events
-from server.events.tables import Event, Kind
 from server.generations.queue import PendingQueue
 from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import WorkerRegistry
@@ -44,8 +44,9 @@ class Reading:
     tallies: Mapping[Key, int]
     steps_per_s: Mapping[str, float]
     """By entry, of those drawn recently."""
-    books: Books
-    credits_moved: Mapping[str, int]
+    credits_held: int
+    audit: AuditResult | None
+    """None before the first audit of the ledger has ended."""
     workers_ready: Mapping[str, int]
 
 
@@ -62,9 +63,9 @@ def read(uow: UnitOfWork) -> Reading:
             entries=Entries(tx).keys(),
             queue=_queue(tx),
             tallies=Tallies(tx).all(),
-            steps_per_s=_steps_per_s(Events(tx).newest(RECENT_EVENTS)),
-            books=Ledger(tx).books(),
-            credits_moved=Ledger(tx).moved(),
+            steps_per_s=_steps_per_s(Events(tx).completed_since(now() - RECENT, RECENT_EVENTS)),
+            credits_held=Ledger(tx).held(),
+            audit=Audits(tx).result(),
             workers_ready={backend: len(registry.ready(backend)) for backend in (LOCAL, HOSTED)},
         )
 
@@ -78,17 +79,10 @@ def _queue(tx: Transaction) -> dict[Tier, Queue]:
     return {tier: waiting.get(tier, Queue()) for tier in Tier}
 
 
-def _steps_per_s(events: Iterable[Event]) -> dict[str, float]:
+def _steps_per_s(completed: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     steps, seconds = Counter[str](), defaultdict[str, float](float)
-    since = now() - RECENT
-    for event in events:
-        data = event.data
-        if (
-            event.kind == Kind.COMPLETED
-            and event.at >= since
-            and "step" in data["seconds"]
-            and "steps" in data
-        ):
+    for data in completed:
+        if "step" in data["seconds"] and "steps" in data:
             steps[data["entry"]] += data["steps"]
             seconds[data["entry"]] += data["seconds"]["step"]
     return {entry: steps[entry] / spent for entry, spent in seconds.items() if spent}

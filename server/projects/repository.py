@@ -1,12 +1,16 @@
 """Projects in the database."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, literal, select, update
+from sqlalchemy.orm import aliased
 
 from server.avatars.tables import Avatar
+from server.db.base import UtcDateTime
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.projects.tables import Project
@@ -18,6 +22,13 @@ _OWNED: Final = (
     .where(_PROJECTS.c.id == bindparam("of_project"), _PROJECTS.c.user_id == bindparam("of_user"))
     .with_for_update(read=True)
 )
+
+
+_NEWEST: Final = (Project.created_at.desc(), Project.id.desc())
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Position = tuple[datetime, str]
+"""When a row was created, and its id."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +71,57 @@ class Projects(Repository):
         if self._session.connection().scalar(_OWNED, of) is None:
             raise NotFound("Project")
 
-    def all_of(self, user_id: str) -> list[Project]:
-        """Return a user's projects, newest first."""
-        found = self._session.scalars(
-            select(Project)
-            .where(Project.user_id == user_id)
-            .order_by(Project.created_at.desc(), Project.id.desc())
+    def newest_of(self, user_id: str, limit: int, *, after: Position | None = None) -> list[Project]:
+        """Return a user's newest projects, after a row's creation time and id if given."""
+        newest = select(Project).where(Project.user_id == user_id)
+        if after is not None:
+            newest = newest.where(*_before(after, Project.id < after[1]))
+        return list(self._session.scalars(newest.order_by(*_NEWEST).limit(limit)))
+
+    def oldest_of(self, user_id: str) -> Project | None:
+        """Return a user's oldest project; None if there is none."""
+        oldest = select(Project).where(Project.user_id == user_id)
+        return self._session.scalar(oldest.order_by(Project.created_at, Project.id).limit(1))
+
+    def newest_avatars(
+        self, user_id: str, first: Project, projects: int, each: int
+    ) -> dict[str, list[Avatar]]:
+        """Return the newest avatars of so many projects from the first on, by project, newest first.
+
+        each: how many of a project at most, so that no project's history is read. The number of parameters
+        is the same for any number of projects.
+        """
+        other = aliased(Avatar)
+        oldest_wanted = (
+            select(other.created_at)
+            .where(other.project_id == Project.id)
+            .order_by(other.created_at.desc())
+            .limit(1)
+            .offset(each - 1)
+            .scalar_subquery()
         )
-        return list(found)
+        # In the inner query, so that it is asked once for each project and not for each avatar.
+        listed = (
+            select(Project.id, func.coalesce(oldest_wanted, literal(_EVER, UtcDateTime())).label("since"))
+            .where(
+                Project.user_id == user_id,
+                *_before((first.created_at, first.id), Project.id <= first.id),
+            )
+            .order_by(*_NEWEST)
+            .limit(projects)
+            .subquery()
+        )
+        found = self._session.scalars(
+            select(Avatar)
+            .join(listed, listed.c.id == Avatar.project_id)
+            .where(Avatar.created_at >= listed.c.since)
+            .order_by(Avatar.created_at.desc(), Avatar.id.desc())
+        )
+        grouped: dict[str, list[Avatar]] = defaultdict(list)
+        for avatar in found:
+            if len(of_project := grouped[avatar.project_id]) < each:  # several may have the oldest time
+                of_project.append(avatar)
+        return grouped
 
     def count(self, user_id: str) -> int:
         """Return how many projects a user has."""
@@ -139,3 +193,10 @@ class Projects(Repository):
             .offset(offset)
         )
         return [AvatarInProject(*row) for row in rows]
+
+
+def _before(position: Position, same_moment: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+    """Yield that a project comes after a position, newest first. same_moment: where the times are equal."""
+    moment, _ = position
+    yield Project.created_at <= moment  # which an index can begin at
+    yield (Project.created_at < moment) | same_moment

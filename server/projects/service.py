@@ -2,23 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from server.avatars.repository import Avatars
 from server.avatars.tables import Avatar
 from server.caller import Caller
 from server.db.unit_of_work import UnitOfWork
-from server.projects.repository import Projects
+from server.projects.repository import Position, Projects
 from server.projects.tables import Project
+
+AVATARS_AT_ONCE: Final = 2_000
+"""The avatars that an answer has at most, of all its projects together: 2 MB of JSON."""
 
 
 @dataclass(frozen=True)
 class ProjectWithAvatars:
-    """A project and its avatars, newest first."""
+    """A project and its avatars, newest first. more_avatars: whether older ones were left out."""
 
     project: Project
     avatars: list[Avatar]
+    more_avatars: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some projects, newest first. more: whether older ones follow."""
+
+    projects: list[ProjectWithAvatars]
+    more: bool
 
 
 def create(uow: UnitOfWork, caller: Caller, name: str, description: str | None = None) -> Project:
@@ -29,12 +41,20 @@ def create(uow: UnitOfWork, caller: Caller, name: str, description: str | None =
     return project
 
 
-def list_all(uow: UnitOfWork, caller: Caller) -> list[ProjectWithAvatars]:
-    """Return the caller's projects, newest first."""
+def list_page(uow: UnitOfWork, caller: Caller, limit: int, *, after: Position | None = None) -> Page:
+    """Return the caller's projects, newest first, after a row's creation time and id if given.
+
+    They share AVATARS_AT_ONCE evenly: of each, so many of its newest avatars are there at most.
+    """
     with uow.read() as tx:
-        projects = Projects(tx).all_of(caller.user_id)
-        avatars = Avatars(tx).by_project(project.id for project in projects)
-    return [ProjectWithAvatars(project, avatars.get(project.id, [])) for project in projects]
+        found = Projects(tx).newest_of(caller.user_id, limit + 1, after=after)
+        projects = found[:limit]
+        if not projects:
+            return Page([], more=False)
+        each = max(1, AVATARS_AT_ONCE // len(projects))
+        avatars = Projects(tx).newest_avatars(caller.user_id, projects[0], len(projects), each + 1)
+    listed = [_with_avatars(project, avatars.get(project.id, []), each) for project in projects]
+    return Page(listed, more=len(found) > limit)
 
 
 def get(uow: UnitOfWork, caller: Caller, project_id: str) -> ProjectWithAvatars:
@@ -46,8 +66,8 @@ def get(uow: UnitOfWork, caller: Caller, project_id: str) -> ProjectWithAvatars:
     """
     with uow.read() as tx:
         project = Projects(tx).owned_by(caller.user_id, project_id)
-        avatars = Avatars(tx).by_project([project.id])
-    return ProjectWithAvatars(project, avatars.get(project.id, []))
+        avatars = Avatars(tx).of_project(project.id, AVATARS_AT_ONCE + 1)
+    return _with_avatars(project, avatars, AVATARS_AT_ONCE)
 
 
 def update(
@@ -65,5 +85,9 @@ def update(
             project = projects.change(caller.user_id, project_id, changes)
         else:
             project = projects.owned_by(caller.user_id, project_id)
-        avatars = Avatars(tx).by_project([project.id])
-    return ProjectWithAvatars(project, avatars.get(project.id, []))
+        avatars = Avatars(tx).of_project(project.id, AVATARS_AT_ONCE + 1)
+    return _with_avatars(project, avatars, AVATARS_AT_ONCE)
+
+
+def _with_avatars(project: Project, avatars: list[Avatar], most: int) -> ProjectWithAvatars:
+    return ProjectWithAvatars(project, avatars[:most], more_avatars=len(avatars) > most)

@@ -1,4 +1,4 @@
-"""The routes that operators and their tools ask: health, readiness and metrics."""
+"""The routes that operators and their tools ask: health and readiness."""
 
 import asyncio
 from typing import Final, Literal
@@ -7,19 +7,14 @@ from litestar import Response, get
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from prometheus_client import generate_latest
 
 from catalog.entries import APP_ID
 from server.http.bodies import View
 from server.http.services import Services
-from server.observability.metrics import registry
-from server.observability.readiness import Readiness, readiness
+from server.observability.readiness import readiness
 
 UNAVAILABLE: Final = 503
 FROZEN_S: Final = 3.0  # below the timeout of the container's health check
-TEXT_FORMAT: Final = (
-    "text/plain; version=0.0.4"  # Source: Prometheus, exposition formats; Litestar adds the charset
-)
 
 
 class Health(View):
@@ -46,7 +41,7 @@ class Ready(View):
 @get("/health", public=True, rate_limit="exempt", sync_to_thread=True)
 def health(services: NamedDependency[Services]) -> Health:
     """Answer that the application is up, as the existing front end expects, and whether it accepts work."""
-    return Health(ready=_readiness(services).accepts)
+    return Health(ready=services.health.get().accepts)
 
 
 @get(
@@ -74,17 +69,6 @@ async def alive() -> Response[Alive]:
 )
 def ready(services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 if generations are accepted, 503 with the reasons if not."""
-    found = _readiness(services)
+    found = readiness(services.uow, services.wakeups, services.images, services.settings)
     body = Ready(status=found.status, checks=found.checks)
     return Response(body, status_code=200 if found.accepts else UNAVAILABLE)
-
-
-@get("/metrics", public=True, rate_limit="exempt", sync_to_thread=True, media_type=TEXT_FORMAT)
-def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    """Return the metrics in Prometheus' text format."""
-    text = generate_latest(registry(services.uow, services.wakeups))
-    return Response(text, media_type=TEXT_FORMAT)
-
-
-def _readiness(services: Services) -> Readiness:
-    return readiness(services.uow, services.wakeups, services.images, services.settings)

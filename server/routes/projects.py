@@ -1,20 +1,26 @@
 """The routes of projects."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from pydantic import Field
 
 from server.generations.deletion import delete_project
 from server.http.bodies import Message, Name, Request, View, WireTime
+from server.http.paging import Cursor, PageMeta, page_meta, position
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.links import Links
 from server.projects import service
 from server.projects.service import ProjectWithAvatars
 from server.routes.avatars import AvatarView
+
+MOST_PROJECTS: Final = 500
+"""Projects of a page. Clients of before have no pages: the default is the most."""
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_PROJECTS, description="How many to return at most.")]
 
 
 class CreateProject(Request):
@@ -32,7 +38,7 @@ class UpdateProject(Request):
 
 
 class ProjectView(View):
-    """A project with its avatars, newest first."""
+    """A project with its avatars, newest first. has_more_avatars: whether older ones were left out."""
 
     id: str
     user_id: str
@@ -41,12 +47,14 @@ class ProjectView(View):
     created_at: WireTime
     updated_at: WireTime
     avatars: list[AvatarView] = Field(default_factory=list)
+    has_more_avatars: bool = False
 
     @classmethod
     def of(cls, found: ProjectWithAvatars, links: Links) -> Self:
         """Return a project with its avatars and the paths of their images."""
         avatars = [AvatarView.of(avatar, links) for avatar in found.avatars]
-        return cls.model_validate(found.project).model_copy(update={"avatars": avatars})
+        update = {"avatars": avatars, "has_more_avatars": found.more_avatars}
+        return cls.model_validate(found.project).model_copy(update=update)
 
 
 class ProjectAnswer(View):
@@ -62,9 +70,10 @@ class ProjectChanged(ProjectAnswer):
 
 
 class ProjectList(View):
-    """All of a user's projects."""
+    """Some of a user's projects, newest first. Those of a page share 2000 avatars evenly."""
 
     projects: list[ProjectView]
+    meta: PageMeta
 
 
 class ProjectController(Controller):
@@ -83,10 +92,20 @@ class ProjectController(Controller):
         return ProjectChanged(message="Project created successfully", project=view)
 
     @get(sync_to_thread=True)
-    def list_all(self, request: ApiRequest, services: NamedDependency[Services]) -> ProjectList:
-        """List the caller's projects, newest first."""
-        found = service.list_all(services.uow, request.user)
-        return ProjectList(projects=[ProjectView.of(one, services.links) for one in found])
+    def list_page(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        limit: Limit = MOST_PROJECTS,
+        cursor: Cursor = None,
+    ) -> ProjectList:
+        """List the caller's projects, newest first, a page at a time. Without parameters, the newest 500."""
+        page = service.list_page(services.uow, request.user, limit, after=position(cursor))
+        last = page.projects[-1].project if page.more else None
+        return ProjectList(
+            projects=[ProjectView.of(one, services.links) for one in page.projects],
+            meta=page_meta(limit, (last.created_at, last.id) if last else None),
+        )
 
     @get("/{project_id:str}", sync_to_thread=True)
     def get(

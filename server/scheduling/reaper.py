@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from server.clock import now
+from server.credits.audit import Audits, audit_some
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DatabaseAway
@@ -30,7 +31,7 @@ SWEEP_PERIOD: Final = timedelta(hours=1)
 
 
 class Reaper:
-    """Does the periodic tasks of the queue, the image store and the idempotency keys."""
+    """Does the periodic tasks of the queue, the ledger, the image store and the idempotency keys."""
 
     def __init__(self, uow: UnitOfWork, images: ImageStore, settings: Settings) -> None:
         self._uow = uow
@@ -53,13 +54,16 @@ class Reaper:
 
     def round(self) -> None:
         """Do what is due, if no other process does it."""
-        if lead(self._uow, "queue", self._name, timedelta(seconds=self._settings.server.reaper_period_s)):
+        period = timedelta(seconds=self._settings.server.reaper_period_s)
+        if lead(self._uow, "queue", self._name, period):
             self.return_lost()
             self.fail_hopeless()
             self.add_up()
         if lead(self._uow, "images", self._name, SWEEP_PERIOD):
             self.forget_answers()
             self.sweep_images()
+        if self._audit_is_due() and lead(self._uow, "audit", self._name, period):
+            self.audit_ledger()
 
     def return_lost(self) -> int:
         """Return to the queue what expired leases held."""
@@ -92,6 +96,10 @@ class Reaper:
                 if (kind, part) == (ENDED, COMPLETED):
                     Entries(tx).add_uses(entry_key, count)
 
+    def audit_ledger(self) -> bool:
+        """Compare the next accounts with the ledger; return whether the audit has ended with them."""
+        return audit_some(self._uow)
+
     def forget_answers(self) -> int:
         """Delete the kept answers of idempotency keys that are too old to be repeated."""
         with self._uow.begin() as tx:
@@ -100,3 +108,7 @@ class Reaper:
     def sweep_images(self) -> int:
         """Move images that no avatar owns into quarantine, and delete what is there long enough."""
         return self._sweep.run()
+
+    def _audit_is_due(self) -> bool:
+        with self._uow.read() as tx:
+            return Audits(tx).is_due(timedelta(seconds=self._settings.metrics.ledger_audit_period_s))

@@ -25,7 +25,6 @@ log = get_log(__name__)
 
 QUEUE: Final = "generations"
 WAKE_UP: Final = "wake_up"
-TIMEOUT_S: Final = 1.0  # a submission that is already committed does not wait for Redis
 PROBE, PROBE_S = "avatar-creator:probe", 60
 RETRY_S: Final = 5.0  # while Redis is away, one call in this time waits for it
 FORGOTTEN_S: Final = 3600  # Redis forgets the job of a wake-up that nobody took after this
@@ -81,7 +80,7 @@ class WakeUps:
     """Wakes workers. A Redis that is away is no error, only a delay."""
 
     def __init__(self, settings: Settings) -> None:
-        self._link = _Link(settings, TIMEOUT_S)
+        self._link = _Link(settings, settings.redis.timeout_s)
 
     def notify(self, *generation_ids: str) -> bool:
         """Wake a worker for each generation; return whether Redis took the wake-ups."""
@@ -109,7 +108,7 @@ class Listener:
     """Takes wake-ups from the queue, as a worker does that has nothing to draw."""
 
     def __init__(self, settings: Settings, longest_wait_s: float) -> None:
-        self._link = _Link(settings, TIMEOUT_S + longest_wait_s)
+        self._link = _Link(settings, settings.redis.timeout_s + longest_wait_s)
 
     def wait(self, timeout_s: float, stopped: threading.Event) -> None:
         """Wait until a wake-up comes, for at most a time; 0 takes one that is there.

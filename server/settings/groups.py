@@ -14,7 +14,6 @@ from server.settings.edge import EdgeSettings
 from server.settings.kinds import (
     NO_LIMIT,
     WHOLE,
-    AddressGroup,
     Count,
     Group,
     Listed,
@@ -26,7 +25,9 @@ from server.settings.kinds import (
     check_rate,
     check_scheme,
 )
+from server.settings.metrics import MetricsSettings
 from server.settings.outbound import OutboundSettings
+from server.settings.stores import DatabaseSettings, RedisSettings
 
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
@@ -130,38 +131,6 @@ class EventSettings(Group):
     poll_s: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
         0.2, description="Seconds between two looks for events, while a stream is open."
     )
-
-
-class DatabaseSettings(AddressGroup):
-    """The database."""
-
-    model_config = SettingsConfigDict(env_prefix="DATABASE_")
-    title = "The database"
-    secrets = ("url", "password")
-    schemes = ("postgresql://", "sqlite:///")
-
-    url: str = Field(
-        "", repr=False, description="postgresql://USER@HOST/NAME. Empty: an SQLite file in DATA_DIR."
-    )
-    password: str | None = Field(
-        None, repr=False, description="Put into DATABASE_URL, which then holds none."
-    )
-
-
-class RedisSettings(AddressGroup):
-    """Redis, which wakes the workers."""
-
-    model_config = SettingsConfigDict(env_prefix="REDIS_")
-    title = "Redis"
-    secrets = ("url", "password")
-    schemes = ("redis://", "rediss://", "unix://")
-
-    url: str | None = Field(
-        None,
-        repr=False,
-        description="redis://HOST:6379/0. Empty: the Redis that `avatar-creator up` runs.",
-    )
-    password: str | None = Field(None, repr=False, description="Put into REDIS_URL, which then holds none.")
 
 
 class WorkerSettings(Group):
@@ -392,4 +361,5 @@ def groups() -> tuple[type[Group], ...]:
         CreditSettings,
         RateLimitSettings,
         TokenSettings,
+        MetricsSettings,
     )

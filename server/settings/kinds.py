@@ -153,7 +153,8 @@ class AddressGroup(Group):
         if not host or rest.startswith("/") or ":" in user:
             rule = f"unset unless {cls.env_name('url')} names a host and no password"
             raise SettingInvalid(cls.env_name("password"), "set", rule)
-        return {"url": f"{scheme}://{user}:{quote(password, safe='')}@{host}"}
+        others = {name: value for name, value in values.items() if name != "password"}
+        return others | {"url": f"{scheme}://{user}:{quote(password, safe='')}@{host}"}
 
 
 def rule_of(field: FieldInfo) -> str:
@@ -162,11 +163,9 @@ def rule_of(field: FieldInfo) -> str:
         return "one of " + ", ".join(choices)
     least = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None)
     most = next((limit.le for limit in field.metadata if hasattr(limit, "le")), None)
-    return (
-        f"a whole number from {least} to {most}"
-        if int in _leaves(field.annotation)
-        else f"a number of at least {least:g}"
-    )
+    if int in _leaves(field.annotation):
+        return f"a whole number from {least} to {most}"
+    return f"a number of at least {least:g}" if most is None else f"a number from {least:g} to {most:g}"
 
 
 def choices_of(field: FieldInfo) -> list[str]:

@@ -13,11 +13,9 @@ from server.settings.edge import EdgeSettings
 from server.settings.groups import (
     CatalogueSettings,
     CreditSettings,
-    DatabaseSettings,
     EventSettings,
     HostedSettings,
     RateLimitSettings,
-    RedisSettings,
     ServerSettings,
     TokenSettings,
     UploadSettings,
@@ -25,7 +23,9 @@ from server.settings.groups import (
     groups,
 )
 from server.settings.kinds import Group, SettingInvalid, rule_of
+from server.settings.metrics import MetricsSettings
 from server.settings.outbound import OutboundSettings
+from server.settings.stores import DatabaseSettings, RedisSettings
 
 G = TypeVar("G", bound=Group)
 _MICROUSD: Final = 1_000_000
@@ -48,6 +48,7 @@ class Settings:
     credits: CreditSettings
     rate_limits: RateLimitSettings
     tokens: TokenSettings
+    metrics: MetricsSettings
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -75,6 +76,7 @@ class Settings:
             credits=_read(CreditSettings, env),
             rate_limits=_read(RateLimitSettings, env),
             tokens=_read(TokenSettings, env),
+            metrics=_read(MetricsSettings, env),
         )
         settings._check_orphan_age()
         return settings

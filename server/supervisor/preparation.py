@@ -8,11 +8,12 @@ from catalog.tiers import Tier
 from server.accounts import service as accounts
 from server.accounts.errors import UserExists
 from server.credits.service import balance
-from server.db.engine import open_engine
+from server.db.engine import Deadlines, open_engine
 from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.service import seed
 from server.projects import service as projects
+from server.projects.repository import Projects
 from server.scheduling.registry import retire
 from server.settings import Settings
 
@@ -34,7 +35,7 @@ class Demo:
 
 def prepare(settings: Settings) -> Demo:
     """Migrate and seed the database; return the demo account with a new key, its last one revoked."""
-    engine = open_engine(settings.database.url)
+    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
     migrate(engine)
     uow = UnitOfWork(engine)
     seed(uow, shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model))
@@ -50,7 +51,7 @@ def return_work(settings: Settings, backend: str, worker: str, was_ready: bool) 
         DatabaseAway: the end of the lease does it then.
 
     """
-    uow = UnitOfWork(open_engine(settings.database.url))
+    uow = UnitOfWork(open_engine(settings.database.url, Deadlines(**settings.database.deadlines)))
     retire(uow, backend, worker, was_ready)
     uow.close()
 
@@ -70,6 +71,7 @@ def _demo(uow: UnitOfWork) -> Demo:
     except UserExists:
         key = accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key
     caller = accounts.find(uow, DEMO_ID)
-    found = projects.list_all(uow, caller)
-    project = found[-1].project if found else projects.create(uow, caller, "My avatars")
+    with uow.read() as tx:
+        found = Projects(tx).oldest_of(caller.user_id)
+    project = found or projects.create(uow, caller, "My avatars")
     return Demo(key.token, project.id, caller.tier.value, balance(uow, caller))

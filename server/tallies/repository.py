@@ -13,6 +13,8 @@ from server.tallies.tables import Tally, Uncounted
 COMPLETED: Final = "completed"
 ENDED, STAGE, STAGE_US, STEPS = "ended", "stage", "stage_us", "steps"
 """The kinds: ends by outcome, stages gone through and their microseconds by stage, denoising steps."""
+MOVED: Final = "moved"
+"""The kind of what a trigger counts: credits by kind of transfer, of no entry. See revision 0015."""
 
 Key = tuple[str, str, str]
 """Kind, entry and part."""

@@ -13,6 +13,7 @@ from server.worker.attempt import Attempt, WorkerContext
 
 log = get_log(__name__)
 
+AWAY_LOGGED_S: Final = 60.0  # an idle worker looks every second: its log would hold nothing else
 STORAGE_RETRY_S: Final = 30.0  # drawing for a disk that is still full would be in vain
 
 
@@ -24,6 +25,8 @@ class Runner:
         self._budget_logged = False
         self._clock = clock
         self._stores_again_at = 0.0
+        self._away_logged_at: float | None = None
+        """When it was last logged that the database is away; None while it answers."""
 
     def run_next(self) -> bool:
         """Draw whichever generation is due; return whether there was one."""
@@ -32,6 +35,7 @@ class Runner:
         self.context.heartbeat.busy(self.context.settings.worker.phase_timeout_s)
         try:
             attempt = Attempt.claim(self.context)
+            self._log_back()
             self._budget_logged = False
             if attempt is not None:
                 attempt.run()
@@ -48,10 +52,22 @@ class Runner:
             self._budget_logged = True
         except DatabaseAway:
             # An unsettled generation returns to the queue when its lease runs out.
-            log.warning("worker.database_away")
+            self._log_away()
         finally:
             self.context.heartbeat.idle()
         return False
+
+    def _log_away(self) -> None:
+        """Log that the database went away, and while it stays away once a minute."""
+        moment = self._clock()
+        if self._away_logged_at is None or moment - self._away_logged_at >= AWAY_LOGGED_S:
+            log.warning("worker.database_away")
+            self._away_logged_at = moment
+
+    def _log_back(self) -> None:
+        if self._away_logged_at is not None:
+            log.info("worker.database_back")
+            self._away_logged_at = None
 
     def _can_store(self) -> bool:
         """Return whether an image can be stored: a generation is not drawn for a full disk."""

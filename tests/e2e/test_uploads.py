@@ -55,7 +55,7 @@ class RunningApi:
         """Return the files of the image store, and of how many avatars they are."""
         with self.uow.read() as tx:
             project = self.user["project_id"]
-            avatars = Avatars(tx).by_project([project]).get(project, [])
+            avatars = Avatars(tx).of_project(project, 100)
         folder = self.data_dir / "images" / "avatars"
         return [path for path in folder.rglob("*") if path.is_file()], len(avatars)
 

@@ -105,8 +105,8 @@ class TestUsers:
         assert (api.generations(), api.account(account)) == (0, (100, 0))
         with uow.read() as tx:
             assert tx.session.get(Avatar, avatar.id) is None
-            assert Projects(tx).all_of(account.user_id) == []
-            assert len(Projects(tx).all_of(other.user_id)) == 1
+            assert Projects(tx).newest_of(account.user_id, 10) == []
+            assert len(Projects(tx).newest_of(other.user_id, 10)) == 1
             assert Ledger(tx).sum_of_postings() == 0
 
     @pytest.mark.parametrize("who", ["demo", "demo@localhost"])

@@ -38,9 +38,9 @@ PUBLIC: Final = {
     *(f"{prefix}{path}" for prefix in PREFIXES for path in ("/presets", "/presets/{preset_id}", "/health")),
     *("/api/health", "/health", "/api/models/popular"),
     *(f"{IMAGES}/{{name}}", f"{IMAGES}/presets/{{name}}"),
-    *("/healthz", "/readyz", "/metrics"),
+    *("/healthz", "/readyz"),
 }
-"""What needs no token. Source: the contract, section 3; the last three are the operator's."""
+"""What needs no token. Source: the contract, section 3; the last two are the operator's."""
 
 DOCUMENTATION: Final = "/schema"
 REQUEST_ID: Final = "tenancy"

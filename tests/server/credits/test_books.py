@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from server.credits.errors import CaptureBeyondHold, HoldMissing
-from server.credits.repository import Books, Drift, Ledger
+from server.credits.repository import Drift, Ledger
 from server.credits.tables import Account, Posting, Transfer
+from server.tallies.repository import MOVED, Tallies
 from tests.server.stored import post_astray
 
 
@@ -44,8 +45,11 @@ def set_account(uow, user_id, **values):
 
 
 def books(uow):
+    """Return the sum of all postings, how many accounts drift, and the credits held."""
     with uow.read() as tx:
-        return Ledger(tx).books()
+        ledger = Ledger(tx)
+        drifting = {drift.user_id for drift in ledger.drifts()}
+        return ledger.sum_of_postings(), len(drifting), ledger.held()
 
 
 def drifts(uow):
@@ -164,26 +168,41 @@ class TestRefusals:
 
 
 class TestMoved:
+    @staticmethod
+    def moved(uow):
+        """Return the credits that were moved, by kind."""
+        with uow.read() as tx:
+            return {part: total for (kind, _, part), total in Tallies(tx).all().items() if kind == MOVED}
+
     def test_nothing_was(self, uow):
         """A ledger without transfers moved no kind of credits."""
-        with uow.read() as tx:
-            assert Ledger(tx).moved() == {}
+        assert self.moved(uow) == {}
 
     def test_by_kind(self, uow, make_account):
-        """What was moved adds up by kind over all users, a capture at what it took."""
+        """What was moved adds up by kind over all users, a capture at what it took, a free one at nothing."""
         first, second = make_account(credits=20).user_id, make_account(credits=5).user_id
         with uow.begin() as tx:
             Ledger(tx).hold(first, 12, "generation-1", "test")
             Ledger(tx).hold(second, 5, "generation-2", "test")
+            Ledger(tx).hold(second, 0, "generation-3", "test")
             Ledger(tx).capture("generation-1", 8)
-        with uow.read() as tx:
-            assert Ledger(tx).moved() == {"grant": 25, "hold": 17, "capture": 8}
+            Ledger(tx).capture("generation-3", 0)
+        assert self.moved(uow) == {"grant": 25, "hold": 17, "capture": 8}
+
+    def test_by_hand(self, uow, make_account):
+        """What another program inserts is counted by the database."""
+        user = make_account(credits=5).user_id
+        given = {"kind": "grant", "credits": 3, "balance": 8, "description": "By hand"}
+        row = {"user_id": user, "reference_type": "grant", "reference_id": user} | given
+        with uow.begin() as tx:
+            tx.session.execute(insert(Transfer).values(row))
+        assert self.moved(uow) == {"grant": 8}
 
 
 class TestBooks:
     def test_without_accounts(self, uow):
         """Books without a page are in order."""
-        assert books(uow) == Books(postings_sum=0, drifting_accounts=0, held=0)
+        assert books(uow) == (0, 0, 0)
         assert drifts(uow) == []
         with uow.read() as tx:
             assert Ledger(tx).sum_of_postings() == 0
@@ -197,7 +216,7 @@ class TestBooks:
                 Ledger(tx).hold(user, 8, f"generation-{number}", "test")
             Ledger(tx).capture("generation-1", 5)
             Ledger(tx).void("generation-2")
-        assert books(uow) == Books(postings_sum=0, drifting_accounts=0, held=16)
+        assert books(uow) == (0, 0, 16)
         assert drifts(uow) == []
 
     def test_an_account_drifts(self, uow, make_account):
@@ -209,7 +228,7 @@ class TestBooks:
         set_account(uow, both, available=9, held=2)
         set_account(uow, held, held=5)
         set_account(uow, empty, available=1)
-        assert books(uow) == Books(postings_sum=0, drifting_accounts=3, held=7)
+        assert books(uow) == (0, 3, 7)
         listed = sorted((drift.user_id, drift.account, drift.stored, drift.posted) for drift in drifts(uow))
         assert listed == sorted(
             [
@@ -224,7 +243,7 @@ class TestBooks:
         """The held credits of an account without postings are drift, in full."""
         user = make_account(credits=0).user_id
         set_account(uow, user, held=1)
-        assert books(uow) == Books(postings_sum=0, drifting_accounts=1, held=1)
+        assert books(uow) == (0, 1, 1)
         assert drifts(uow) == [Drift(user, "held", stored=1, posted=0)]
 
     def test_a_transfer_without_its_account(self, uow, make_account):
@@ -234,14 +253,14 @@ class TestBooks:
         purpose = {"reference_type": "grant", "reference_id": user}
         with uow.begin() as tx:
             tx.session.execute(insert(Transfer).values(user_id=user, **given, **purpose))
-        assert books(uow) == Books(postings_sum=0, drifting_accounts=1, held=0)
+        assert books(uow) == (0, 1, 0)
         assert drifts(uow) == [Drift(user, "available", stored=5, posted=8)]
 
     def test_a_stray_posting(self, uow, make_account, owner):
         """A posting that no transfer made is in the sum of all, and in the account that it was posted to."""
         user = make_account(credits=5).user_id
         post_astray(owner, transfer_id=1, user_id=user, account="held", amount=3)
-        assert books(uow) == Books(postings_sum=3, drifting_accounts=1, held=0)
+        assert books(uow) == (3, 1, 0)
         assert drifts(uow) == [Drift(user, "held", stored=0, posted=3)]
         with uow.read() as tx:
             assert Ledger(tx).sum_of_postings() == 3

@@ -2,7 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.db.base import load_tables
+from sqlalchemy import select
+
+from server.db.base import load_tables, one_of
+from server.generations import settlement
+from server.generations.states import Reason
+from server.projects.tables import Project
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,3 +32,24 @@ class TestLoadTables:
             [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
         )
         assert ran.stdout.strip() == "['projects', 'users']"
+
+
+MANY = [f"none-{number}" for number in range(70_000)]  # more than a statement has parameters
+
+
+class TestOneOf:
+    def test_however_many(self, uow, make_account):
+        """Of 70,000 texts the rows are found whose column is one of them, and none by an empty list."""
+        wanted, _ = make_account().project_id, make_account()
+        with uow.read() as tx:
+            for texts, found in ((iter([*MANY, wanted, wanted]), [wanted]), ([], [])):
+                query = select(Project.id).where(one_of(tx.session, Project.core().c.id, texts))
+                assert list(tx.session.scalars(query)) == found
+
+    def test_generations_end_together_however_many(self, uow, make_account, submit_one, claim):
+        """What is cancelled or has waited too long is named in one statement, whatever their number."""
+        account = make_account(credits=1000)
+        running, waiting, late = (submit_one(account).id for _ in range(3))
+        claim()
+        assert settlement.cancel(uow, [*MANY, running, waiting]) == 2
+        assert settlement.fail_waiting(uow, [late], Reason.GENERATION_TIMEOUT, "Late.") == 1

@@ -15,7 +15,7 @@ from server.db.engine import Deadlines, open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway, OutcomeUnknown
 
-SHORT = Deadlines(lock_s=0.3, statement_s=1.0, answer_margin_s=1.0, pool_s=0.5)
+SHORT = Deadlines(lock_timeout_s=0.3, statement_timeout_s=1.0, pool_timeout_s=0.5)
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ class TestSqliteWriters:
             for thread in threads:
                 thread.join(20)
         assert len(waits) == 16
-        assert max(waits) < 16 * SHORT.lock_s / 2
+        assert max(waits) < 16 * SHORT.lock_timeout_s / 2
 
     def test_who_comes_later_is_refused_at_once(self, database_url, uow, user):
         """While a writer has waited for another process for long, further ones take no thread to wait in."""
-        unit = UnitOfWork(open_engine(database_url, Deadlines(lock_s=4)))
+        unit = UnitOfWork(open_engine(database_url, Deadlines(lock_timeout_s=4)))
         with uow.begin():
             first = threading.Thread(target=rename, args=(unit, user))
             first.start()
@@ -112,7 +112,8 @@ class TestPostgresql:
 
     def test_an_idle_transaction_is_ended(self, database_url, user):
         """A transaction that does nothing for too long loses its locks to others."""
-        unit = UnitOfWork(open_engine(database_url, Deadlines(idle_s=0.3)))
+        short = Deadlines(lock_timeout_s=0.1, statement_timeout_s=0.2, idle_timeout_s=0.3)
+        unit = UnitOfWork(open_engine(database_url, short))
 
         def forget():
             with unit.begin() as tx:

@@ -16,7 +16,7 @@ from server.db.base import UtcDateTime, load_tables
 from server.db.engine import open_engine
 from server.db.migrate import is_current, migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
-from server.generations.repository import Generations
+from server.generations.tables import Generation
 from server.images.repository import Identities
 
 
@@ -129,7 +129,7 @@ class TestOldRows:
         """Order, provenance, traits and name of an old row are in their new columns, its source is text."""
         migrate(old)
         with UnitOfWork(old).read() as tx:
-            generation = Generations(tx).get("g")
+            generation = tx.session.get(Generation, "g")
         assert generation.order == Order.from_json(ORDER)
         assert generation.provenance == Provenance.from_json(MAKING)
         assert (generation.avatar_name, generation.failed_over) == ("Ada", True)
@@ -153,7 +153,7 @@ class TestOldRows:
         migrate(old)
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
-        assert tasks == ["images", "queue"]
+        assert tasks == ["audit", "images", "queue"]
 
 
 class TestIdentity:

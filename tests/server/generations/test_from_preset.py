@@ -56,7 +56,7 @@ class TestAcceptPreset:
         assert (generation.prompt, generation.traits) == (PRESET.prompt, PRESET.traits)
         settlement.complete(uow, claim(), stored_image(), provenance_of(generation), {})
         with uow.read() as tx:
-            (avatar,) = Avatars(tx).by_project([account.project_id])[account.project_id]
+            (avatar,) = Avatars(tx).of_project(account.project_id, 100)
         assert (avatar.name, avatar.source_type) == (PRESET.name, "from_preset")
         assert (avatar.generation_prompt, avatar.gender) == (PRESET.prompt, PRESET.traits.gender)
 

@@ -61,7 +61,7 @@ class TestComplete:
             settlement.complete(uow, late, stored_image(), provenance_of(generation), {})
         settlement.complete(uow, current, stored_image(), provenance_of(generation), {})
         with uow.read() as tx:
-            assert len(Avatars(tx).by_project([account.project_id])[account.project_id]) == 1
+            assert len(Avatars(tx).of_project(account.project_id, 100)) == 1
         assert balance_of(account) == 12
 
     def test_of_two_ends_at_once_one_counts(self, make_account, submit_one, claim, uow, at_once, balance_of):

@@ -64,9 +64,9 @@ class TestLine:
 
     def test_probes_are_for_debugging(self, api, lines):
         """The lines of probes are at debug, and no others."""
-        for path in ("/healthz", "/readyz", "/metrics", "/health"):
+        for path in ("/healthz", "/readyz", "/health"):
             api.client.get(path)
-        assert [line["level"] for line in lines()] == ["debug", "debug", "debug", "info"]
+        assert [line["level"] for line in lines()] == ["debug", "debug", "info"]
 
 
 def lines_of(log_lines):

@@ -122,7 +122,7 @@ class TestDisconnect:
         with socket.create_connection(address, timeout=60) as connection:
             connection.sendall(head(make_account(), "/projects", "Content-Length: 100") + b"{")
         with httpx.Client(timeout=60) as client:
-            while not (lines := [line for line in log_lines() if line["event"] == "request.answered"]):
-                client.get(f"http://{address[0]}:{address[1]}/metrics")
+            while not (lines := [line for line in log_lines() if line.get("method") == "POST"]):
+                client.get(f"http://{address[0]}:{address[1]}/healthz")
         assert lines[0]["status"] == 400
         assert not [line for line in log_lines() if "exception" in line]

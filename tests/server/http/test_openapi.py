@@ -12,7 +12,7 @@ from server.application import PREFIXES
 PREFIX = PREFIXES[0]
 PUBLIC = {
     *(f"{prefix}/{path}" for prefix in PREFIXES for path in ("presets", "presets/{preset_id}", "health")),
-    *("/api/health", "/health", "/healthz", "/readyz", "/metrics", "/api/models/popular"),
+    *("/api/health", "/health", "/healthz", "/readyz", "/api/models/popular"),
     *("/uploads/avatar-creator/{name}", "/uploads/avatar-creator/presets/{name}"),
 }
 

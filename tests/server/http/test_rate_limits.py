@@ -184,11 +184,11 @@ class TestAnonymous:
             assert api.client.get(f"{PREFIX}/projects", headers=account.headers).status_code == 200
 
     def test_images_and_probes_are_exempt(self, open_limited):
-        """Images, health checks, metrics and preflights are never limited."""
+        """Images, health checks and preflights are never limited."""
         with open_limited(rate_limit_anonymous="1/minute") as api:
             assert api.client.get(POPULAR).status_code == 200
             assert api.client.get(POPULAR).status_code == 429
-            for path in ("/healthz", "/readyz", "/metrics", f"{PREFIX}/health"):
+            for path in ("/healthz", "/readyz", f"{PREFIX}/health"):
                 assert api.client.get(path).status_code == 200
             assert api.client.get("/uploads/avatar-creator/none").status_code == 404
             assert api.client.options(POPULAR).status_code == 204

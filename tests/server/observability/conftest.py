@@ -1,5 +1,8 @@
 """Fixtures of the metrics' tests: a parsed scrape, and a delivered generation."""
 
+import time
+
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,16 +30,30 @@ class Scrape:
 
 
 @pytest.fixture
+def settings(settings):
+    """Settings of an API that serves its metrics on a free port, and whose reaper does not add up."""
+    return settings.changed(metrics_port=0, reaper_period_s=3600)
+
+
+@pytest.fixture
 def scrape():
-    """Scrape an application as Prometheus does: without a token."""
+    """Scrape an application as Prometheus does: on the port of the metrics, without a token."""
 
     def scraped(api):
-        answer = api.client.get("/metrics")
+        answer = httpx.get(metrics_url(api), timeout=60, trust_env=False)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         return Scrape(answer.text)
 
     return scraped
+
+
+def metrics_url(api):
+    """Return the address of an application's metrics, as soon as it listens."""
+    listener = api.client.app.state["metrics"]
+    while listener.port is None:
+        time.sleep(0.01)
+    return f"http://127.0.0.1:{listener.port}/metrics"
 
 
 @pytest.fixture

@@ -21,14 +21,18 @@ from server.scheduling.tables import RegisteredWorker
 
 ROOT = Path(__file__).parents[3]
 ANOTHER_PROCESS = """
-import json, os, sys
+import json, os, sys, time
+from urllib.request import urlopen
 from pathlib import Path
 from litestar.testing import TestClient
 from server.application import create_app
 from server.settings import Settings
 
 with TestClient(create_app(Settings.from_environment(Path(sys.argv[1]), os.environ))) as client:
-    print(json.dumps(client.get("/metrics").text))
+    while (port := client.app.state["metrics"].port) is None:
+        time.sleep(0.01)
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        print(json.dumps(answer.read().decode()))
 """
 
 
@@ -163,6 +167,8 @@ class TestScrape:
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": settings.database.url,
             "REDIS_URL": settings.redis.url,
+            "METRICS_PORT": "0",
+            "REAPER_PERIOD_S": "3600",
         }
         ran = subprocess.run(
             [sys.executable, "-c", ANOTHER_PROCESS, str(settings.server.data_dir)],

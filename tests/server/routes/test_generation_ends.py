@@ -7,6 +7,7 @@ from server.events.repository import Events
 from server.generations import settlement
 from server.generations.claims import LeaseLost
 from server.generations.repository import Generations
+from server.generations.tables import Generation
 from tests.server.stored import provenance_of, stored_image
 
 PREFIX = "/api/avatar-creator"
@@ -47,7 +48,7 @@ class TestList:
         with uow.begin() as tx:
             moment = None
             for generation_id in ids:
-                generation = Generations(tx).get(generation_id)
+                generation = tx.session.get(Generation, generation_id)
                 moment = moment or generation.created_at
                 generation.created_at = moment
         first, meta = listed(api, account, limit=3)

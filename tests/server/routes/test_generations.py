@@ -7,7 +7,6 @@ from sqlalchemy import update
 
 from catalog.tiers import Tier
 from server.entries.tables import CatalogEntry
-from server.generations.repository import Generations
 from server.generations.tables import Generation
 from server.scheduling.wakeups import open_queue
 
@@ -107,7 +106,7 @@ class TestSeed:
             answer = api.generate(account, seed=seed)
             assert options(answer)["seed"] == seed
             with uow.read() as tx:
-                assert Generations(tx).get(answer.json()["generation"]["id"]).order.seed == seed
+                assert tx.session.get(Generation, answer.json()["generation"]["id"]).order.seed == seed
 
     def test_a_missing_seed_is_random(self, api, make_account):
         """Two requests without a seed get different seeds."""
@@ -140,7 +139,7 @@ class TestAccepted:
         generation = answer["generation"]
         assert generation["prompt"] == "a portrait of Ada"
         with uow.read() as tx:
-            order = Generations(tx).get(generation["id"]).order
+            order = tx.session.get(Generation, generation["id"]).order
         assert "a portrait of Ada" in order.prompt
         assert order.prompt != "a portrait of Ada"
 
@@ -181,7 +180,7 @@ class TestAccepted:
         answer = api.generate(make_account(), name="n" * 100, unknown={"deep": [1]}, **traits)
         assert answer.status_code == 200, answer.text
         with uow.read() as tx:
-            generation = Generations(tx).get(answer.json()["generation"]["id"])
+            generation = tx.session.get(Generation, answer.json()["generation"]["id"])
         assert generation.avatar_name == "n" * 100
         assert generation.traits.persona_name == "n" * 100
         assert generation.traits.persona_personality == ("calm" * 12,) * 10

@@ -38,7 +38,7 @@ def left_open(uow):
 @pytest.fixture
 def hasty(database_url):
     """A unit of work that waits for no lock: a wait would be an error."""
-    unit = UnitOfWork(open_engine(database_url, Deadlines(lock_s=0.2)))
+    unit = UnitOfWork(open_engine(database_url, Deadlines(lock_timeout_s=0.2)))
     yield unit
     unit.close()
 

@@ -8,7 +8,6 @@ from sqlalchemy import update
 from server.clock import now
 from server.entries.repository import Entries
 from server.generations.queue import PendingQueue
-from server.generations.repository import Generations
 from server.generations.tables import Generation
 from server.images.store import ImageStore
 from server.scheduling.reaper import Reaper
@@ -102,7 +101,7 @@ class TestRounds:
         thread.start()
         for _ in range(200):
             with uow.read() as tx:
-                if Generations(tx).get(generation.id).losses:
+                if tx.session.get(Generation, generation.id).losses:
                     returned.set()
                     break
             stopped.wait(0.02)

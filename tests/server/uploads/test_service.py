@@ -24,7 +24,7 @@ def wanted(account, **changes):
 
 def avatars(uow, account):
     with uow.read() as tx:
-        return Avatars(tx).by_project([account.project_id]).get(account.project_id, [])
+        return Avatars(tx).of_project(account.project_id, 100)
 
 
 class TestUpload:

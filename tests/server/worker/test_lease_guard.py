@@ -6,7 +6,7 @@ from inference.backend import Phase, Progress
 from server.clock import now
 from server.generations import settlement
 from server.generations.claims import LeaseLost
-from server.generations.repository import Generations
+from server.generations.tables import Generation
 from server.worker.lease_guard import DeadlinePassed, GraceOver, LeaseGuard, StopRequest
 
 STEP = Progress(Phase.STEP, 1, 28)
@@ -53,7 +53,7 @@ class TestLease:
     def lease_of(self, uow, guard):
         """Return how long the lease in the database still lasts, in seconds."""
         with uow.read() as tx:
-            generation = Generations(tx).get(guard._claim.generation_id)
+            generation = tx.session.get(Generation, guard._claim.generation_id)
         return (generation.lease_until - now()).total_seconds()
 
     def test_a_short_step_writes_nothing(self, guard, uow):

@@ -227,6 +227,22 @@ class TestDatabaseAway:
         unit.close()
         assert generation_of(generation.id).status == "pending"
 
+    def test_an_idle_worker_logs_it_once_a_minute(
+        self, make_account, submit_one, make_runner, database_url, log_lines
+    ):
+        """A worker that looks every second logs that the database went, is still away, and came back."""
+        submit_one(make_account())
+        unit = FlakyDatabase(open_engine(database_url))
+        unit.away = 130
+        runner, seconds = make_runner(unit=unit), iter(range(1000))
+        runner._clock = lambda: next(seconds)
+        runner._can_store = lambda: True
+        while not runner.run_next():
+            pass
+        unit.close()
+        events = [line["event"] for line in log_lines() if line["event"].startswith("worker.database")]
+        assert events == ["worker.database_away"] * 3 + ["worker.database_back"]
+
 
 class TestFullDisk:
     @pytest.fixture
