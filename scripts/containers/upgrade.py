@@ -64,8 +64,8 @@ def check(stack: Stack, earlier: Earlier) -> None:
     if "all postings sum to zero" not in stack.inside("api", "sh", "-c", "avatar-creator doctor || true"):
         raise click.ClickException("doctor finds the ledger wrong")
     click.echo(
-        f"Updated from revision {earlier.revision} to {revision} in the middle of {ORDERED} generations: none "
-        "lost, each charged once."
+        f"Updated from revision {earlier.revision} to {revision} in the middle of {ORDERED} generations: "
+        "none lost, each charged once."
     )
 
 
