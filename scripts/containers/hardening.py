@@ -63,6 +63,11 @@ _ROLE: Final = (
     "'SELECT rolname, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles '"
     "'WHERE rolname = current_user').one())"
 )
+_LISTENS: Final = """
+import pathlib
+rows = [line.split() for kind in ('tcp', 'tcp6') for line in pathlib.Path('/proc/net', kind).open()]
+print([row[1] for row in rows if row[3] == '0A' and not row[1].startswith('0100007F:')])
+"""
 _REACHES: Final = """
 import socket, sys
 try:
@@ -126,7 +131,7 @@ def check_networks(stack: Stack) -> None:
     for service in ("hosted", "weights"):
         expect(stack.once(service, _REACHES, OUTSIDE, "80"), "reached", f"the outside, from {service}")
     click.echo("Hosted workers and downloads reach the outside; the API, the worker and the database do not.")
-    for service, port in (("postgres", "5432"), ("redis", "6379"), ("api", "5000")):
+    for service, port in (("postgres", "5432"), ("redis", "6379")):
         address = stack.address(service, "data")
         found = stack.inside("api", "python3", "-c", _REACHES, address, port).strip()
         expect(found, "reached", f"{service} from the API")
@@ -137,8 +142,9 @@ def check_networks(stack: Stack) -> None:
             *("localhost/api", "-c", _REACHES, address, port),
         ).strip()
         expect(found, "not reached", f"{service} from `front`")
+    expect(stack.inside("worker", "python3", "-c", _LISTENS).strip(), "[]", "where the worker listens")
     expect(stack.once("bench", _REACHES, OUTSIDE, "80"), "not reached", "the outside, from bench")
-    click.echo("The database, Redis and the worker are reached from no other network.")
+    click.echo("The database and Redis are reached from no other network, and the worker listens nowhere.")
 
 
 def check_torch(stack: Stack) -> None:

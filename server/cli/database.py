@@ -32,7 +32,8 @@ def migrate(settings: Settings, server_role: str | None) -> None:
             migrations.migrate(engine, server_role=server_role)
         except (NotPostgresql, RoleUnknown) as error:
             raise click.ClickException(str(error)) from error
-    engine.dispose()
+        finally:
+            engine.dispose()
     click.echo("The database is at the newest revision.")
 
 
@@ -63,15 +64,15 @@ def roles(
 
     One owns the database and its tables, whoever owned them before; the other only reads and writes rows.
     """
+    owning, serving = Role(owner, _password(owner_password)), Role(server, _password(server_password))
     engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
     with answering():
         try:
-            make_roles(
-                engine, Role(owner, _password(owner_password)), Role(server, _password(server_password))
-            )
+            make_roles(engine, owning, serving)
         except NotPostgresql as error:
             raise click.ClickException(str(error)) from error
-    engine.dispose()
+        finally:
+            engine.dispose()
     click.echo(f"{owner} owns the database, {server} serves.")
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import text
 
 from catalog.entries import shipped_entries
 from server.cli import main
+from tests.databases import OWNER, SERVER, as_role
 
 NEEDS_MIGRATION = [
     ("seed",),
@@ -111,3 +112,37 @@ class TestModels:
         assert result.exit_code == 1
         assert key in result.stderr
         assert all(entry.key in result.stdout for entry in shipped_entries() if entry.key != key)
+
+
+class TestRoles:
+    @pytest.fixture
+    def passwords(self, tmp_path):
+        """The files with the passwords of both roles, as options."""
+        for role in (OWNER, SERVER):
+            (tmp_path / role.name).write_text(f"{role.password}\n")
+        return (
+            f"--owner-password={tmp_path / OWNER.name}",
+            f"--server-password={tmp_path / SERVER.name}",
+        )
+
+    def test_an_operator_makes_them_and_migrates(self, bare, empty_postgres, passwords):
+        """The superuser makes both roles, the owner migrates, and the server seeds and serves."""
+        with empty_postgres() as url:
+            made = bare("roles", *passwords, DATABASE_URL=url)
+            assert (made.exit_code, made.output) == (
+                0,
+                "avatar_owner owns the database, avatar_server serves.\n",
+            )
+            migrated = bare("migrate", "--grant-to", SERVER.name, DATABASE_URL=as_role(url, OWNER))
+            assert migrated.exit_code == 0, migrated.output
+            seeded = bare("seed", DATABASE_URL=as_role(url, SERVER))
+            assert (seeded.exit_code, seeded.output) == (0, "Wrote 4 of 4 entries.\n")
+
+    def test_what_cannot_be_is_said(self, bare, empty_postgres, passwords, tmp_path):
+        """Roles on SQLite, an unknown role and an empty file each stop the command in words."""
+        assert "Only PostgreSQL has roles" in bare("roles", *passwords).stderr
+        assert "Only PostgreSQL has roles" in bare("migrate", "--grant-to", SERVER.name).stderr
+        with empty_postgres() as url:
+            assert "no role nobody" in bare("migrate", "--grant-to", "nobody", DATABASE_URL=url).stderr
+            (tmp_path / SERVER.name).write_text("\n")
+            assert f"{SERVER.name} is empty" in bare("roles", *passwords, DATABASE_URL=url).stderr

@@ -58,6 +58,14 @@ class TestDatabaseAway:
         with pytest.raises(DatabaseAway), uow.begin() as tx:
             tx.session.execute(text("SELECT 1"))
 
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_a_table_without_grants(self, uow, owner):
+        """A table that its migration has not granted to the serving role is as good as none."""
+        with owner.begin() as tx:
+            tx.session.execute(text("REVOKE SELECT ON ai_models FROM avatar_server"))
+        with pytest.raises(DatabaseAway), uow.read() as tx:
+            Entries(tx).all()
+
     def test_a_database_without_tables(self, uow, owner):
         """A database that was never migrated raises the same error."""
         unmigrate(owner.engine)
