@@ -15,7 +15,7 @@ from litestar.plugins.pydantic import PydanticPlugin
 
 from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
 from server.http import openapi
@@ -64,7 +64,7 @@ PREFIXES = ("/api/avatar-creator", "/api/apps/avatar-creator")
 
 def create_app(settings: Settings) -> Litestar:
     """Return the API on a migrated database."""
-    uow = UnitOfWork(open_engine(settings.database.url, Deadlines(**settings.database.deadlines)))
+    uow = UnitOfWork(open_database(settings.database))
     wakeups = WakeUps(settings)
     images = ImageStore(settings.server.images_dir)
     secret = shared_secret(settings.server.data_dir)

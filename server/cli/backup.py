@@ -11,7 +11,7 @@ from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.cli.reconciliation import reconcile_holds, reconcile_images
 from server.credits.service import audit
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DomainError
 from server.settings import Settings
@@ -46,7 +46,7 @@ def restore(settings: Settings, folder: Path) -> None:
 
     The exit code is 1 if the restored ledger, holds or images are not well.
     """
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     uow = UnitOfWork(engine)
     try:
         with private_files(settings), hold(settings.server.data_dir), answering():

@@ -10,7 +10,7 @@ from catalog.entries import shipped_entries
 from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.db import migrate as migrations
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.roles import NotPostgresql, Role, RoleUnknown, make_roles
 from server.entries import service as entries
 from server.settings import Settings
@@ -26,7 +26,7 @@ PIPED_COLUMNS: Final = 240  # wide enough that nothing is cut when a program rea
 @takes_settings
 def migrate(settings: Settings, server_role: str | None) -> None:
     """Bring the database to the newest revision."""
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     with private_files(settings), answering():
         try:
             migrations.migrate(engine, server_role=server_role)
@@ -65,7 +65,7 @@ def roles(
     One owns the database and its tables, whoever owned them before; the other only reads and writes rows.
     """
     owning, serving = Role(owner, _password(owner_password)), Role(server, _password(server_password))
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     with answering():
         try:
             make_roles(engine, owning, serving)

@@ -18,7 +18,7 @@ from server.cli.opening import opened
 from server.cli.options import takes_settings
 from server.cli.reconciliation import reconcile_holds, reconcile_images, repairs
 from server.credits.service import audit
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
 from server.entries.service import examine
@@ -75,7 +75,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if kind == "sqlite" and not (file and Path(file).exists()):
         yield missing("database", "there is none yet: run 'avatar-creator up', or migrate and seed")
         return
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     try:
         if not is_current(engine):
             yield missing("database", f"{kind} is not migrated: run 'avatar-creator migrate'")

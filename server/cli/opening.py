@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 import click
 from sqlalchemy.exc import DBAPIError
 
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.migrate import is_current
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway, DomainError
@@ -24,7 +24,7 @@ def opened(settings: Settings) -> Iterator[UnitOfWork]:
 
     """
     is_file = settings.database.url.startswith("sqlite")
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     try:
         with private_files(settings) if is_file else nullcontext(), answering():
             if not is_current(engine):

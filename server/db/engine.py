@@ -1,9 +1,9 @@
 """The engine for either database, its deadlines, and how SQLite is made as strict as PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg.errors import _WaitTimeout
@@ -45,6 +45,25 @@ class BoundedConnection(psycopg.Connection[Any]):
         except _WaitTimeout:
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the server said nothing for {limit_s:g} s") from None
+
+
+class Configured(Protocol):
+    """What `server.settings.stores.DatabaseSettings` says of a database."""
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        ...
+
+    @property
+    def deadlines(self) -> Mapping[str, float]:
+        """The fields of `Deadlines`."""
+        ...
+
+
+def open_database(settings: Configured) -> Engine:
+    """Open the engine for the database that the settings name, with their deadlines."""
+    return open_engine(settings.url, Deadlines(**settings.deadlines))
 
 
 def open_engine(database_url: str, deadlines: Deadlines = DEADLINES) -> Engine:

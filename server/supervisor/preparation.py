@@ -8,7 +8,7 @@ from catalog.tiers import Tier
 from server.accounts import service as accounts
 from server.accounts.errors import UserExists
 from server.credits.service import balance
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.service import seed
@@ -35,7 +35,7 @@ class Demo:
 
 def prepare(settings: Settings) -> Demo:
     """Migrate and seed the database; return the demo account with a new key, its last one revoked."""
-    engine = open_engine(settings.database.url, Deadlines(**settings.database.deadlines))
+    engine = open_database(settings.database)
     migrate(engine)
     uow = UnitOfWork(engine)
     seed(uow, shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model))
@@ -51,7 +51,7 @@ def return_work(settings: Settings, backend: str, worker: str, was_ready: bool) 
         DatabaseAway: the end of the lease does it then.
 
     """
-    uow = UnitOfWork(open_engine(settings.database.url, Deadlines(**settings.database.deadlines)))
+    uow = UnitOfWork(open_database(settings.database))
     retire(uow, backend, worker, was_ready)
     uow.close()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from inference.backend import Backend
 from inference.errors import InferenceError
-from server.db.engine import Deadlines, open_engine
+from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DatabaseAway
@@ -41,7 +41,7 @@ def run_worker(
     heartbeat.busy(settings.worker.load_timeout_s)
     context = WorkerContext(
         worker=name,
-        uow=UnitOfWork(open_engine(settings.database.url, Deadlines(**settings.database.deadlines))),
+        uow=UnitOfWork(open_database(settings.database)),
         backend=make_backend(settings, backend_name),
         images=ImageStore(settings.server.images_dir),
         settings=settings,

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from server.db.engine import DEADLINES, Deadlines, open_engine
+from server.db.engine import DEADLINES, Deadlines, open_database
 from server.http.limiter import Limiter
 from server.scheduling.wakeups import WakeUps
 from server.settings import SettingInvalid, Settings
@@ -62,7 +62,7 @@ class TestDatabase:
     def engine(self, tmp_path, database_url):
         """The engine of a process whose operator has set every deadline."""
         settings = read(tmp_path, DATABASE_URL=database_url, **OTHERS).database
-        engine = open_engine(settings.url, Deadlines(**settings.deadlines))
+        engine = open_database(settings)
         yield engine
         engine.dispose()
 
