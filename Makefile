@@ -32,8 +32,12 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 	$(BIN)/avatar-creator up $(ARGS)
 
 .PHONY: test
-test: install  ## run all tests and measure their coverage, or run those that ARGS names
-	$(BIN)/pytest $(or $(ARGS),--cov)
+test: install  ## run all tests, or those that ARGS names
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: coverage
+coverage: install  ## run all tests and measure their coverage: a third slower
+	$(BIN)/pytest --cov $(ARGS)
 
 .PHONY: test-deep
 test-deep: install  ## run the tests marked deep as long as they are worth it: an hour or more

@@ -19,7 +19,7 @@ from server.credits.service import audit
 from server.events.tables import Event
 from tests.e2e.program import PROMPT, User, wait_for
 
-OVERLOAD_S = float(os.environ.get("OVERLOAD_S", "15"))
+OVERLOAD_S = float(os.environ.get("OVERLOAD_S", "8"))
 TIMES = 10  # the capacity
 USERS = 24
 CLIENTS = 32  # connections, each with one request at a time
