@@ -33,10 +33,10 @@ def unavailable(api, answer):
 
 
 class TestCatalogue:
-    def test_without_a_catalogue_generations_are_refused(self, api, uow, make_account):
+    def test_without_a_catalogue_generations_are_refused(self, api, owner, make_account):
         """With an empty catalogue generations are refused, and readiness names the command to run."""
         account = make_account()
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(delete(CatalogEntry))
         error = api.refused(api.generate(account), 404, "RESOURCE_NOT_FOUND")
         assert error["message"] == "No AI models available for Avatar Creator"
@@ -149,10 +149,10 @@ class TestDatabaseAway:
         assert api.client.get("/readyz").status_code == 200
 
     @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-    def test_a_postgresql_without_tables_is_no_bug(self, api, uow, make_account, database_url, log_lines):
+    def test_a_postgresql_without_tables_is_no_bug(self, api, owner, make_account, database_url, log_lines):
         """On an unmigrated PostgreSQL requests are 503 with Retry-After, and the log has the cause."""
         account = make_account()
-        unmigrate(uow.engine)
+        unmigrate(owner.engine)
         self.check_away(api, account)
         causes = [line["cause"] for line in log_lines() if line["event"] == "request.database_away"]
         assert causes
@@ -165,16 +165,16 @@ class TestReadiness:
         answer = api.client.get("/readyz")
         return answer.status_code, answer.json()["checks"]
 
-    def test_an_older_revision(self, api, uow):
+    def test_an_older_revision(self, api, owner):
         """On a database that lacks a revision the API is not ready, and says which."""
-        change(uow, "UPDATE alembic_version SET version_num = '0010'")
+        change(owner, "UPDATE alembic_version SET version_num = '0010'")
         status, checks = self.ready(api)
         assert status == 503
         assert "avatar-creator migrate" in checks["database"]
 
-    def test_a_newer_revision(self, api, uow):
+    def test_a_newer_revision(self, api, owner):
         """On a database that a newer release has migrated the API goes on, since migrations only add."""
-        change(uow, "UPDATE alembic_version SET version_num = '9999'")
+        change(owner, "UPDATE alembic_version SET version_num = '9999'")
         assert self.ready(api)[0] == 200
 
     def test_every_worker_is_gone(self, api, uow):
