@@ -45,6 +45,11 @@ class Change:
         """The growth of the memory as a share."""
         return self.memory_mib[1] / self.memory_mib[0] - 1
 
+    @property
+    def growth_mib(self) -> float:
+        """The growth of the memory."""
+        return self.memory_mib[1] - self.memory_mib[0]
+
     def __str__(self) -> str:
         before, after = self.memory_mib
         opened, open_now = self.descriptors
