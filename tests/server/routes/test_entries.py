@@ -134,11 +134,11 @@ class TestUsage:
         assert [usage["creditsUsed"] for usage in self.usages(api, basic)] == [8]
         assert [usage["creditsUsed"] for usage in self.usages(api, enterprise)] == [0]
 
-    def test_an_entry_that_is_gone_leaves_its_name(self, api, uow, make_account, deliver):
+    def test_an_entry_that_is_gone_leaves_its_name(self, api, owner, make_account, deliver):
         """A use of an entry that is no longer in the catalogue has the name that it had."""
         account = make_account()
         deliver(account)
-        with uow.begin() as tx:
+        with owner.begin() as tx:
             tx.session.execute(text("DELETE FROM ai_models"))
         (usage,) = self.usages(api, account)
         assert usage["model"] == {"name": "FLUX.1-dev Base", "provider": None, "tier": None}
