@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from server.errors import DomainError
-
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
@@ -60,8 +58,12 @@ class Manifest:
             raise NoBackup(folder, f"its {MANIFEST} cannot be read") from None
 
 
+class BackupRefused(Exception):
+    """A backup is not made, or not restored. Nothing was changed."""
+
+
 @dataclass
-class NoBackup(DomainError):
+class NoBackup(BackupRefused):
     """The folder is not a whole backup."""
 
     folder: Path
@@ -72,7 +74,7 @@ class NoBackup(DomainError):
 
 
 @dataclass
-class BackupDamaged(DomainError):
+class BackupDamaged(BackupRefused):
     """A file of the backup is missing, or is not what was written. Nothing was restored."""
 
     path: Path
@@ -82,7 +84,7 @@ class BackupDamaged(DomainError):
 
 
 @dataclass
-class FolderTaken(DomainError):
+class FolderTaken(BackupRefused):
     """The folder for the backup exists."""
 
     folder: Path

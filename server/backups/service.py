@@ -12,6 +12,7 @@ from server.backups.folder import (
     MANIFEST,
     TABLES,
     BackupDamaged,
+    BackupRefused,
     Manifest,
     NoBackup,
     Writer,
@@ -22,14 +23,13 @@ from server.clock import now
 from server.db import dump
 from server.db.migrate import is_known, migrate, newest_revision, unmigrate
 from server.db.unit_of_work import Transaction, UnitOfWork
-from server.errors import DomainError
 from server.images.links import SECRET_FILE, shared_secret
 from server.images.repository import Identities
 from server.images.store import ImageStore, Variant
 from server.settings import Settings
 
 
-class DatabaseInUse(DomainError):
+class DatabaseInUse(BackupRefused):
     """The database has users, whom a restored backup would replace."""
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class DatabaseInUse(DomainError):
 
 
 @dataclass
-class ImagesInUse(DomainError):
+class ImagesInUse(BackupRefused):
     """The folder of images belongs to another database."""
 
     folder: Path

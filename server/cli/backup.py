@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from server.backups import service
-from server.backups.folder import Manifest
+from server.backups.folder import BackupRefused, Manifest
 from server.cli.findings import Finding
 from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
@@ -13,7 +13,6 @@ from server.cli.reconciliation import reconcile_holds, reconcile_images
 from server.credits.service import audit
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
-from server.errors import DomainError
 from server.settings import Settings
 from server.supervisor.data_folder import DataFolderHeld, hold, private_files
 
@@ -33,8 +32,11 @@ def backup(settings: Settings, folder: Path, previous: Path | None) -> None:
 
     FOLDER has its name only when the backup is whole. It holds what users wrote: keep it private.
     """
-    with private_files(settings), opened(settings) as uow:
-        manifest = service.make(uow, settings, folder, previous)
+    try:
+        with private_files(settings), opened(settings) as uow:
+            manifest = service.make(uow, settings, folder, previous)
+    except BackupRefused as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"Backed up {_content(manifest)} into {folder}.")
 
 
@@ -52,7 +54,7 @@ def restore(settings: Settings, folder: Path) -> None:
         with private_files(settings), hold(settings.server.data_dir), answering():
             manifest = service.restore(uow, settings, folder)
             findings = [_ledger(uow), *reconcile_holds(uow), *reconcile_images(uow, settings)]
-    except (DomainError, DataFolderHeld) as error:
+    except (BackupRefused, DataFolderHeld) as error:
         raise click.ClickException(str(error)) from error
     finally:
         uow.close()

@@ -1,5 +1,5 @@
-"""The fixtures of the end-to-end tests, for programs that are watched for long."""
+"""The programs of the end-to-end tests, watched for long."""
 
-from tests.e2e.conftest import launch, models_dir
+from tests.e2e.conftest import launch
 
-__all__ = ["launch", "models_dir"]
+__all__ = ["launch"]

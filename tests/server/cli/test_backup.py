@@ -46,6 +46,13 @@ class TestBackup:
         assert restored.exit_code == 1
         assert "is in use by the process" in restored.output
 
+    def test_a_folder_that_exists(self, cli, tmp_path):
+        """A backup into a folder that exists is refused in words."""
+        (tmp_path / "backup").mkdir()
+        refused = cli("backup", str(tmp_path / "backup"))
+        assert refused.exit_code == 1
+        assert refused.output.startswith(f"Error: {tmp_path}/backup exists.")
+
     def test_no_backup(self, bare, tmp_path):
         """A folder that is no backup is refused in words."""
         (tmp_path / "backup").mkdir()
