@@ -62,7 +62,8 @@ def roles(
 ) -> None:
     """Make PostgreSQL's two roles, or set their passwords, as its superuser.
 
-    One owns the database and its tables, whoever owned them before; the other only reads and writes rows.
+    One role owns the database and its tables, also if another owned them before. The other reads and
+    writes rows, and owns nothing.
     """
     owning, serving = Role(owner, _password(owner_password)), Role(server, _password(server_password))
     engine = open_database(settings.database)

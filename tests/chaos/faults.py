@@ -44,16 +44,8 @@ def _signalled(stage: Stage, chance: random.Random, role: str, number: signal.Si
     yield
 
 
-@contextmanager
-def _standing_still(stage: Stage, chance: random.Random, role: str) -> Iterator[None]:
-    process = _pick(stage, role, chance)
-    if process is not None:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGSTOP)
-    yield
-    if process is not None:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGCONT)
+def _standing_still(stage: Stage, chance: random.Random, role: str) -> AbstractContextManager[None]:
+    return surroundings.standing_still(_pick(stage, role, chance))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,19 @@ def redis_killed(stage: Stage, _: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def redis_silent(stage: Stage, _: random.Random) -> Iterator[None]:
-    process = _redis_process(stage)
+def standing_still(process: psutil.Process | None) -> Iterator[None]:
+    """Stop a process, if there is one, while the body runs."""
     if process is not None:
-        process.send_signal(signal.SIGSTOP)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
     yield
     if process is not None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGCONT)
+
+
+def redis_silent(stage: Stage, _: random.Random) -> AbstractContextManager[None]:
+    return standing_still(_redis_process(stage))
 
 
 @contextmanager
