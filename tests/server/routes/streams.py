@@ -52,3 +52,8 @@ def path_of(generation):
 def names(messages):
     """Return what happened, in order."""
     return [message.event for message in messages if message.event]
+
+
+def turns(messages):
+    """Return what happened but the steps: on a busy machine an attempt lasts long enough to record one."""
+    return [name for name in names(messages) if name != "step"]
