@@ -93,6 +93,11 @@ class FolderTaken(BackupRefused):
         return f"{self.folder} exists. A backup is a folder of its own: choose another name, or remove it"
 
 
+def partial_of(folder: Path) -> Path:
+    """Return where a backup is until it is whole."""
+    return folder.with_name(folder.name + PARTIAL)
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder, which gets its name when the body has ended well and all is on the disk.
@@ -103,7 +108,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         FolderTaken: there is one of this name, whole or partial.
 
     """
-    partial = folder.with_name(folder.name + PARTIAL)
+    partial = partial_of(folder)
     for path in (folder, partial):
         if path.exists():
             raise FolderTaken(path)

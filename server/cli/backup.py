@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from server.backups import service
-from server.backups.folder import BackupRefused, Manifest
+from server.backups.folder import BackupRefused, Manifest, partial_of
 from server.cli.findings import Finding
 from server.cli.opening import answering, opened
 from server.cli.options import takes_settings
 from server.cli.reconciliation import reconcile_holds, reconcile_images
 from server.credits.service import audit
+from server.db.dump import RowMisfit
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.settings import Settings
@@ -37,6 +38,9 @@ def backup(settings: Settings, folder: Path, previous: Path | None) -> None:
             manifest = service.make(uow, settings, folder, previous)
     except BackupRefused as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:  # its disk is full, or it cannot be written there
+        written = f"What was written of it is in {partial_of(folder)}"
+        raise click.ClickException(f"The backup is not made: {error}. {written}") from error
     click.echo(f"Backed up {_content(manifest)} into {folder}.")
 
 
@@ -54,7 +58,7 @@ def restore(settings: Settings, folder: Path) -> None:
         with private_files(settings), hold(settings.server.data_dir), answering():
             manifest = service.restore(uow, settings, folder)
             findings = [_ledger(uow), *reconcile_holds(uow), *reconcile_images(uow, settings)]
-    except (BackupRefused, DataFolderHeld) as error:
+    except (BackupRefused, RowMisfit, DataFolderHeld) as error:
         raise click.ClickException(str(error)) from error
     finally:
         uow.close()

@@ -8,6 +8,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, func, insert, literal, select, text
+from sqlalchemy.exc import DataError, IntegrityError
 
 from server.db.engine import without_deadlines
 
@@ -38,6 +40,17 @@ _FROM_JSON: Final[dict[type, Callable[[Any], Any]]] = {
 }
 
 
+@dataclass
+class RowMisfit(Exception):
+    """A row of a file does not fit the database. cause: in the words of the database's driver."""
+
+    table: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"A row of {self.table} does not fit this database: {self.cause}. Nothing was restored"
+
+
 def dump(connection: Connection, folder: Path) -> dict[str, int]:
     """Write each table to a file in a folder; return how many rows each has."""
     tables = _tables(connection)
@@ -52,7 +65,7 @@ def load(connection: Connection, folder: Path) -> dict[str, int]:
 
     Raises:
         FileNotFoundError: a table has no file.
-        sqlalchemy.exc.DBAPIError: a row does not fit.
+        RowMisfit: a row does not fit.
 
     """
     tables = _tables(connection)
@@ -97,7 +110,11 @@ def _read(connection: Connection, table: Table, path: Path) -> int:
         decoders = [_FROM_JSON.get(column.type.python_type) for column in columns]
         while lines := list(islice(file, BATCH)):
             rows = [dict(zip(names, _converted(json.loads(line), decoders), strict=True)) for line in lines]
-            connection.execute(insert(table), rows)
+            try:
+                connection.execute(insert(table), rows)
+            except (DataError, IntegrityError) as error:
+                cause = str(error.orig).splitlines()[0]  # what follows may quote the row
+                raise RowMisfit(table.name, cause) from None
             count += len(rows)
     return count
 

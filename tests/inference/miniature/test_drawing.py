@@ -1,6 +1,7 @@
 """The quality of the shipped weights' images, judged by a classifier that was trained on drawings only.
 
 Each examination has a few questions, and fewer where a picture takes seconds; `make examine` has hundreds.
+The questions and their seeds are fixed: what an examination scores does not depend on chance.
 """
 
 from dataclasses import replace
@@ -13,8 +14,9 @@ from scripts.miniature.examining import draw_all, examine, open_questions, quest
 from scripts.miniature.judge import load_judge
 
 BASE, REALISM, HD, SCHNELL = shipped_entries()
-COUNT = 16
-FEW = 6  # for pictures that take seconds, or examinations that are repeated
+COUNT = 12
+FEW = 4  # for examinations that are repeated
+FEWEST = 2  # for pictures of 1024 px, which take seconds
 SCALES = (0.0, 0.3, 0.6, 0.9)
 
 
@@ -66,11 +68,11 @@ class TestPrompt:
     @pytest.mark.parametrize("side_px", [768, 1024])
     def test_larger_sizes_are_drawn_too(self, score, side_px):
         """At the other sizes of the catalogue, with more image tokens, the score is nearly as good."""
-        assert score(BASE, f"{side_px}", sized(side_px), FEW).mean >= 0.85
+        assert score(BASE, f"{side_px}", sized(side_px), FEWEST).mean >= 0.85
 
     def test_other_formats_draw_one_face(self, backend, judge):
         """Portrait and landscape formats and a size off every grid draw one avatar, not several or none."""
-        exam = questions(4, BASE)
+        exam = questions(FEW, BASE)
         for width_px, height_px in ((512, 768), (768, 512), (700, 700)):
             result = examine(
                 judge,
@@ -116,7 +118,7 @@ class TestSeed:
     def test_open_attributes_vary_with_the_seed(self, backend, judge):
         """A prompt that names no background gets different backgrounds with different seeds."""
         (question,) = questions(1, BASE)
-        exam = [replace(question, prompt="portrait of a woman", seed=seed) for seed in range(12)]
+        exam = [replace(question, prompt="portrait of a woman", seed=seed) for seed in range(8)]
         drawn = list(draw_all(backend, BASE, exam))
         corners = {tuple(np.asarray(picture)[8, 8] // 64) for picture in drawn}
         assert len(corners) >= 4
@@ -141,6 +143,6 @@ class TestRealism:
     @pytest.mark.parametrize("entry", [REALISM, HD], ids=["realism", "hd"])
     def test_the_entries_at_their_own_sizes(self, score, entry):
         """Both realism entries draw shaded pictures that score 80, five points below the 85 of flat ones."""
-        result = score(entry, count=FEW)
+        result = score(entry, count=FEWEST)
         assert result.mean >= 0.80
         assert np.mean(result.shading) > 0.8

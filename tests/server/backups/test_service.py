@@ -14,7 +14,7 @@ from server.backups.folder import MANIFEST, BackupDamaged, FolderTaken, NoBackup
 from server.backups.service import DatabaseInUse, ImagesInUse, make, restore
 from server.clock import now
 from server.credits.service import audit
-from server.db.dump import dump
+from server.db.dump import RowMisfit, dump
 from server.db.engine import open_engine
 from server.db.migrate import unmigrate
 from server.db.unit_of_work import UnitOfWork
@@ -126,6 +126,17 @@ class TestRestore:
         ImageStore(there.server.images_dir).give_to("another")
         with pytest.raises(ImagesInUse):
             restore(restored, there, tmp_path / "backup")
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    def test_a_row_that_does_not_fit(self, uow, settings, images, account, elsewhere, tmp_path):
+        """A name that is too long for PostgreSQL is told with its table, and nothing is restored."""
+        add_drawn_avatar(uow, images, account, name="long" * 100, generation_id=None)
+        make(uow, settings, tmp_path / "backup")
+        there, restored = elsewhere("postgresql")
+        with pytest.raises(RowMisfit, match=r"A row of avatars does not fit.*: value too long for type"):
+            restore(restored, there, tmp_path / "backup")
+        with restored.read() as tx:
+            assert not Users(tx).any()
 
     def test_a_damaged_file_is_refused(self, uow, settings, account, elsewhere, tmp_path):
         """If a file of the backup was changed or is gone, nothing is restored, and the error names it."""

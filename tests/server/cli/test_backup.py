@@ -53,6 +53,14 @@ class TestBackup:
         assert refused.exit_code == 1
         assert refused.output.startswith(f"Error: {tmp_path}/backup exists.")
 
+    def test_a_folder_that_cannot_be_written(self, cli, avatar, tmp_path):
+        """What the file system refuses, as it does when the disk is full, is told in words."""
+        (tmp_path / "file").touch()
+        refused = cli("backup", str(tmp_path / "file" / "backup"))
+        assert refused.exit_code == 1
+        assert "Error: The backup is not made: [Errno 20] Not a directory:" in refused.output
+        assert f"{tmp_path}/file/backup.partial" in refused.output
+
     def test_no_backup(self, bare, tmp_path):
         """A folder that is no backup is refused in words."""
         (tmp_path / "backup").mkdir()
