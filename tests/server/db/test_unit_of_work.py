@@ -97,6 +97,13 @@ class TestSqlite:
         engine.dispose()
         assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
+    def test_each_connection_caches_little(self, sqlite_template):
+        """A pool full of connections takes a few MiB for caches."""
+        engine = open_engine(f"sqlite:///{sqlite_template}")
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA cache_size").scalar() == -256
+        engine.dispose()
+
     def test_readers_do_not_take_the_write_lock(self, sqlite_template):
         """A transaction that only reads begins without the lock that a writer takes at once."""
         engine = open_engine(f"sqlite:///{sqlite_template}")
