@@ -1,4 +1,4 @@
-"""Arms crash points, and keeps which were seen, killed at and stopped at."""
+"""Lets processes die and stop at crash points, and keeps which points were seen, killed at and stopped at."""
 
 import random
 import re
@@ -14,18 +14,6 @@ import psutil
 from tests.chaos.hook.crash_points import digest
 
 LOOK_S = 0.1
-PATIENCE_S = {"local worker": 40.0}
-"""How long a point stays armed that no process comes to; then others have their turn."""
-OTHERS_PATIENCE_S = 12.0
-ARMED_AT_ONCE = {
-    "api": 5,
-    "watchdog": 4,
-    "local worker": 6,
-    "hosted worker": 4,
-    "decoder": 2,
-    "command": 40,
-}
-"""One that starts slowly, or comes rarely to a point, has more of them before it."""
 PAUSES_S = {
     "api": 2.0,
     "watchdog": 3.0,
@@ -37,21 +25,17 @@ PAUSES_S = {
 """How long a role is left alone after it was hit: about as long as its process takes to be back."""
 TURN_S = 20.0
 LIGHT = {"local worker", "hosted worker", "decoder"}
-TURNS = ({*ARMED_AT_ONCE}, {*ARMED_AT_ONCE} - {"watchdog"}, LIGHT)
+TURNS = ({*PAUSES_S}, {*PAUSES_S} - {"watchdog"}, LIGHT)
 """Roles take turns: a local worker never draws if its watchdog dies often, or beside many that start."""
+ARMED_AT_ONCE = 3
+"""So many points of a role that was killed at all of its points are armed, as long as this:"""
+PATIENCE_S = 15.0
 LONGEST_STOP_S = {"local worker": 12.0, "hosted worker": 12.0}
 """Past the deadline of a phase the watchdog kills a worker that stands still."""
 STOP_S = 5.0
-STOPS, STOPS_LATER = {"local worker": 0.05, "command": 0.05}, 0.7
-"""How often a process is stopped and not killed: rarely where a start takes long, often after all deaths."""
-MATTER = (
-    "| generations/",
-    "| routes/",
-    "| worker/attempt",
-    "| avatars/",
-    "| scheduling/image_sweep",
-    ".grant ",
-)
+STOPS = {"local worker": 0.05, "command": 0.05}
+"""How often a process is stopped and not killed while points are left: rarely where a start takes long."""
+OTHERS_STOPS, STOPS_LATER = 0.15, 0.7
 STAY_DEAD = 0.2  # of the stopped processes: they are killed and not resumed
 
 
@@ -65,17 +49,13 @@ def use_case_of(point: str) -> str:
     return point.rsplit(" | ", 1)[0]
 
 
-def _order_of(point: str) -> int:
-    """Return 0 for points among credits, generations and images, 1 for others that write, 2 for reads."""
-    if point.endswith(" | reading"):
-        return 2
-    return 0 if any(noun in point for noun in MATTER) else 1
-
-
 class CrashDirector:
-    """Chooses the next points while it runs: those first where no process was killed yet.
+    """Lets the next process of each role die that comes to a point where none died before.
 
-    only: a regular expression; no other points are armed.
+    So a point that is rarely met is visited when it is first met. Where a role has none left, points are
+    armed by chance.
+
+    only: a regular expression; just these points are armed.
     """
 
     def __init__(self, folder: Path, chance: random.Random, only: str = "") -> None:
@@ -83,7 +63,6 @@ class CrashDirector:
         self._only = re.compile(only)
         self._chance = chance
         self._armed: dict[str, tuple[str, float]] = {}
-        self._tries: Counter[str] = Counter()
         self._resting: dict[str, float] = defaultdict(float)
         self._stopped: list[tuple[float, int]] = []
         self.names: dict[str, str] = {}
@@ -110,9 +89,7 @@ class CrashDirector:
     def arm(self, point: str, action: str) -> None:
         """Let the next process that comes to a point die or stop there."""
         name = digest(point)
-        aside = self._folder / f"{name}.new"
-        aside.write_text(action, "ascii")
-        aside.replace(self._folder / "armed" / name)
+        self._put(f"armed/{name}", action)
         self._armed[name] = point, time.monotonic()
 
     def was_killed_at(self, point: str) -> bool:
@@ -129,6 +106,11 @@ class CrashDirector:
         """Return the points at which no process was killed, or stopped."""
         return sorted(filter(self._only.search, self.seen - set(self.visited[action])))
 
+    def _put(self, path: str, action: str) -> None:
+        aside = self._folder / "aside"
+        aside.write_text(action, "ascii")
+        aside.replace(self._folder / path)
+
     def _learn(self) -> None:
         for path in (self._folder / "seen").iterdir():
             for point in path.read_text("utf-8").splitlines():
@@ -142,6 +124,8 @@ class CrashDirector:
                 continue  # met since the last look: it is learnt at the next
             point, action = self.names[name], path.read_text("ascii")
             self.visited[action][point] += 1
+            if action == "kill":
+                (self._folder / "visited" / name).touch()
             self._armed.pop(name, None)
             moment = time.monotonic()
             self._resting[role_of(point)] = moment + PAUSES_S[role_of(point)]
@@ -160,31 +144,40 @@ class CrashDirector:
                     process.send_signal(signal.SIGKILL if dies else signal.SIGCONT)
 
     def _arm(self, moment: float) -> None:
-        for name, (point, since) in list(self._armed.items()):
-            if moment - since > PATIENCE_S.get(role_of(point), OTHERS_PATIENCE_S):
+        for name, (_, since) in list(self._armed.items()):
+            if moment - since > PATIENCE_S:
                 self._disarm(name)
-                self._tries[point] += 1
         counts = Counter(role_of(point) for point, _ in self._armed.values())
-        for role, most in ARMED_AT_ONCE.items():
+        left = Counter(map(role_of, self.unvisited()))
+        for role in PAUSES_S:
             if role not in TURNS[int(moment / TURN_S) % len(TURNS)]:
-                continue
-            if counts[role] < most and moment >= self._resting[role]:
-                self._arm_one(role)
+                self._forbid(role)
+            elif moment >= self._resting[role]:
+                if not self._only.pattern:
+                    self._let_one_die(role, left[role] > 0)
+                if not left[role] or self._only.pattern:
+                    self._arm_by_chance(role, ARMED_AT_ONCE - counts[role])
 
-    def _arm_one(self, role: str) -> None:
+    def _let_one_die(self, role: str, is_any_left: bool) -> None:
+        """Let the next process of a role die, or stop, that comes to a point where none died."""
+        if not (self._folder / "unvisited" / role).exists():
+            share = STOPS.get(role, OTHERS_STOPS) if is_any_left else 0.0
+            self._put(f"unvisited/{role}", "stop" if self._chance.random() < share else "kill")
+
+    def _arm_by_chance(self, role: str, count: int) -> None:
+        """Arm points of a role, those first that were visited least."""
         armed = {point for point, _ in self._armed.values()}
-        of_role = (point for point in self.seen if role_of(point) == role and self._only.search(point))
-        points = sorted(point for point in of_role if point not in armed)
-        if not points:
-            return
-        killed, stopped = self.visited["kill"], self.visited["stop"]
-        # Those least visited first, then those least waited for in vain, then those that matter most.
-        share = STOPS_LATER if all(killed[each] for each in points) else STOPS.get(role, 0.2)
-        action = "stop" if self._chance.random() < share else "kill"
-        counts = stopped if action == "stop" else killed
-        rank = {each: (counts[each] > 0, self._tries[each], _order_of(each)) for each in points}
-        first = min(rank.values())
-        self.arm(self._chance.choice([each for each in points if rank[each] == first]), action)
+        points = [point for point in sorted(self.seen - armed) if role_of(point) == role]
+        points = list(filter(self._only.search, points))
+        are_all_visited = all(self.visited["kill"][point] for point in points)
+        action = "stop" if are_all_visited and self._chance.random() < STOPS_LATER else "kill"
+        self._chance.shuffle(points)
+        points.sort(key=lambda point: self.visited[action][point])
+        for point in points[:count]:
+            self.arm(point, action)
+
+    def _forbid(self, role: str) -> None:
+        (self._folder / "unvisited" / role).unlink(missing_ok=True)
 
     def _disarm(self, name: str) -> None:
         (self._folder / "armed" / name).unlink(missing_ok=True)
@@ -193,3 +186,5 @@ class CrashDirector:
     def _disarm_all(self) -> None:
         for name in list(self._armed):
             self._disarm(name)
+        for role in PAUSES_S:
+            self._forbid(role)

@@ -168,7 +168,7 @@ class Stage:
 @contextmanager
 def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: Box) -> Iterator[Stage]:
     """Start the program in a folder, on SQLite without a PostgreSQL; stop all of it at the end."""
-    for name in ("seen", "armed", "taken", "data"):
+    for name in ("seen", "visited", "armed", "unvisited", "taken", "data"):
         (folder / name).mkdir(parents=True)
     disk_bytes = DISK_BYTES if _mounted(folder / "data") else None
     shutil.copytree(HOOK, folder / "hook", ignore=shutil.ignore_patterns("__pycache__"))
@@ -232,8 +232,9 @@ def _prepare(url: str) -> None:
 
 def _close(stage: Stage) -> None:
     (stage.folder / "full").unlink(missing_ok=True)
-    for armed in (stage.folder / "armed").iterdir():
-        armed.unlink(missing_ok=True)
+    for name in ("armed", "unvisited"):
+        for file in (stage.folder / name).iterdir():
+            file.unlink(missing_ok=True)
     stage.resume()
     everything = [process for part in stage.parts for process in part.processes()]
     for part in stage.parts:

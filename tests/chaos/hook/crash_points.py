@@ -1,7 +1,12 @@
-"""What happens at a crash point: a process that meets it records it, and dies or stops if it is armed.
+"""What happens at a crash point: a process that meets it records it, and dies or stops if it is told to.
 
-Processes and harness share a folder: `seen/PID` has a line for each point that a process met, `armed/DIGEST`
-the action for one point (`kill` or `stop`). The first process that comes there takes it: `taken/DIGEST.PID`.
+Processes and harness share a folder, with the action, `kill` or `stop`, in the files that name it:
+
+    seen/PID         a line for each point that a process met
+    visited/DIGEST   there if a process died at this point
+    armed/DIGEST     the action for the next process that comes to this point
+    unvisited/ROLE   the action for the next process of this role that comes to a point where none died
+    taken/DIGEST.PID the action that a process took, whether it was meant for this point or for any
 """
 
 import hashlib
@@ -20,6 +25,7 @@ SHARED = ("http/", "scheduling/wakeups.", "cli/opening.")
 
 _role = ""
 _seen: set[str] = set()
+_visited: set[str] = set()
 
 
 def open_records(role: str) -> None:
@@ -40,13 +46,25 @@ def reach(use_case: str, position: str) -> None:
         _seen.add(point)
         _append(FOLDER / "seen" / str(os.getpid()), point)
     name = digest(point)
-    armed = FOLDER / "armed" / name
+    taken = FOLDER / "taken" / f"{name}.{os.getpid()}"
+    action = _take(FOLDER / "armed" / name, taken)
+    if action is None and name not in _visited:
+        if (FOLDER / "visited" / name).exists():
+            _visited.add(name)
+        else:
+            action = _take(FOLDER / "unvisited" / _role, taken)
+    if action is not None:
+        os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
+
+
+def _take(file: Path, taken: Path) -> str | None:
+    """Return the action in a file, and take it away; None if there is none."""
     try:
-        is_kill = armed.read_text("ascii") == "kill"  # read first: the harness removes what was taken
-        armed.rename(FOLDER / "taken" / f"{name}.{os.getpid()}")  # of two processes, one succeeds
+        action = file.read_text("ascii")  # read first: the harness removes what was taken
+        file.rename(taken)  # of two processes, one succeeds
     except FileNotFoundError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL if is_kill else signal.SIGSTOP)
+        return None
+    return action
 
 
 def use_case(depth: int = 2) -> str:
