@@ -20,7 +20,8 @@ class Client(Session):
             self.generate: 30,
             self.follow: 30,
             self.read: 12,
-            self.cancel: 8,
+            self.cancel: 6,
+            self.change_of_mind: 6,
             self.from_preset: 6,
             self.upload: 6,
             self.delete_avatar: 6,
@@ -105,6 +106,9 @@ class Client(Session):
                 f"{API}/avatars",
                 f"{API}/projects",
                 f"{API}/catalogue",
+                f"{API}/presets",
+                f"{API}/stats",
+                "/readyz",
                 "/api/credits/balance",
                 "/api/credits/history",
                 "/api/keys",
@@ -116,8 +120,22 @@ class Client(Session):
     def cancel(self) -> None:
         """Cancel a generation that may not have ended."""
         promise = self._some(ended=False)
+        if promise is not None:
+            self._cancel(promise)
+
+    def change_of_mind(self) -> None:
+        """Request an avatar, and cancel or delete the generation before it can have ended."""
+        promise = self.generate()
         if promise is None:
             return
+        time.sleep(self.chance.uniform(0, 0.5))
+        if self.chance.random() < 0.5:
+            self._cancel(promise)
+        else:
+            self._delete("generations", promise.generation_id, [])
+            promise.ended = True
+
+    def _cancel(self, promise: Promise) -> None:
         path = f"{API}/generations/{promise.generation_id}/cancel"
         answer = self.ask("cancel", "POST", path, (404, 409))
         if answer is not None and answer.is_success:

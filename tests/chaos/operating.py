@@ -43,9 +43,13 @@ class Operator:
         ]
 
     def run(self, stopped: threading.Event) -> None:
-        """Do one job after another until stopped, in an order that chance chooses, but each once."""
+        """Do one job after another until stopped, in an order that chance chooses, but each once.
+
+        After the first time every other job is a look, which has many commands.
+        """
         while True:
-            for job in self._chance.sample(self._jobs, len(self._jobs)):
+            jobs = self._jobs + (len(self._jobs) * [self._look] if self._did_all else [])
+            for job in self._chance.sample(jobs, len(jobs)):
                 if stopped.wait(self._chance.uniform(0.2, 1.0)) and self._did_all:
                     return
                 job(stopped)

@@ -22,6 +22,7 @@ RAN_OUT = """
     UPDATE generations SET lease_until = '2000-01-01 00:00:00'
     WHERE id = (SELECT id FROM generations WHERE status = 'processing' ORDER BY id LIMIT 1)"""
 """One lease has run out while its worker draws: another attempt begins, and the worker comes too late."""
+AUDIT_DUE = "UPDATE ledger_audit SET ended_at = '2000-01-01 00:00:00' WHERE position = 0"
 SWEEP_DUE = "UPDATE leader_locks SET until = '2000-01-01 00:00:00' WHERE name = 'images'"
 
 
@@ -45,6 +46,8 @@ class TimePassing:
         if self._chance.random() < 0.4:
             forget_owner(self._stage)
         self._counts["a sweep is due"] += make_sweep_due(self._stage)
+        if self._chance.random() < 0.3:
+            self._counts["an audit is due"] += self._stage.change(AUDIT_DUE)
         if self._chance.random() < 0.3:
             self._counts["a generation waited too long"] += self._stage.change(WAITED)
         if self._chance.random() < 0.3:
