@@ -39,6 +39,8 @@ class Change:
     part: str
     memory_mib: tuple[float, float]
     descriptors: tuple[float, float]
+    curve_mib: tuple[float, ...] = ()
+    """The memory in each tenth of the time that counts: a leak is a line, what fills up is a curve."""
 
     @property
     def growth(self) -> float:
@@ -55,7 +57,7 @@ class Change:
         opened, open_now = self.descriptors
         return (
             f"{self.part}: {before:.1f} to {after:.1f} MiB ({100 * self.growth:+.1f} %), "
-            f"{opened:g} to {open_now:g} descriptors"
+            f"{opened:g} to {open_now:g} descriptors; {' '.join(f'{mib:.1f}' for mib in self.curve_mib)}"
         )
 
 
@@ -109,7 +111,13 @@ def _change(part: str, samples: list[Sample]) -> Change:
         part,
         (_median_mib(first), _median_mib(last)),
         (_median_descriptors(first), _median_descriptors(last)),
+        tuple(_median_mib(tenth) for tenth in _tenths(samples)),
     )
+
+
+def _tenths(samples: list[Sample]) -> list[list[Sample]]:
+    size = max(1, -(-len(samples) // 10))
+    return [samples[begin : begin + size] for begin in range(0, len(samples), size)]
 
 
 def _median_mib(samples: list[Sample]) -> float:
