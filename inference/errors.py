@@ -21,6 +21,18 @@ class InferenceError(Exception):
     """The failed attempts at hosted providers before this error, as JSON objects."""
 
 
+class DeviceBroken(Exception):
+    """The device has failed, and no call on it succeeds until a new process opens it: no generation's fault.
+
+    cause: in the words of its driver.
+    """
+
+    def __init__(self, device: str, cause: str) -> None:
+        super().__init__(f"{device} has failed: {cause}")
+        self.device = device
+        self.cause = cause
+
+
 class WeightsMissing(InferenceError):
     """A model or adapter is not on this machine and cannot be downloaded."""
 

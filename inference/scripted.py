@@ -4,13 +4,14 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
 from inference.backend import Phase, Picture, Progress, Report
-from inference.errors import InferenceError
+from inference.errors import DeviceBroken, InferenceError
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Script:
     step_s: the duration of each step.
     stall_at, stall_s: at this step the backend reports nothing for this long.
     fail_at, failure: the error that is raised at this step.
+    break_file: the device fails at the first step at which there is this file, which is then removed.
     kill_at: at this step the process kills itself with SIGKILL, as the kernel does when memory runs out.
     load_s: the time to load a model that is not resident.
     """
@@ -29,6 +31,7 @@ class Script:
     stall_s: float = 3600.0
     fail_at: int = 0
     failure: InferenceError | None = None
+    break_file: str | None = None
     kill_at: int | None = None
     load_s: float = 0.0
 
@@ -44,6 +47,7 @@ class ScriptedBackend:
         self.script = script or Script()
         self.orders: list[Order] = []
         self._resident: set[str] = set()
+        self._is_broken = False
 
     @property
     def resident(self) -> frozenset[str]:
@@ -59,7 +63,7 @@ class ScriptedBackend:
         """Draw a gradient whose colours come from the seed, following the script.
 
         Raises:
-            InferenceError: the script's failure.
+            InferenceError, DeviceBroken: the script's failure.
 
         """
         self.orders.append(order)
@@ -82,6 +86,11 @@ class ScriptedBackend:
 
     def _play(self, step: int) -> None:
         script = self.script
+        if script.break_file is not None and Path(script.break_file).exists():
+            Path(script.break_file).unlink()
+            self._is_broken = True
+        if self._is_broken:
+            raise DeviceBroken("scripted", "an illegal memory access was encountered")
         if step == script.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == script.stall_at:

@@ -1,24 +1,24 @@
 """The backend that draws on this machine with diffusers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import platformdirs
 import torch
 from diffusers import FluxPipeline
-from PIL import Image
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
 from inference.backend import Phase, Picture, Report
-from inference.errors import OutOfMemory
+from inference.errors import DeviceBroken, OutOfMemory
 from inference.local import devices
 from inference.local.adapters import AdapterSwitch, read_adapter
 from inference.local.canvas import Canvas, canvas_for
 from inference.local.checks import check_latents, check_pixels
+from inference.local.decoding import decode, to_image
 from inference.local.devices import AUTO, Offload, StepThrottle
 from inference.local.encoding import EncodedPrompt, encode
 from inference.local.phases import Phases
@@ -64,9 +64,12 @@ class LocalBackend:
         """Choose the device and locate the weights. Builds a missing miniature, but loads no pipeline."""
         self._offload = Offload(config.offload)
         self._device = devices.choose_device(config.device)
+        devices.use(self._device)
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
-        self._residents: Residency[Resident] = Residency(config.resident_pipelines, devices.free_memory)
+        self._residents: Residency[Resident] = Residency(
+            config.resident_pipelines, devices.free_memory, devices.is_out_of_memory
+        )
 
     @property
     def resident(self) -> frozenset[str]:
@@ -77,11 +80,11 @@ class LocalBackend:
         """Load a pipeline, and attach an adapter to it, before the first order needs it.
 
         Raises:
-            WeightsMissing, AdapterMismatch, OutOfMemory: as for `generate`.
+            WeightsMissing, AdapterMismatch, OutOfMemory, DeviceBroken: as for `generate`.
 
         """
         phases = Phases(lambda _: None)
-        self._clear_on_out_of_memory(lambda: self._prepare(model_id, revision, adapter, phases))
+        self._on_device(lambda: self._prepare(model_id, revision, adapter, phases))
 
     def generate(self, order: Order, report: Report) -> Picture:
         """Draw the order.
@@ -90,15 +93,17 @@ class LocalBackend:
             WeightsMissing: the model or its adapter is not on this machine and cannot be downloaded.
             AdapterMismatch: the adapter does not fit the model.
             OutOfMemory: the device's memory is too small; all pipelines have been evicted.
+            DeviceBroken: the device has failed; only a new process can use it.
             ImageNotFinite, ImageFlat: the result is not a valid image.
 
         An exception from `report` passes through unchanged.
         """
-        return self._clear_on_out_of_memory(lambda: self._draw(order, Phases(report)))
+        return self._on_device(lambda: self._draw(order, Phases(report)))
 
     def close(self) -> None:
-        """Evict all pipelines and return their memory to the device."""
-        self._residents.clear()
+        """Evict all pipelines and return their memory to the device, if it still answers."""
+        with suppress(torch.AcceleratorError):
+            self._residents.clear()
 
     def _draw(self, order: Order, phases: Phases) -> Picture:
         resident = self._prepare(order.model_id, order.revision, order.adapter, phases)
@@ -108,20 +113,19 @@ class LocalBackend:
             phases.begin(Phase.ENCODE)
             prompt = encode(pipeline, order.prompt, order.max_text_tokens)
             phases.begin_steps()
-            pixels = self._denoise(pipeline, order, prompt, canvas, phases)
-        except BaseException:
-            # An interrupted pipeline would keep its offloaded parts on the device and fill its memory.
+            latents = self._denoise(pipeline, order, prompt, canvas, phases)
+            pixels = decode(pipeline, latents, canvas)
+            check_pixels(pixels)
+            image = to_image(pixels).crop(canvas.box(order.width_px, order.height_px))
+        finally:
+            # A pipeline that was interrupted, or has decoded, keeps offloaded parts on the device.
             pipeline.maybe_free_model_hooks()
-            raise
-        check_pixels(pixels)
-        image = Image.fromarray((pixels * 255).round().astype(np.uint8))
-        image = image.crop(canvas.box(order.width_px, order.height_px))
         return Picture(image, Provenance.of_order("local", order), phases.seconds(), prompt.warnings)
 
     def _denoise(
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Run the steps and decode. Returns pixels (H, W, 3) from 0 to 1 in the size of the canvas."""
+    ) -> torch.Tensor:
+        """Run the steps. Returns the packed latents (1, T, 64) of the canvas."""
         throttle = StepThrottle(self._device)
 
         def at_step_end(_: FluxPipeline, index: int, __: object, state: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ class LocalBackend:
                 phases.begin(Phase.DECODE)
             return state
 
-        images = pipeline(
+        latents: torch.Tensor = pipeline(
             prompt_embeds=prompt.embeds,
             pooled_prompt_embeds=prompt.pooled,
             width=canvas.width_px,
@@ -144,10 +148,9 @@ class LocalBackend:
             max_sequence_length=order.max_text_tokens,
             generator=torch.Generator("cpu").manual_seed(order.seed),  # the same noise on every device
             callback_on_step_end=at_step_end,
-            output_type="np",
+            output_type="latent",
         ).images
-        pixels: np.ndarray[Any, np.dtype[np.float32]] = images[0]
-        return pixels
+        return latents
 
     def _prepare(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
@@ -180,10 +183,13 @@ class LocalBackend:
             self._residents.evict(key)  # the adapter may be attached in part, which no later check detects
             raise
 
-    def _clear_on_out_of_memory(self, work: Callable[[], T]) -> T:
+    def _on_device(self, work: Callable[[], T]) -> T:
+        """Return what the work returns, and tell exhausted memory and a failed device from other errors."""
         try:
             return work()
         except Exception as error:
+            if devices.is_device_broken(error):
+                raise DeviceBroken(str(self._device), str(error).partition("\n")[0]) from error
             if not devices.is_out_of_memory(error):
                 raise
         # Outside the handler: inside it, the error's traceback would keep the tensors in memory.

@@ -1,8 +1,5 @@
 """Checks of an image before the user is charged for it."""
 
-from typing import Any
-
-import numpy as np
 import torch
 
 from inference.errors import FLAT_LEVELS, ImageFlat, ImageNotFinite
@@ -19,16 +16,17 @@ def check_latents(latents: torch.Tensor) -> None:
         raise ImageNotFinite("latents")
 
 
-def check_pixels(pixels: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    """Check the decoded image (H, W, 3) with values from 0 to 1.
+def check_pixels(pixels: torch.Tensor) -> None:
+    """Check the decoded image (H, W, 3), on its device. Black is 0 and white is 1.
 
     Raises:
         ImageNotFinite: it contains NaN or infinity.
         ImageFlat: the standard deviation of each channel is below one level of 255.
 
     """
-    if not np.isfinite(pixels).all():
+    if not bool(torch.isfinite(pixels).all()):
         raise ImageNotFinite("decoded pixels")
-    deviation = 255 * float(pixels.std(axis=(0, 1)).max())  # per channel, so that a uniform red is flat too
+    deviations = pixels.clamp(0, 1).flatten(0, 1).std(dim=0, correction=0)
+    deviation = 255 * float(deviations.max())  # per channel, so that a uniform red is flat too
     if deviation < FLAT_LEVELS:
         raise ImageFlat(deviation)

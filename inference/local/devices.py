@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
 AUTO: Final = "auto"
 
+# In errors that are not torch.OutOfMemoryError. Sources, in torch's repository: alloc_cpu.cpp,
+# CUDAException.cpp (cudaErrorMemoryAllocation), driver_api.h, CUDABlas.cpp and cudnn/Exceptions.h.
+_EXHAUSTED: Final = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
 
 class Offload(StrEnum):
     """What stays in the host's memory until it is needed."""
@@ -27,6 +37,12 @@ def choose_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def use(device: torch.device) -> None:
+    """Make a CUDA device the current one, on which events and streams are that name none."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def choose_dtype(device: torch.device, *, full: bool) -> torch.dtype:
@@ -55,8 +71,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error means that the device or the host has run out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # Source: c10/core/impl/alloc_cpu.cpp, which raises a plain RuntimeError
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+
+
+def is_device_broken(error: BaseException) -> bool:
+    """Whether the process can use its device no longer, as after an illegal access to its memory."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 class StepThrottle:
@@ -75,7 +95,8 @@ class StepThrottle:
         """Record a queued step, and wait for the previous one."""
         if not self._cuda:
             return
-        queued = torch.cuda.Event()  # type: ignore[no-untyped-call]  # not annotated in torch 2.13
+        # Blocking: waiting for it takes no core from the threads that store images and keep leases.
+        queued = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # not annotated in torch 2.13
         queued.record()
         if self._previous is not None:
             self._previous.synchronize()

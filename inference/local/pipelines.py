@@ -20,7 +20,11 @@ def load_pipeline(
     silence_libraries()
     with translate_load_errors(model_id):
         pipeline = FluxPipeline.from_pretrained(
-            weights.source, revision=weights.revision, token=weights.token, dtype=dtype
+            weights.source,
+            revision=weights.revision,
+            token=weights.token,
+            dtype=dtype,
+            use_safetensors=True,  # a pickle would run what is in it
         )
     pipeline.set_progress_bar_config(disable=True)
     place(pipeline, device, offload)

@@ -13,15 +13,22 @@ T = TypeVar("T")
 class Residency(Generic[T]):
     """A cache of at most `limit` residents; a new one replaces the least recently used one."""
 
-    def __init__(self, limit: int, free_memory: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        free_memory: Callable[[], None],
+        is_out_of_memory: Callable[[BaseException], bool],
+    ) -> None:
         """Start empty.
 
         free_memory: called after an eviction, when the cache no longer refers to the evicted residents.
+        is_out_of_memory: whether a load failed because there was too little memory.
         """
         if limit < 1:
             raise ValueError(f"at least one pipeline must be resident, not {limit}")
         self._limit = limit
         self._free_memory = free_memory
+        self._is_out_of_memory = is_out_of_memory
         self._residents: OrderedDict[Key, T] = OrderedDict()
 
     @property
@@ -37,9 +44,22 @@ class Residency(Generic[T]):
         return self._residents[key]
 
     def admit(self, key: Key, load: Callable[[], T]) -> T:
-        """Load a resident. Others are evicted first, so that memory never holds more than the limit."""
+        """Load a resident. Others are evicted first, so that memory never holds more than the limit.
+
+        If the memory is too small for it beside the others, they are evicted and it is loaded once more.
+        """
         while len(self._residents) >= self._limit:
             self.evict(next(iter(self._residents)))
+        if self._residents:
+            try:
+                self._residents[key] = load()
+            except Exception as error:
+                if not self._is_out_of_memory(error):
+                    raise
+            else:
+                return self._residents[key]
+            # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
+            self.clear()
         self._residents[key] = load()
         return self._residents[key]
 

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from server.errors import DatabaseAway
@@ -22,6 +23,7 @@ log = get_log(__name__)
 LOOK_S: Final = 0.2  # how often a stop request is checked between beats
 RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after the first, second, … death without being ready
 STOP_MARGIN_S: Final = 10.0
+KILL_TIMEOUT_S: Final = 30.0  # a process that waits in a driver dies when the driver returns, or never
 
 
 def host() -> str:
@@ -78,8 +80,7 @@ class Watchdog:
             if stopped.is_set():
                 self._stop(child)
         finally:
-            child.kill()
-            child.wait()
+            self._kill(child)
             self.ready.clear()
             self.pid = None
             os.close(reading)
@@ -106,7 +107,8 @@ class Watchdog:
             if select.select([reading], [], [], LOOK_S)[0]:
                 received = os.read(reading, 65_536)
                 if not received:
-                    child.wait()
+                    with suppress(subprocess.TimeoutExpired):
+                        child.wait(KILL_TIMEOUT_S)
                     break
                 *lines, rest = (rest + received).split(b"\n")
                 for beat in map(Beat.decode, lines):
@@ -126,6 +128,14 @@ class Watchdog:
             child.wait(self._settings.worker.shutdown_grace_s + STOP_MARGIN_S)
         except subprocess.TimeoutExpired:
             log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> None:
+        """Kill a worker. One that does not die keeps its device, but must not keep others from its work."""
+        child.kill()
+        try:
+            child.wait(KILL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            log.critical("worker.does_not_die", pid=child.pid, hint="Restart the machine")
 
     def _return_work(self, name: str, *, was_ready: bool) -> None:
         """Return the work of a dead worker without waiting for its lease to run out."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from inference.backend import Backend, Picture, Progress
-from inference.errors import InferenceError
+from inference.errors import DeviceBroken, InferenceError
 from server.clock import now
 from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
@@ -99,6 +99,7 @@ class Attempt:
             LeaseLost: the generation is no longer this attempt's.
             DatabaseAway: the lease ended before it could be settled; the reaper does the rest.
             StorageFull: the image could not be stored; the generation waits again.
+            DeviceBroken: this process can draw no more. The watchdog returns the generation to the queue.
 
         """
         self._log_start()
@@ -106,7 +107,7 @@ class Attempt:
         try:
             self._deliver()
             self._context.policy.record_success(time.monotonic() - started)
-        except (LeaseLost, DatabaseAway):
+        except (LeaseLost, DatabaseAway, DeviceBroken):
             raise
         except StorageFull:  # no fault of the generation's: another worker or a later try stores it
             self._release()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from inference.backend import Backend
-from inference.errors import InferenceError
+from inference.errors import DeviceBroken, InferenceError
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
@@ -31,13 +31,22 @@ POLL_S: Final = 1.0
 
 JITTER: Final = 0.2  # of POLL_S: many workers do not look at the same moment
 
+DEVICE_BROKEN: Final = 75  # the exit status; as sysexits.h has it, a failure that another try may mend
+EXIT_TIMEOUT_S: Final = 20.0
+"""A process whose device has failed may hang while it ends: then its watchdog kills it."""
+
 BackendFactory = Callable[[Settings, str], Backend]
 
 
 def run_worker(
     settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
-    """Draw what is due until SIGTERM; then finish or release the running generation."""
+    """Draw what is due until SIGTERM; then finish or release the running generation.
+
+    Raises:
+        SystemExit: the device has failed; the watchdog returns what was drawn to the queue.
+
+    """
     heartbeat.busy(settings.worker.load_timeout_s)
     context = WorkerContext(
         worker=name,
@@ -50,13 +59,17 @@ def run_worker(
         policy=make_policy(settings, backend_name),
     )
     _stop_on_signals(context.stop)
-    _warm_up(context.backend, context.uow)
     try:
+        _warm_up(context.backend, context.uow)
         with registered(name, context.uow, context.policy):
             heartbeat.ready()
             resident = sorted(context.backend.resident)
             log.info("worker.ready", worker=name, backend=backend_name, resident=resident)
             draw_until_stopped(Runner(context))
+    except DeviceBroken as error:
+        heartbeat.busy(EXIT_TIMEOUT_S)
+        log.critical("worker.device_broken", worker=name, device=error.device, cause=error.cause)
+        raise SystemExit(DEVICE_BROKEN) from error
     finally:
         context.backend.close()
         context.uow.close()

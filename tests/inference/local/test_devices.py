@@ -7,6 +7,7 @@ from inference.local.devices import (
     StepThrottle,
     choose_device,
     choose_dtype,
+    is_device_broken,
     is_out_of_memory,
     place,
 )
@@ -52,6 +53,16 @@ class TestChoice:
         assert choose_dtype(device, full=full) is dtype
 
 
+class TestUse:
+    def test_the_current_device_is_the_chosen_one(self, monkeypatch):
+        """On a machine with several cards, events are recorded on the worker's own; a CPU needs no choice."""
+        chosen = []
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        devices.use(CUDA)
+        devices.use(CPU)
+        assert chosen == [CUDA]
+
+
 class TestPlace:
     @pytest.mark.parametrize(
         ("device", "offload", "call"),
@@ -81,6 +92,14 @@ class TestMemory:
                 ),
                 True,
             ),
+            (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be ..."), True),
+            (RuntimeError("CUDA driver error: out of memory"), True),
+            (
+                RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+                True,
+            ),
+            (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+            (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False),
             (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
             (ValueError("DefaultCPUAllocator"), False),
         ],
@@ -88,6 +107,20 @@ class TestMemory:
     def test_what_counts_as_exhausted(self, error, exhausted):
         """Out-of-memory errors of the device and of the host are recognised, and other errors are not."""
         assert is_out_of_memory(error) is exhausted
+
+    @pytest.mark.parametrize(
+        ("error", "broken"),
+        [
+            (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+            (torch.AcceleratorError("CUDA error: unspecified launch failure"), True),
+            (torch.AcceleratorError("CUDA error: out of memory"), False),
+            (torch.OutOfMemoryError("CUDA out of memory"), False),
+            (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        ],
+    )
+    def test_what_breaks_a_device(self, error, broken):
+        """Any error of the accelerator but exhaustion leaves the process without its device."""
+        assert is_device_broken(error) is broken
 
     def test_freeing_empties_the_cache_of_cuda(self, monkeypatch):
         """Freed memory is returned to a CUDA device."""
@@ -104,6 +137,9 @@ class TestStepThrottle:
         log = []
 
         class Event:
+            def __init__(self, *, blocking):
+                assert blocking
+
             def record(self):
                 self.number = sum(entry.startswith("queued") for entry in log) + 1
                 log.append(f"queued {self.number}")

@@ -10,7 +10,7 @@ class Memory:
 
     def __init__(self, limit=2):
         self.freed = 0
-        self.residency = Residency(limit, self.free)
+        self.residency = Residency(limit, self.free, lambda error: isinstance(error, MemoryError))
 
     def free(self):
         """Count a call."""
@@ -56,6 +56,32 @@ class TestResidency:
             memory.residency.admit(A, lambda: 1 // 0)
         assert memory.residency.keys == ()
 
+    def test_one_that_does_not_fit_beside_the_others(self):
+        """If memory is too small for it beside the others, they are evicted and it is loaded once more."""
+        memory = Memory(limit=3)
+        memory.use(A)
+        memory.use(B)
+        resident = memory.residency.admit(C, lambda: object() if memory.freed else _exhaust())
+        assert memory.residency.keys == (C,)
+        assert memory.residency.get(C) is resident
+
+    def test_one_that_does_not_fit_at_all(self):
+        """If memory is too small for it alone, its load is tried no third time."""
+        memory, tries = Memory(limit=3), []
+        memory.use(A)
+        with pytest.raises(MemoryError):
+            memory.residency.admit(B, lambda: tries.append(1) or _exhaust())
+        assert len(tries) == 2
+        assert memory.residency.keys == ()
+
+    def test_another_failure_evicts_nobody(self):
+        """A load that fails for another cause leaves the others where they are."""
+        memory = Memory(limit=3)
+        memory.use(A)
+        with pytest.raises(ZeroDivisionError):
+            memory.residency.admit(B, lambda: 1 // 0)
+        assert memory.residency.keys == (A,)
+
     def test_evicting_an_unknown_key_does_nothing(self):
         """Evicting a key that is not resident frees no memory."""
         memory = Memory()
@@ -72,4 +98,8 @@ class TestResidency:
     def test_no_room_at_all_is_refused(self):
         """A limit below one is refused."""
         with pytest.raises(ValueError, match="at least one pipeline"):
-            Residency(0, lambda: None)
+            Residency(0, lambda: None, lambda _: False)
+
+
+def _exhaust():
+    raise MemoryError

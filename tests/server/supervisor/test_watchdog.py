@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -96,6 +97,42 @@ class TestWatchdog:
             )
         assert (ended.error_code, ended.losses) == ("INTERNAL_ERROR", 3)
         assert balance_of(account) == 20
+
+    def test_a_broken_device(
+        self, watched, make_account, submit_one, generation_of, balance_of, tmp_path, capfd
+    ):
+        """A worker whose device has failed claims nothing more; the next one draws all, charged once."""
+        account, broken = make_account(credits=40), tmp_path / "broken"
+        with watched({"step_s": 0.05, "break_file": str(broken)}) as watchdog:
+            first = watchdog.pid
+            generations = [submit_one(account) for _ in range(4)]
+            until(lambda: generation_of(generations[0].id).status == "processing", "the drawing")
+            broken.touch()
+            until(lambda: all(generation_of(each.id).status == "completed" for each in generations), "all")
+            assert watchdog.pid != first
+        assert sum(generation_of(each.id).losses for each in generations) == 1
+        assert balance_of(account) == 40 - 4 * 8
+        logged = capfd.readouterr()
+        assert (logged.out + logged.err).count("worker.device_broken") == 1
+
+    def test_a_worker_that_does_not_die(self, watched, make_account, submit_one, generation_of, monkeypatch):
+        """A worker that not even SIGKILL ends, as one that waits in a driver, keeps the next from nothing."""
+        monkeypatch.setattr("server.supervisor.watchdog.KILL_TIMEOUT_S", 0.2)
+        immortal = []
+        kill = subprocess.Popen.kill
+
+        def kill_all_but_the_first(child):
+            immortal.append(child) if not immortal else kill(child)
+
+        monkeypatch.setattr(subprocess.Popen, "kill", kill_all_but_the_first)
+        with watched({"stall_at": 2}, PHASE_TIMEOUT_S="1") as watchdog:
+            watchdog._settings = watchdog._settings.changed(phase_timeout_s=1)
+            generation = submit_one(make_account())
+            until(lambda: immortal and watchdog.pid not in {None, immortal[0].pid}, "the next worker")
+            assert immortal[0].poll() is None
+            assert generation_of(generation.id).losses == 1
+        kill(immortal[0])
+        immortal[0].wait()
 
     def test_a_stop_lets_it_finish(self, watched, make_account, submit_one, generation_of):
         """A watchdog that is stopped lets its worker finish the generation that it draws."""

@@ -1,0 +1,35 @@
+"""Decodes latents, and turns pixels into an image on the device: only bytes are copied to the host."""
+
+import torch
+from diffusers import FluxPipeline
+from diffusers.utils.torch_utils import get_module_execution_device
+from PIL import Image
+
+from inference.local.canvas import Canvas
+
+
+@torch.no_grad()
+def decode(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> torch.Tensor:
+    """Decode the packed latents (1, T, 64) of a canvas to pixels (H, W, 3) in float32, on the VAE's device.
+
+    Pixels are from 0 to 1, but for what the VAE draws beyond black and white.
+    """
+    vae, patch_px = pipeline.vae, 2 * pipeline.vae_scale_factor
+    unpacked = _unpack(latents, canvas.height_px // patch_px, canvas.width_px // patch_px)
+    scaled = unpacked / vae.config.scaling_factor + vae.config.shift_factor
+    decoded: torch.Tensor = vae.decode(scaled.to(get_module_execution_device(vae)), return_dict=False)[0]
+    # float32 first: in bfloat16 a quarter of all levels would be one off.
+    return decoded[0].float().mul(0.5).add(0.5).permute(1, 2, 0)  # (3, H, W) to (H, W, 3)
+
+
+def to_image(pixels: torch.Tensor) -> Image.Image:
+    """Return the image of pixels (H, W, 3); what is beyond 0 or 1 becomes black or white."""
+    levels = pixels.clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Image.fromarray(levels.cpu().numpy())
+
+
+def _unpack(latents: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Return latents (B, rows * columns, 4 * C), each a patch of 2 x 2, as (B, C, 2 * rows, 2 * columns)."""
+    batch, _, channels = latents.shape
+    patches = latents.reshape(batch, rows, columns, channels // 4, 2, 2)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, 2 * rows, 2 * columns)
