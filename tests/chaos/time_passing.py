@@ -22,7 +22,7 @@ RAN_OUT = """
     UPDATE generations SET lease_until = '2000-01-01 00:00:00'
     WHERE id = (SELECT id FROM generations WHERE status = 'processing' ORDER BY id LIMIT 1)"""
 """One lease has run out while its worker draws: another attempt begins, and the worker comes too late."""
-AUDIT_DUE = "UPDATE ledger_audit SET ended_at = '2000-01-01 00:00:00' WHERE position = 0"
+AUDIT_DUE = "UPDATE ledger_audit SET ended_at = '2000-01-01 00:00:00'"
 SWEEP_DUE = "UPDATE leader_locks SET until = '2000-01-01 00:00:00' WHERE name = 'images'"
 
 
