@@ -29,6 +29,8 @@ from inference.weights.locations import (
 
 TOKEN = "hf_secretsecretsecret"  # noqa: S105 - not a real token
 
+HOW = {"dtype": torch.bfloat16, "use_safetensors": True}
+"""How every pipeline is loaded."""
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
 
 
@@ -204,7 +206,7 @@ class TestFullProfile:
             )
         revision = ENTRIES["flux-dev-base"].revision
         assert hub.pipelines == [
-            (DEV, {"revision": revision, "token": TOKEN, "dtype": torch.bfloat16}),
+            (DEV, {"revision": revision, "token": TOKEN} | HOW),
         ]
         assert hub.adapters == [
             (("XLabs-AI/flux-RealismLora", "lora.safetensors"), {"revision": None, "token": TOKEN}),
@@ -220,7 +222,7 @@ class TestFullProfile:
         entry = ENTRIES["flux-schnell-fast"]
         make_backend(profile="full", models_dir=None).generate(order_of(entry), ignore_progress)
         assert hub.pipelines[0][0] == SCHNELL
-        assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None, "dtype": torch.bfloat16}
+        assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None} | HOW
         (drawn,) = hub.drawn
         assert (drawn["num_inference_steps"], drawn["guidance_scale"]) == (4, 0.0)
         assert drawn["max_sequence_length"] == drawn["prompt_embeds"].shape[1] == 256
@@ -234,8 +236,11 @@ class TestFullProfile:
             ("sequential", "enable_sequential_cpu_offload"),
         ],
     )
-    def test_offload_uses_the_given_device(self, hub, make_backend, order, realism, offload, call):
+    def test_offload_uses_the_given_device(
+        self, hub, make_backend, order, realism, offload, call, monkeypatch
+    ):
         """Offloading is set up on the given device, and again after the adapter is attached."""
+        monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)  # there is none here
         backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
         backend.warm_up(order.model_id, order.revision, realism)
         assert hub.placed == [(call, torch.device("cuda:1"))] * 2
