@@ -22,7 +22,7 @@ class InferenceError(Exception):
 
 
 class DeviceBroken(Exception):
-    """The device has failed, and no call on it succeeds until a new process opens it: no generation's fault.
+    """The device has failed, and every call on it fails until a new process opens it.
 
     cause: in the words of its driver.
     """

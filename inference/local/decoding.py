@@ -1,4 +1,4 @@
-"""Decodes latents, and turns pixels into an image on the device: only bytes are copied to the host."""
+"""Decodes latents, and converts pixels to 8-bit levels on the device, before they are copied to the host."""
 
 import torch
 from diffusers import FluxPipeline
@@ -12,7 +12,7 @@ from inference.local.canvas import Canvas
 def decode(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> torch.Tensor:
     """Decode the packed latents (1, T, 64) of a canvas to pixels (H, W, 3) in float32, on the VAE's device.
 
-    Pixels are from 0 to 1, but for what the VAE draws beyond black and white.
+    Black is 0 and white is 1; the VAE may draw values beyond them.
     """
     vae, patch_px = pipeline.vae, 2 * pipeline.vae_scale_factor
     unpacked = _unpack(latents, canvas.height_px // patch_px, canvas.width_px // patch_px)
@@ -23,7 +23,7 @@ def decode(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> tor
 
 
 def to_image(pixels: torch.Tensor) -> Image.Image:
-    """Return the image of pixels (H, W, 3); what is beyond 0 or 1 becomes black or white."""
+    """Return the image of pixels (H, W, 3). Values below 0 become black, values above 1 white."""
     levels = pixels.clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(levels.cpu().numpy())
 

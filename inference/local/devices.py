@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def use(device: torch.device) -> None:
-    """Make a CUDA device the current one, on which events and streams are that name none."""
+    """Make a CUDA device the current one: events and streams are created there by default."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
 

@@ -50,18 +50,18 @@ class Residency(Generic[T]):
         """
         while len(self._residents) >= self._limit:
             self.evict(next(iter(self._residents)))
-        if self._residents:
-            try:
-                self._residents[key] = load()
-            except Exception as error:
-                if not self._is_out_of_memory(error):
-                    raise
-            else:
-                return self._residents[key]
+        resident = None
+        try:
+            resident = load()
+        except Exception as error:
+            if not self._residents or not self._is_out_of_memory(error):
+                raise
+        if resident is None:
             # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
             self.clear()
-        self._residents[key] = load()
-        return self._residents[key]
+            resident = load()
+        self._residents[key] = resident
+        return resident
 
     def evict(self, key: Key) -> None:
         """Evict a resident, if it is there."""

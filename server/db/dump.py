@@ -48,7 +48,7 @@ class RowMisfit(Exception):
     cause: str
 
     def __str__(self) -> str:
-        return f"A row of {self.table} does not fit this database: {self.cause}. Nothing was restored"
+        return f"A row of {self.table} does not fit this database: {self.cause}. No row was restored"
 
 
 def dump(connection: Connection, folder: Path) -> dict[str, int]:

@@ -130,7 +130,7 @@ class Watchdog:
             log.error("worker.did_not_stop", pid=child.pid)  # noqa: TRY400  # nothing to trace
 
     def _kill(self, child: subprocess.Popen[bytes]) -> None:
-        """Kill a worker. One that does not die keeps its device, but must not keep others from its work."""
+        """Kill a worker. If it does not die, go on without it: its work must return to the queue."""
         child.kill()
         try:
             child.wait(KILL_TIMEOUT_S)

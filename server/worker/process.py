@@ -33,7 +33,7 @@ JITTER: Final = 0.2  # of POLL_S: many workers do not look at the same moment
 
 DEVICE_BROKEN: Final = 75  # the exit status; as sysexits.h has it, a failure that another try may mend
 EXIT_TIMEOUT_S: Final = 20.0
-"""A process whose device has failed may hang while it ends: then its watchdog kills it."""
+"""The watchdog kills a process whose device has failed if it has not ended by then."""
 
 BackendFactory = Callable[[Settings, str], Backend]
 

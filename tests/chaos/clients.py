@@ -132,8 +132,11 @@ class Client(Session):
         if self.chance.random() < 0.5:
             self._cancel(promise)
         else:
-            self._delete("generations", promise.generation_id, [])
-            promise.ended = True
+            self._delete_generation(promise)
+
+    def _delete_generation(self, promise: Promise) -> None:
+        self._delete("generations", promise.generation_id, [])
+        promise.ended = True
 
     def _cancel(self, promise: Promise) -> None:
         path = f"{API}/generations/{promise.generation_id}/cancel"
@@ -171,8 +174,7 @@ class Client(Session):
         """Delete a generation, ended or not. Its avatar stays."""
         promise = self._some(ended=None)
         if promise is not None:
-            self._delete("generations", promise.generation_id, [])
-            promise.ended = True
+            self._delete_generation(promise)
 
     def project_of_a_moment(self) -> None:
         """Create a project, have something drawn in it, and delete it."""

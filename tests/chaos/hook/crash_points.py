@@ -1,4 +1,4 @@
-"""What happens at a crash point: a process that meets it records it, and dies or stops if it is told to.
+"""Records each crash point that a process comes to, and kills or stops the process if the harness asks.
 
 Processes and harness share a folder, with the action, `kill` or `stop`, in the files that name it:
 

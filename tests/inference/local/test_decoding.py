@@ -28,7 +28,7 @@ class TestDecode:
 
 class TestToImage:
     def test_every_level(self):
-        """Each level comes back as itself, and what is beyond black and white as they."""
+        """Each level comes back as itself, and values beyond black or white become black or white."""
         levels = torch.arange(256).float().reshape(16, 16, 1).expand(16, 16, 3)
         assert np.array_equal(np.asarray(to_image(levels / 255)), levels.numpy().astype(np.uint8))
         beyond = torch.tensor([-0.5, 1.5]).reshape(1, 2, 1).expand(1, 2, 3)

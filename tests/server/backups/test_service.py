@@ -129,7 +129,7 @@ class TestRestore:
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_a_row_that_does_not_fit(self, uow, settings, images, account, elsewhere, tmp_path):
-        """A name that is too long for PostgreSQL is told with its table, and nothing is restored."""
+        """If a name is too long for PostgreSQL, the error says in which table, and no row is restored."""
         add_drawn_avatar(uow, images, account, name="long" * 100, generation_id=None)
         make(uow, settings, tmp_path / "backup")
         there, restored = elsewhere("postgresql")

@@ -54,7 +54,7 @@ class TestBackup:
         assert refused.output.startswith(f"Error: {tmp_path}/backup exists.")
 
     def test_a_folder_that_cannot_be_written(self, cli, avatar, tmp_path):
-        """What the file system refuses, as it does when the disk is full, is told in words."""
+        """If the folder cannot be written, as on a full disk, the command says why without a traceback."""
         (tmp_path / "file").touch()
         refused = cli("backup", str(tmp_path / "file" / "backup"))
         assert refused.exit_code == 1

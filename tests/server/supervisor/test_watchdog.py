@@ -116,7 +116,7 @@ class TestWatchdog:
         assert (logged.out + logged.err).count("worker.device_broken") == 1
 
     def test_a_worker_that_does_not_die(self, watched, make_account, submit_one, generation_of, monkeypatch):
-        """A worker that not even SIGKILL ends, as one that waits in a driver, keeps the next from nothing."""
+        """A worker that survives SIGKILL, stuck in a driver, does not keep the next one from starting."""
         monkeypatch.setattr("server.supervisor.watchdog.KILL_TIMEOUT_S", 0.2)
         immortal = []
         kill = subprocess.Popen.kill
