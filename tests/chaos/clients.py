@@ -24,7 +24,7 @@ class Client(Session):
             self.change_of_mind: 6,
             self.from_preset: 6,
             self.upload: 6,
-            self.delete_avatar: 6,
+            self.delete_avatar: 12,
             self.delete_generation: 4,
             self.project_of_a_moment: 4,
             self.key_of_a_moment: 3,
