@@ -33,6 +33,18 @@ class DeviceBroken(Exception):
         self.cause = cause
 
 
+class DeviceUnfit(Exception):
+    """The device cannot draw, and no new process changes that: a card, a driver or a setting must.
+
+    cause: a sentence, in the words of the driver if it has any.
+    """
+
+    def __init__(self, device: str, cause: str) -> None:
+        super().__init__(f"{device} cannot draw: {cause}")
+        self.device = device
+        self.cause = cause
+
+
 class WeightsMissing(InferenceError):
     """A model or adapter is not on this machine and cannot be downloaded."""
 

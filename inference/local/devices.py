@@ -1,10 +1,13 @@
 """The device of the weights, their number format, their offloading, and the release of memory."""
 
 import gc
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+
+from inference.errors import DeviceUnfit
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -37,6 +40,32 @@ def choose_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def require_fit(device: torch.device, *, full: bool) -> None:
+    """Check that a device can draw: FLUX.1 if `full`, else the miniature.
+
+    Raises:
+        DeviceUnfit: it is no card that answers, or a CPU that is to draw FLUX.1.
+
+    """
+    if device.type == "cuda":
+        cause = _failure_of(lambda: torch.zeros(1, device=device).add_(1).item())
+        if cause is not None:
+            raise DeviceUnfit(str(device), cause)
+    elif device.type == "cpu" and full:
+        cause = _failure_of(torch.cuda.init) or "DEVICE names the CPU"
+        raise DeviceUnfit("cpu", f"FLUX.1 needs a card, and none can be used: {cause}")
+
+
+def _failure_of(first_call: Callable[[], object]) -> str | None:
+    """Return why a first call on a card fails, in its driver's words or in torch's; None if it does not."""
+    try:
+        first_call()
+    except (AssertionError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:
+        # An AssertionError says that torch was built without CUDA.
+        return str(error).partition("\n")[0]
+    return None
 
 
 def use(device: torch.device) -> None:

@@ -99,11 +99,15 @@ def _database(tx: Transaction) -> dict[str, str]:
     checks = {}
     if missing := missing_revision(tx.session.connection()):
         checks["database"] = f"The database lacks revision {missing}. Run 'avatar-creator migrate'"
-    if WorkerRegistry(tx).all_gone():
-        checks["workers"] = (
-            "Every worker is gone: generations wait, and are given back after QUEUE_MAX_WAIT_S"
-        )
+    registry = WorkerRegistry(tx)
+    if registry.all_gone():
+        words = "Every worker is gone: generations wait, and are given back after QUEUE_MAX_WAIT_S"
+        checks["workers"] = _with_cause(words, registry.why_gone(LOCAL, HOSTED))
     return checks
+
+
+def _with_cause(words: str, cause: str | None) -> str:
+    return f"{words}. The last one: {cause}" if cause else words
 
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
@@ -115,8 +119,8 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     if last_errors := registry.last_errors(HOSTED):
         checks["hosted"] = " ".join(last_errors)
     if settings.worker.inference_backend == "auto":
-        ready = registry.ready(LOCAL)
-        checks["local"] = "ok" if ready else "No local worker is ready: hosted providers draw"
+        words = _with_cause("No local worker is ready: hosted providers draw", registry.why_gone(LOCAL))
+        checks["local"] = "ok" if registry.ready(LOCAL) else words
         if not registry.ready(HOSTED):
             checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
     try:

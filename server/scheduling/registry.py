@@ -86,6 +86,19 @@ class WorkerRegistry(Repository):
         )
         return sorted({last_error for last_error in found if last_error})
 
+    def why_gone(self, *backends: str) -> str | None:
+        """Return why the last worker of some backends that is gone, or takes nothing, does so."""
+        return self._session.scalar(
+            select(RegisteredWorker.last_error)
+            .where(
+                RegisteredWorker.backend.in_(backends),
+                ~RegisteredWorker.accepts,
+                RegisteredWorker.last_error.is_not(None),
+            )
+            .order_by(RegisteredWorker.seen_at.desc())
+            .limit(1)
+        )
+
     def estimated_wait_s(self, backend: str, depth: int) -> float | None:
         """Estimate how long so many generations wait for a backend's workers; None if none is ready."""
         ready = self.ready(backend)
@@ -101,14 +114,15 @@ def is_ready_on(uow: UnitOfWork, host: str) -> bool:
         return bool(WorkerRegistry(tx).of_host(host))
 
 
-def retire(uow: UnitOfWork, backend: str, worker: str, was_ready: bool) -> None:
+def retire(uow: UnitOfWork, backend: str, worker: str, was_ready: bool, cause: str | None = None) -> None:
     """Return to the queue what a dead worker held, and remove it from the registry.
 
-    One that was never ready stays there for a while as gone: so it is seen that none can be started.
+    One that was never ready stays there for a while as gone, and so does one of which the watchdog knows why
+    no other can draw: so it is seen that none can be started, and why.
     """
     settlement.return_lost(uow, worker)
     with uow.begin() as tx:
         registry = WorkerRegistry(tx)
         registry.remove(worker)
-        if not was_ready:
-            registry.record_heartbeat(worker, backend, accepts=False, last_error=NEVER_READY)
+        if cause or not was_ready:
+            registry.record_heartbeat(worker, backend, accepts=False, last_error=cause or NEVER_READY)

@@ -9,25 +9,34 @@ from typing import Final
 READY: Final = "ready"
 IDLE: Final = "idle"
 BUSY: Final = "busy"
+FAILED: Final = "failed"
 SHORTEST_PERIOD_S: Final = 0.5  # far below any timeout
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One line of the heartbeat: the worker's state, and how long it may last without another beat."""
+    """One line of the heartbeat: the worker's state, and how long it may last without another beat.
+
+    cause: a sentence on why the worker ends, if it has failed.
+    """
 
     state: str
     timeout_s: float | None = None
+    cause: str | None = None
 
     def encode(self) -> bytes:
         """Return the beat as a line."""
-        return f"{self.state} {self.timeout_s or ''}".strip().encode() + b"\n"
+        cause = " ".join((self.cause or "").split())
+        return f"{self.state} {self.timeout_s or ''} {cause}".strip().encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> "Beat":
         """Read a beat from a line."""
-        state, _, timeout = line.decode().strip().partition(" ")
-        return cls(state, float(timeout) if timeout else None)
+        state, _, rest = line.decode().strip().partition(" ")
+        if state == FAILED:
+            timeout, _, cause = rest.partition(" ")
+            return cls(state, float(timeout), cause)
+        return cls(state, float(rest) if rest else None)
 
 
 class Heartbeat:
@@ -50,6 +59,10 @@ class Heartbeat:
     def busy(self, timeout_s: float) -> None:
         """Report that the next beat will come within a time. If it does not, the worker hangs."""
         self._write(Beat(BUSY, timeout_s))
+
+    def failed(self, cause: str, timeout_s: float) -> None:
+        """Report why the worker ends, and that it does so within a time."""
+        self._write(Beat(FAILED, timeout_s, cause))
 
     def _write(self, beat: Beat) -> None:
         # Each beat wakes the watchdog, which takes processor time from drawing on a CPU: skip some.

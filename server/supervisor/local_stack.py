@@ -71,7 +71,7 @@ class LocalStack:
             return False
 
 
-def _return_work(settings: Settings, backend: str, worker: str, was_ready: bool) -> None:
+def _return_work(settings: Settings, backend: str, worker: str, was_ready: bool, cause: str | None) -> None:
     from server.supervisor.preparation import return_work  # noqa: PLC0415  # imported late, so that workers start sooner
 
-    return_work(settings, backend, worker, was_ready)
+    return_work(settings, backend, worker, was_ready, cause)

@@ -44,15 +44,15 @@ def prepare(settings: Settings) -> Demo:
     return account
 
 
-def return_work(settings: Settings, backend: str, worker: str, was_ready: bool) -> None:
-    """Return to the queue what a dead worker held.
+def return_work(settings: Settings, backend: str, worker: str, was_ready: bool, cause: str | None) -> None:
+    """Return to the queue what a dead worker held. See `retire`.
 
     Raises:
         DatabaseAway: the end of the lease does it then.
 
     """
     uow = UnitOfWork(open_database(settings.database))
-    retire(uow, backend, worker, was_ready)
+    retire(uow, backend, worker, was_ready, cause)
     uow.close()
 
 

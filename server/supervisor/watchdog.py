@@ -11,12 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from server.errors import DatabaseAway
 from server.logs import get_log
 from server.settings import Settings
-from server.supervisor.heartbeat import BUSY, READY, Beat
+from server.supervisor.device_circuit import DeviceCircuit
+from server.supervisor.heartbeat import READY, Beat
 
 log = get_log(__name__)
 
@@ -24,6 +26,18 @@ LOOK_S: Final = 0.2  # how often a stop request is checked between beats
 RESTART_PAUSE_S: Final = (0.0, 1.0, 5.0, 15.0)  # after the first, second, … death without being ready
 STOP_MARGIN_S: Final = 10.0
 KILL_TIMEOUT_S: Final = 30.0  # a process that waits in a driver dies when the driver returns, or never
+CRASHES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+
+ReturnWork = Callable[[str, bool, str | None], object]
+"""Is given a dead worker's name, whether it was ever ready, and why no worker can draw, if that is known."""
+
+
+@dataclass
+class Life:
+    """What a watchdog learnt of one worker process. cause: why its device ended it, if that is known."""
+
+    was_ready: bool = False
+    cause: str | None = None
 
 
 def host() -> str:
@@ -34,13 +48,13 @@ def host() -> str:
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
-    return_work: takes the name of a dead worker and whether it was ever ready; returns its work.
+    return_work: returns the work of a dead worker.
     """
 
     def __init__(
         self,
         settings: Settings,
-        return_work: Callable[[str, bool], object],
+        return_work: ReturnWork,
         backend: str,
         command: Sequence[str] = (sys.executable, "-P", "-m", "server.worker"),
     ) -> None:
@@ -48,6 +62,7 @@ class Watchdog:
         self._return_work_of = return_work
         self._backend = backend
         self._command = command
+        self._circuit = DeviceCircuit()
         self.ready = threading.Event()
         """Set while the worker is warm."""
         self.pid: int | None = None
@@ -56,11 +71,12 @@ class Watchdog:
         """Keep a worker running until stopped; then let it finish or release what it draws."""
         failures = 0
         while not stopped.is_set():
-            began_ready = self._run_one(stopped)
+            was_ready = self._run_one(stopped)
             if stopped.is_set():
                 return
-            failures = 0 if began_ready else failures + 1
-            stopped.wait(RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)])
+            failures = 0 if was_ready else failures + 1
+            pause_s = RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)]
+            stopped.wait(max(pause_s, self._circuit.pause_s()))
 
     def _run_one(self, stopped: threading.Event) -> bool:
         """Run one worker process until it ends; return whether it was ready at any time."""
@@ -74,9 +90,9 @@ class Watchdog:
         finally:
             os.close(writing)
         self.pid = child.pid
-        was_ready = False
+        life = Life()
         try:
-            was_ready = self._watch(child, reading, stopped)
+            self._watch(child, reading, stopped, life)
             if stopped.is_set():
                 self._stop(child)
         finally:
@@ -86,10 +102,23 @@ class Watchdog:
             os.close(reading)
             if child.stdin:
                 child.stdin.close()
-            self._return_work(name, was_ready=was_ready or stopped.is_set())
-        if not stopped.is_set():
-            log.warning("worker.died", worker=name, exit_code=child.returncode)
-        return was_ready
+            self._bury(name, child, life, was_stopped=stopped.is_set())
+        return life.was_ready
+
+    def _bury(self, name: str, child: subprocess.Popen[bytes], life: Life, *, was_stopped: bool) -> None:
+        """Record the end of a worker and return its work."""
+        if was_stopped:
+            self._return_work(name, was_ready=True, cause=None)
+            return
+        ended_by = -(child.returncode or 0)
+        cause = life.cause or (f"It crashed: {signal.strsignal(ended_by)}" if ended_by in CRASHES else None)
+        if cause is not None:
+            self._circuit.record()
+        if pause_s := self._circuit.pause_s():
+            log.error("worker.circuit_open", cause=cause, pause_s=pause_s)
+        is_known = cause is not None and (pause_s or not life.was_ready)
+        self._return_work(name, was_ready=life.was_ready, cause=cause if is_known else None)
+        log.warning("worker.died", worker=name, exit_code=child.returncode)
 
     def _spawn(self, name: str, heartbeat: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  # our own module
@@ -99,10 +128,13 @@ class Watchdog:
             start_new_session=True,  # Ctrl-C reaches the watchdog only, which stops the worker
         )
 
-    def _watch(self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event) -> bool:
-        """Follow the heartbeat until the worker ends, hangs or has to stop; return whether it was ready."""
+    def _watch(
+        self, child: subprocess.Popen[bytes], reading: int, stopped: threading.Event, life: Life
+    ) -> None:
+        """Follow the heartbeat until the worker ends, hangs or has to stop, and note what it says."""
+        limit_s: float | None = self._settings.worker.load_timeout_s
         deadline: float | None = time.monotonic() + self._settings.worker.load_timeout_s
-        was_ready, rest = False, b""
+        rest = b""
         while child.poll() is None and not stopped.is_set():
             if select.select([reading], [], [], LOOK_S)[0]:
                 received = os.read(reading, 65_536)
@@ -113,14 +145,15 @@ class Watchdog:
                 *lines, rest = (rest + received).split(b"\n")
                 for beat in map(Beat.decode, lines):
                     if beat.state == READY:
-                        was_ready = True
+                        life.was_ready = True
                         self.ready.set()
-                    limit_s = beat.timeout_s if beat.state == BUSY else None
+                    life.cause = beat.cause
+                    limit_s = beat.timeout_s
                     deadline = None if limit_s is None else time.monotonic() + limit_s
             elif deadline is not None and time.monotonic() > deadline:
                 log.error("worker.hangs", pid=child.pid)
+                life.cause = life.cause or f"It hung: no progress within {limit_s:g} s"
                 break
-        return was_ready
 
     def _stop(self, child: subprocess.Popen[bytes]) -> None:
         child.send_signal(signal.SIGTERM)
@@ -137,10 +170,10 @@ class Watchdog:
         except subprocess.TimeoutExpired:
             log.critical("worker.does_not_die", pid=child.pid, hint="Restart the machine")
 
-    def _return_work(self, name: str, *, was_ready: bool) -> None:
+    def _return_work(self, name: str, *, was_ready: bool, cause: str | None) -> None:
         """Return the work of a dead worker without waiting for its lease to run out."""
         try:
-            self._return_work_of(name, was_ready)
+            self._return_work_of(name, was_ready, cause)
         except DatabaseAway:
             log.warning("worker.work_not_returned", worker=name)  # it is returned when the lease runs out
         except Exception:  # the next worker must start, whatever is wrong with the work of this one

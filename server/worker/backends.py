@@ -10,7 +10,12 @@ NO_KEY: Final = "HUGGINGFACE_API_KEY is not set: what hosted providers are to dr
 
 
 def make_backend(settings: Settings, name: str) -> Backend:
-    """Return the backend of a name, its weights not yet loaded."""
+    """Return the backend of a name, its weights not yet loaded.
+
+    Raises:
+        DeviceUnfit: the device cannot draw what the settings ask for.
+
+    """
     return _hosted(settings) if name == HOSTED else _local(settings)
 
 
@@ -49,11 +54,12 @@ def _hosted(settings: Settings) -> Backend:
 
 def _local(settings: Settings) -> Backend:
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
-    from inference.local.devices import Offload  # noqa: PLC0415  # as below
+    from inference.local.devices import Offload, choose_device, require_fit  # noqa: PLC0415  # as below
     from inference.weights.hub_session import use_for_hub  # noqa: PLC0415  # imports the hub's client
     from outbound.addresses import AddressPolicy  # noqa: PLC0415  # as above
 
     use_for_hub(AddressPolicy.of(settings.outbound.allowed_networks), settings.outbound.proxy_url)
+    require_fit(choose_device(settings.worker.device), full=settings.worker.model_profile == "full")
     # Without a folder the full profile looks into the Hugging Face cache.
     miniatures = settings.server.data_dir / "models" if settings.worker.model_profile == "miniature" else None
     return LocalBackend(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from inference.backend import Backend
-from inference.errors import DeviceBroken, InferenceError
+from inference.errors import DeviceBroken, DeviceUnfit, InferenceError
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
@@ -32,6 +32,7 @@ POLL_S: Final = 1.0
 JITTER: Final = 0.2  # of POLL_S: many workers do not look at the same moment
 
 DEVICE_BROKEN: Final = 75  # the exit status; as sysexits.h has it, a failure that another try may mend
+DEVICE_UNFIT: Final = 78  # as above, a configuration that does not fit
 EXIT_TIMEOUT_S: Final = 20.0
 """The watchdog kills a process whose device has failed if it has not ended by then."""
 
@@ -44,14 +45,21 @@ def run_worker(
     """Draw what is due until SIGTERM; then finish or release the running generation.
 
     Raises:
-        SystemExit: the device has failed; the watchdog returns what was drawn to the queue.
+        SystemExit: the device has failed, and the watchdog returns what was drawn to the queue; or it can
+            draw nothing.
 
     """
     heartbeat.busy(settings.worker.load_timeout_s)
+    try:
+        backend = make_backend(settings, backend_name)
+    except DeviceUnfit as error:
+        heartbeat.failed(str(error), EXIT_TIMEOUT_S)
+        log.critical("worker.device_unfit", worker=name, device=error.device, cause=error.cause)
+        raise SystemExit(DEVICE_UNFIT) from error
     context = WorkerContext(
         worker=name,
         uow=UnitOfWork(open_database(settings.database)),
-        backend=make_backend(settings, backend_name),
+        backend=backend,
         images=ImageStore(settings.server.images_dir),
         settings=settings,
         heartbeat=heartbeat,
@@ -67,7 +75,7 @@ def run_worker(
             log.info("worker.ready", worker=name, backend=backend_name, resident=resident)
             draw_until_stopped(Runner(context))
     except DeviceBroken as error:
-        heartbeat.busy(EXIT_TIMEOUT_S)
+        heartbeat.failed(str(error), EXIT_TIMEOUT_S)
         log.critical("worker.device_broken", worker=name, device=error.device, cause=error.cause)
         raise SystemExit(DEVICE_BROKEN) from error
     finally:

@@ -123,6 +123,11 @@ class Program:
 
     def start(self, *options: str) -> str:
         """Start it and return its first output, which it prints when it is ready."""
+        self.begin(*options)
+        return self._printed()
+
+    def begin(self, *options: str) -> None:
+        """Start it without waiting until it is ready, which it may never be."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.command("up", "--port", str(self._port)), *options],
@@ -130,7 +135,13 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        return self._printed()
+
+    def begin_at_free_port(self) -> None:
+        """Start it without waiting, at an address that is known before it prints it."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.begin("--json")
 
     def start_json(self) -> None:
         """Start it and keep the line of JSON that it prints for scripts."""

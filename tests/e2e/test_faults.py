@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 
+import httpx
 import psutil
 import pytest
 from redis import Redis
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from server.credits.repository import Ledger
 from server.credits.tables import Transfer
 from server.events.repository import Events
-from tests.e2e.program import COMMAND_TIMEOUT_S, environment, wait_for
+from tests.e2e.program import COMMAND_TIMEOUT_S, READY_TIMEOUT_S, environment, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -42,6 +43,16 @@ def wait_until_processing(user, generation_id):
 def statuses(user, generation_ids):
     """Wait until all generations have ended, and return their statuses."""
     return [user.ended(generation_id)["status"] for generation_id in generation_ids]
+
+
+def workers_check(program):
+    """Return what /readyz says of the workers; nothing while the API does not answer."""
+    try:
+        answer = httpx.get(f"{program.url}/readyz", trust_env=False)
+    except httpx.TransportError:
+        return ""
+    assert answer.status_code in (200, 503)
+    return answer.json()["checks"]["workers"]
 
 
 def event_kinds(program, generation_id):
@@ -184,24 +195,14 @@ def without_block(lora, block):
 
 
 class TestWeights:
-    def test_missing(self, launch, tmp_path):
-        """With neither weights nor network a generation fails as MODEL_LOADING, and its hold is voided."""
-        empty = tmp_path / "models"
-        empty.mkdir()
-        program = launch(
-            MODEL_PROFILE="full",
-            models_dir=empty,
-            HF_HOME=str(tmp_path / "hub"),
-            HF_ENDPOINT="http://127.0.0.1:9",  # nobody listens there
-        )
-        program.start_json()
-        user = program.new_user("free")
-        [generation_id] = submitted(user, 1)
-        ended = user.ended(generation_id)
-        assert (ended["status"], ended["errorCode"], ended["avatarId"]) == ("failed", "MODEL_LOADING", None)
-        assert ended["errorMessage"].startswith("MODEL_LOADING: The weights of black-forest-labs/FLUX.1-dev ")
-        assert transfer_kinds(program, generation_id) == VOIDED
-        assert user.balance() == 100
+    def test_no_card(self, launch, tmp_path):
+        """FLUX.1 without a card is never ready, and the log and the readiness say why."""
+        program = launch(MODEL_PROFILE="full", models_dir=tmp_path)
+        program.begin_at_free_port()
+        why = "cpu cannot draw: FLUX.1 needs a card, and none can be used: Torch not compiled with CUDA"
+        wait_for("/readyz says why", lambda: why in workers_check(program), READY_TIMEOUT_S)
+        assert "worker.device_unfit" in program.tail()
+        assert "Traceback" not in program.tail()
         program.stop()
 
     def test_a_broken_lora(self, launch, miniature, tmp_path):

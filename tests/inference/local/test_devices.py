@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from inference.errors import DeviceUnfit
 from inference.local import devices
 from inference.local.devices import (
     Offload,
@@ -10,6 +11,7 @@ from inference.local.devices import (
     is_device_broken,
     is_out_of_memory,
     place,
+    require_fit,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
@@ -51,6 +53,53 @@ class TestChoice:
     def test_only_the_miniature_has_32_bits(self, device, full, dtype):
         """Only the miniature on a CPU computes in 32 bits."""
         assert choose_dtype(device, full=full) is dtype
+
+
+class TestFit:
+    def test_flux_on_a_cpu(self):
+        """FLUX.1 is not drawn on a CPU, and the error says what there is to say of a card."""
+        with pytest.raises(DeviceUnfit, match=r"cpu cannot draw: FLUX.1 needs a card.*CUDA") as error:
+            require_fit(CPU, full=True)
+        assert error.value.device == "cpu"
+
+    def test_flux_on_a_cpu_beside_a_card(self, monkeypatch):
+        """With a card that answers, the setting alone is wrong."""
+        monkeypatch.setattr(torch.cuda, "init", lambda: None)
+        with pytest.raises(DeviceUnfit, match="DEVICE names the CPU"):
+            require_fit(CPU, full=True)
+
+    def test_the_miniature_on_a_cpu(self):
+        """The miniature is drawn anywhere."""
+        require_fit(CPU, full=False)
+
+    @pytest.mark.parametrize("full", [True, False])
+    def test_no_card(self, full):
+        """A card that is named and not there is told in torch's words."""
+        with pytest.raises(DeviceUnfit, match=r"cuda:1 cannot draw: .*CUDA"):
+            require_fit(CUDA, full=full)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            # Sources, in torch's repository: csrc/cuda/Module.cpp and c10/cuda/CUDAException.cpp.
+            RuntimeError("The NVIDIA driver on your system is too old (found version 12020). Please update"),
+            RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
+            torch.AcceleratorError("CUDA error: no kernel image is available for execution\non the device"),
+        ],
+    )
+    @pytest.mark.parametrize("device", [CPU, CUDA])
+    def test_the_driver_is_named(self, monkeypatch, device, error):
+        """A driver that is too old, or missing, and a card that is too old are told in one line."""
+
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(torch.cuda, "init", fail)
+        monkeypatch.setattr(torch, "zeros", fail)
+        with pytest.raises(DeviceUnfit) as told:
+            require_fit(device, full=True)
+        assert str(error).partition("\n")[0] in str(told.value)
+        assert "\n" not in str(told.value)
 
 
 class TestUse:

@@ -1,4 +1,4 @@
-from server.scheduling.claim_policy import LOCAL
+from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import NEVER_READY, WorkerRegistry, is_ready_on, retire
 
 
@@ -54,6 +54,16 @@ class TestAllGone:
         assert self.all_gone(uow)
         with uow.read() as tx:
             assert WorkerRegistry(tx).last_errors(LOCAL) == [NEVER_READY]
+
+    def test_a_cause_is_kept(self, uow):
+        """Of workers that are gone it is known why the last of a backend was the last."""
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-three", LOCAL, accepts=True, last_error="a broken LoRA")
+        retire(uow, LOCAL, "gpu-one", was_ready=False)
+        retire(uow, LOCAL, "gpu-two", was_ready=True, cause="The driver is too old")
+        with uow.read() as tx:
+            assert WorkerRegistry(tx).why_gone(LOCAL, HOSTED) == "The driver is too old"
+            assert WorkerRegistry(tx).why_gone(HOSTED) is None
 
     def all_gone(self, uow):
         """Return what the registry says."""

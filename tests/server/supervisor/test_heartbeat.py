@@ -5,10 +5,19 @@ import pytest
 from server.supervisor.heartbeat import Beat, Heartbeat
 
 
-@pytest.mark.parametrize("beat", [Beat("ready"), Beat("idle"), Beat("busy", 12.5)])
+@pytest.mark.parametrize(
+    "beat",
+    [Beat("ready"), Beat("idle"), Beat("busy", 12.5), Beat("failed", 20.0, "cuda: the driver is too old")],
+)
 def test_a_beat_survives_the_pipe(beat):
     """A beat that is decoded from a line is the one that was encoded."""
     assert Beat.decode(beat.encode()) == beat
+
+
+def test_a_cause_is_one_line():
+    """A cause of several lines arrives as one: lines are what separates beats."""
+    line = Beat("failed", 1.0, "the driver\nis too old ").encode()
+    assert (line.count(b"\n"), Beat.decode(line).cause) == (1, "the driver is too old")
 
 
 def test_a_worker_without_a_watchdog():

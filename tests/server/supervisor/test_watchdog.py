@@ -115,6 +115,41 @@ class TestWatchdog:
         logged = capfd.readouterr()
         assert (logged.out + logged.err).count("worker.device_broken") == 1
 
+    @pytest.mark.parametrize(
+        ("end", "why"),
+        [
+            ("os.abort()", "It crashed: Aborted"),
+            ("time.sleep(60)", "It hung: no progress within 0.2 s"),
+            ("tell('failed 9 cuda:0 has failed')", "cuda:0 has failed"),
+        ],
+    )
+    def test_three_deaths_open_the_circuit(self, settings, monkeypatch, tmp_path, end, why):
+        """The third death of the device says why, and the next try waits; a kill from outside is none."""
+        monkeypatch.setattr("server.supervisor.device_circuit.PAUSE_S", 1234.0)
+        monkeypatch.setattr("server.supervisor.watchdog.RESTART_PAUSE_S", (0.0,))
+        program = f"""
+import os, pathlib, signal, sys, time
+def tell(line): os.write(int(sys.argv[2]), line.encode() + b"\\n")
+tell("ready")
+tell("busy 0.2")
+if (killed := pathlib.Path({str(tmp_path / "killed")!r})).exists():
+    {end}
+else:
+    killed.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+        told, stopped = [], threading.Event()
+        watchdog = Watchdog(
+            settings, lambda _name, *death: told.append(death), "local", [sys.executable, "-c", program]
+        )
+        thread = threading.Thread(target=watchdog.run, args=(stopped,))
+        thread.start()
+        until(lambda: len(told) == 4, "the deaths")
+        time.sleep(0.5)
+        stopped.set()
+        thread.join(PATIENCE_S)
+        assert told == [(True, None)] * 3 + [(True, why)]
+
     def test_a_worker_that_does_not_die(self, watched, make_account, submit_one, generation_of, monkeypatch):
         """A worker that survives SIGKILL, stuck in a driver, does not keep the next one from starting."""
         monkeypatch.setattr("server.supervisor.watchdog.KILL_TIMEOUT_S", 0.2)
@@ -183,7 +218,7 @@ class TestFaults:
     def test_work_that_cannot_be_returned(self, settings):
         """A database that only reads, or any other fault, keeps no watchdog from the next worker."""
 
-        def read_only(_name, _was_ready):
+        def read_only(*_):
             raise RuntimeError("cannot execute UPDATE in a read-only transaction")
 
         stopped = threading.Event()
