@@ -9,6 +9,7 @@ import uvicorn
 from server.application import create_app
 from server.cli.opening import opened
 from server.cli.options import takes_settings
+from server.http.allocator import share_arenas
 from server.http.asgi_server import ApiServer
 from server.images.store import ImageStore
 from server.logs import configure_logs
@@ -41,6 +42,7 @@ def api(
 ) -> None:
     """Run the API."""
     configure_logs("api", settings.server.log_level)
+    share_arenas()
     if has_parent:
         exit_with_parent(GRACE_S)
     named = {"HOST": host, "PORT": port}
