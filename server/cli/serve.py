@@ -2,6 +2,7 @@
 
 import socket
 from functools import partial
+from threading import Thread
 
 import click
 import uvicorn
@@ -13,6 +14,7 @@ from server.http.allocator import share_arenas
 from server.http.asgi_server import ApiServer
 from server.images.store import ImageStore
 from server.logs import configure_logs
+from server.scheduling.claim_policy import LOCAL
 from server.scheduling.reaper import Reaper
 from server.scheduling.registry import is_ready_on, retire
 from server.settings import Settings
@@ -75,7 +77,7 @@ def http_server(settings: Settings) -> uvicorn.Server:
 )
 @takes_settings
 def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
-    """Run a worker for one device, with its watchdog and the reaper."""
+    """Run a worker for each of GPU_IDS, or one for DEVICE, with their watchdogs and the reaper."""
     if reserve and "huggingface" not in settings.worker.backends:
         raise click.UsageError("--reserve is for INFERENCE_BACKEND=auto or huggingface")
     backend = settings.worker.backends[-1] if reserve else settings.worker.backends[0]
@@ -86,5 +88,18 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
     stopped = stopped_by_signals()
     with private_files(settings), opened(settings) as uow:
         reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
+        devices = settings.worker.devices if backend == LOCAL else (None,)
+        watchdogs = [
+            Watchdog(settings, partial(retire, uow, backend), backend, device=device) for device in devices
+        ]
         with in_thread("reaper", reaper.run):
-            keep_running("watchdog", Watchdog(settings, partial(retire, uow, backend), backend).run, stopped)
+            threads = [
+                Thread(target=keep_running, args=(f"watchdog-{number}", watchdog.run, stopped))
+                for number, watchdog in enumerate(watchdogs)
+            ]
+            for thread in threads:
+                thread.start()
+            for (
+                thread
+            ) in threads:  # all stop at once: one after another would take longer than a container has
+                thread.join()

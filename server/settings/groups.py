@@ -152,6 +152,11 @@ class WorkerSettings(Group):
         "miniature a folder in DATA_DIR.",
     )
     device: str = Field("auto", description="auto, or torch's name of a device: cuda, cuda:1, mps, cpu.")
+    gpu_ids: Annotated[tuple[str, ...], *Listed] = Field(
+        (),
+        description="Cards of the worker's container, as nvidia-smi numbers them, separated by commas: each "
+        "has a worker. Empty: one worker, on DEVICE.",
+    )
     offload: Offload = Field(
         "none", description="What waits in the host's memory: less memory of the accelerator for more time."
     )
@@ -176,6 +181,11 @@ class WorkerSettings(Group):
     shutdown_grace_s: Seconds = Field(
         60, description="Seconds that SIGTERM lets the running generation go on before it is released."
     )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each local worker. A container numbers the cards that it is given from 0 on."""
+        return tuple(f"cuda:{number}" for number, _ in enumerate(self.gpu_ids)) or (self.device,)
 
     @property
     def backends(self) -> tuple[str, ...]:

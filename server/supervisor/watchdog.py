@@ -48,7 +48,7 @@ def host() -> str:
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
-    return_work: returns the work of a dead worker.
+    return_work: returns the work of a dead worker. device: what the worker draws on, instead of DEVICE.
     """
 
     def __init__(
@@ -57,11 +57,14 @@ class Watchdog:
         return_work: ReturnWork,
         backend: str,
         command: Sequence[str] = (sys.executable, "-P", "-m", "server.worker"),
+        *,
+        device: str | None = None,
     ) -> None:
         self._settings = settings
         self._return_work_of = return_work
         self._backend = backend
         self._command = command
+        self._device = device
         self._circuit = DeviceCircuit()
         self.ready = threading.Event()
         """Set while the worker is warm."""
@@ -125,6 +128,7 @@ class Watchdog:
             [*self._command, name, str(heartbeat), str(self._settings.server.data_dir), self._backend],
             stdin=subprocess.PIPE,  # the worker exits when this pipe closes
             pass_fds=[heartbeat],
+            env=os.environ if self._device is None else os.environ | {"DEVICE": self._device},
             start_new_session=True,  # Ctrl-C reaches the watchdog only, which stops the worker
         )
 

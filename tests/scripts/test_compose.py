@@ -180,3 +180,13 @@ class TestVariables:
         """Compose builds on the image that the Dockerfile names."""
         default = compose["services"]["api"]["build"]["args"]["BASE_IMAGE"]
         assert f"ARG BASE_IMAGE={default}\n" in (ROOT / "Dockerfile.cuda").read_text("utf-8")
+
+
+class TestCards:
+    @pytest.mark.parametrize("ids", ["0", "0,1"])
+    def test_a_worker_for_each(self, tmp_path, ids):
+        """GPU_IDS gives the worker its cards, and says how many there are, without an edit of the file."""
+        worker = resolved(tmp_path, GPU_IDS=ids)["services"]["worker"]
+        [devices] = worker["deploy"]["resources"]["reservations"]["devices"]
+        assert devices["device_ids"] == [ids]  # Docker joins the list with commas for the card's driver
+        assert worker["environment"]["GPU_IDS"] == ids

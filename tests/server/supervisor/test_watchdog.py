@@ -215,6 +215,15 @@ class TestFaults:
                 watchdog.run(threading.Event())
         assert me.num_fds() == before
 
+    def test_a_worker_on_its_own_device(self, settings, tmp_path):
+        """A worker draws on the device that its watchdog was given, whatever DEVICE says."""
+        told = tmp_path / "told"
+        program = f"import os; open({str(told)!r}, 'a').write(os.environ['DEVICE'] + ' ')"
+        command, stopped = [sys.executable, "-c", program], threading.Event()
+        watchdog = Watchdog(settings, lambda *_: stopped.set(), "local", command, device="cuda:1")
+        watchdog.run(stopped)
+        assert told.read_text() == "cuda:1 "
+
     def test_work_that_cannot_be_returned(self, settings):
         """A database that only reads, or any other fault, keeps no watchdog from the next worker."""
 
