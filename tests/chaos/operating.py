@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.chaos.promises import Promises
 from tests.chaos.session import Account
 from tests.chaos.stage import Stage
-from tests.chaos.time_passing import misplace_kept_image
+from tests.chaos.time_passing import misplace_kept_image, quarantine_stray
 from tests.server.signing import bearer, signed
 
 TRIES = 20
@@ -34,6 +34,8 @@ class Operator:
         self._did_all = False
         self._jobs = [
             self._grant,
+            self._grant,
+            self._visit,
             self._visit,
             self._user_of_a_moment,
             self._keys,
@@ -42,16 +44,17 @@ class Operator:
             self._tier,
             self._look,
             self._repair,
+            self._purge,
             self._back_up,
         ]
 
     def run(self, stopped: threading.Event) -> None:
-        """Do one job after another until stopped, in an order that chance chooses, but each once.
+        """Do one job after another until stopped, in an order that chance chooses, but each of them.
 
-        After the first time every other job is a look, which has many commands.
+        After the first time more of them are looks, which have several commands.
         """
         while True:
-            jobs = self._jobs + (len(self._jobs) * [self._look] if self._did_all else [])
+            jobs = self._jobs + (3 * [self._look] if self._did_all else [])
             for job in self._chance.sample(jobs, len(jobs)):
                 if stopped.wait(self._chance.uniform(0.2, 1.0)) and self._did_all:
                     return
@@ -166,9 +169,15 @@ class Operator:
             misplace_kept_image(self._stage)
         self._insist(stopped, "doctor", "--repair")
 
+    def _purge(self, stopped: threading.Event) -> None:
+        """Leave an image in quarantine, and delete what is there."""
+        with suppress(OSError):  # the disk is full
+            quarantine_stray(self._stage)
+        self._insist(stopped, "images", "purge")
+
     def _look(self, stopped: threading.Event) -> None:
         """Run a command that reads; what the doctor finds in the middle of a fault does not count."""
-        command = self._chance.choice([("doctor",), ("stats",), ("models",), ("images", "purge")])
+        command = self._chance.choice([("doctor",), ("stats",), ("models",)])
         if command == ("doctor",):
             self._stage.run("doctor")
         else:

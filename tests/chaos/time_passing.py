@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError
@@ -68,13 +69,23 @@ def plant_strays(stage: Stage) -> None:
         os.utime(path, (time.time() - DAY_S,) * 2)
 
 
+def quarantine_stray(stage: Stage) -> None:
+    """Leave an image in quarantine that nobody owns."""
+    (_quarantine(stage) / f"{uuid4().hex}.png").write_bytes(b"stray")
+
+
 def misplace_kept_image(stage: Stage) -> None:
     """Move an image that an avatar owns into quarantine, as another database that used the folder would."""
-    images, quarantine = stage.data_dir / "images" / "avatars", stage.data_dir / "images" / "quarantine"
-    quarantine.mkdir(mode=0o700, exist_ok=True)
+    images, quarantine = stage.data_dir / "images" / "avatars", _quarantine(stage)
     for ending in ("png", "jpg"):
         with suppress(FileNotFoundError):  # it is there still
             (images / f"{stage.kept_image}.{ending}").replace(quarantine / f"{stage.kept_image}.{ending}")
+
+
+def _quarantine(stage: Stage) -> Path:
+    folder = stage.data_dir / "images" / "quarantine"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def forget_owner(stage: Stage) -> None:
