@@ -27,7 +27,11 @@ QUEUE: Final = "generations"
 WAKE_UP: Final = "wake_up"
 PROBE, PROBE_S = "avatar-creator:probe", 60
 RETRY_S: Final = 5.0  # while Redis is away, one call in this time waits for it
-FORGOTTEN_S: Final = 3600  # Redis forgets the job of a wake-up that nobody took after this
+FORGOTTEN_S: Final = 60
+"""Redis forgets the job of a wake-up that nobody took after this; its id stays, which a worker reads.
+
+What is cancelled while every worker draws leaves its wake-up: with an hour, that was 1 MiB for 1,000 of them.
+"""
 
 T = TypeVar("T")
 
