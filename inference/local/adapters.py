@@ -5,6 +5,7 @@ passes only fitting LoRAs to its converters, and compares what they return with 
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -202,9 +203,12 @@ def _scale(module: str, rank: int, alphas: Mapping[str, torch.Tensor], config: M
         raise HeaderRejected("it has an alpha both beside its tensors and in its config")
     alpha = alphas.get(f"transformer.{module}.alpha", config.get("lora_alpha", rank))
     try:
-        return float(alpha) / rank
-    except (TypeError, ValueError) as error:
-        raise HeaderRejected("the alpha in its config is not a number") from error
+        scale = float(alpha) / rank
+    except (TypeError, ValueError, OverflowError):
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise HeaderRejected("the alpha in its config is not a finite number")
+    return scale
 
 
 def _short(key: str) -> str:
