@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from catalog.entries import Adapter
 from inference import fullsize
-from inference.local.adapters import AdapterSwitch
-from inference.local.backend import LocalBackend, LocalConfig, Resident
+from inference.local.backend import LocalBackend, LocalConfig
 from inference.local.devices import AUTO, Offload, place
+from inference.local.resident import Resident
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
 
@@ -55,11 +55,11 @@ class RandomBackend(LocalBackend):
         pipeline = self._make(target, dev="schnell" not in model_id.lower())
         pipeline.set_progress_bar_config(disable=True)
         place(pipeline, self._device, self._offload)
-        return Resident(pipeline, AdapterSwitch(pipeline))
+        return Resident(pipeline, self._device, self._offload)
 
 
 class _RandomAdapter:
-    """The only adapter, in a file like the real one, so that the same code checks and attaches it."""
+    """The only adapter, in a file like the real one, so that the same code checks and fuses it."""
 
     def __init__(self, file: Path, shapes: dict[str, tuple[int, int]]) -> None:
         generator = torch.Generator().manual_seed(_SEED)

@@ -1,1 +1,1 @@
-"""The local backend: FLUX.1 pipelines on this machine's device, through diffusers and peft."""
+"""The local backend: FLUX.1 pipelines on this machine's device, with the models of diffusers."""

@@ -1,9 +1,11 @@
-"""A LoRA in the format of XLabs: checked key by key against its transformer, attached and switched.
+"""Reads a LoRA, and checks key by key that all of it fits its transformer.
 
 diffusers loads a malformed LoRA without an error, and then applies it in part or not at all. So this module
-passes only fitting LoRAs to diffusers, and counts the modules that diffusers attached.
+passes only fitting LoRAs to its converters, and compares what they return with what the file adapts.
 """
 
+import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,71 +15,43 @@ from typing import Any, Final
 
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
-from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from catalog.entries import Adapter
 from inference.errors import AdapterMismatch
+from inference.local.adapter_keys import Part, read_keys
 from inference.local.safetensors_header import HeaderRejected, TensorHeader, read_header
 
 MAX_RANK: Final = 256  # the Realism LoRA has 16
 DTYPES: Final = frozenset({"BF16", "F16", "F32"})
 
-_KEY: Final = re.compile(
-    r"(?:diffusion_model\.)?(?P<kind>double|single)_blocks\.(?P<block>0|[1-9]\d{0,3})\.processor\."
-    r"(?P<part>\w+)\.(?P<half>down|up)\.weight"
+_CONFIG: Final = (
+    "lora_adapter_metadata"  # Source: diffusers 0.42, loaders/lora_base.py; peft's config as JSON
 )
+_OTHER_SUMS: Final = ("use_dora", "use_rslora", "lora_bias", "alpha_pattern")
+"""What a config may ask for that adds something else to the weights than scale * B A with one scale."""
 
-# The modules of a block that a part adapts. A part with three modules has one `down` for all three, and one
-# `up` that is split in three.
-# Source: diffusers 0.42, loaders/lora_conversion_utils.py, _convert_xlabs_flux_lora_to_diffusers.
-_TARGETS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("double", "qkv_lora1"): ("attn.to_q", "attn.to_k", "attn.to_v"),
-    ("double", "qkv_lora2"): ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    ("double", "proj_lora1"): ("attn.to_out.0",),
-    ("double", "proj_lora2"): ("attn.to_add_out",),
-    ("single", "qkv_lora"): ("attn.to_q", "attn.to_k", "attn.to_v"),
-    ("single", "proj_lora"): ("proj_out",),
-}
-_BLOCKS: Final = {"double": "transformer_blocks", "single": "single_transformer_blocks"}
+_CONVERTED: Final = re.compile(r"transformer\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 
 
 @dataclass(frozen=True)
-class Part:
-    """A pair of `down` and `up` tensors in the file; hashable, to pair the two by it."""
+class LowRank:
+    """What an adapter adds to a weight (out, in) at scale 1: scale * up @ down.
 
-    kind: str
-    block: int
-    name: str
+    down: (rank, in), also called A. up: (out, rank), also called B. Both in float32.
+    """
 
-    @property
-    def key(self) -> str:
-        """The prefix of this part's keys in the file."""
-        return f"{self.kind}_blocks.{self.block}.processor.{self.name}"
-
-    def modules(self) -> tuple[str, ...]:
-        """Return the names of the transformer's modules that this part adapts; none for an unknown part."""
-        block = f"{_BLOCKS[self.kind]}.{self.block}"
-        return tuple(f"{block}.{module}" for module in _TARGETS.get((self.kind, self.name), ()))
-
-
-def parts_of(transformer: FluxTransformer2DModel) -> list[Part]:
-    """Return all parts that an adapter of this transformer may have."""
-    return [
-        Part(kind, block, name)
-        for kind, name in _TARGETS
-        for block in range(len(getattr(transformer, _BLOCKS[kind])))
-    ]
+    down: torch.Tensor
+    up: torch.Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
 class CheckedAdapter:
-    """A LoRA that fits: its tensors by the file's keys, and the number of modules that it adapts."""
+    """A LoRA that fits: what it adds to each module, by the modules' names in the transformer."""
 
     model_id: str
-    tensors: Mapping[str, torch.Tensor]
-    modules: int
+    modules: Mapping[str, LowRank]
 
 
 def read_adapter(path: Path, model_id: str, transformer: FluxTransformer2DModel) -> CheckedAdapter:
@@ -88,58 +62,64 @@ def read_adapter(path: Path, model_id: str, transformer: FluxTransformer2DModel)
 
     """
     try:
-        header = read_header(path)
-        modules = _check_header(header, transformer)
+        parts = _check_header(read_header(path), transformer)
         tensors = load_file(path)
+        _check_values(tensors)
+        modules = _convert(tensors, _config(path))
     except (HeaderRejected, SafetensorError) as error:
         raise AdapterMismatch(model_id, str(error)) from error
-    for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterMismatch(model_id, f"{key} holds values that are not finite")
-    if not any(bool(tensor.any()) for key, tensor in tensors.items() if key.endswith(".up.weight")):
+    expected = {module for part in parts for module in part.modules}
+    if modules.keys() != expected:
+        converted = len(modules.keys() & expected)
+        raise AdapterMismatch(
+            model_id, f"diffusers converts {converted} of the {len(expected)} modules that it adapts"
+        )
+    if not any(bool(low_rank.up.any()) for low_rank in modules.values()):
         raise AdapterMismatch(model_id, "all its values are zero: it would have no effect")
-    return CheckedAdapter(model_id, tensors, modules)
+    return CheckedAdapter(model_id, modules)
 
 
-def _check_header(header: Mapping[str, TensorHeader], transformer: FluxTransformer2DModel) -> int:
-    """Check keys, shapes and types; return the number of adapted modules."""
-    unknown = [key for key in header if _part(key, transformer) is None]
+def _check_header(header: Mapping[str, TensorHeader], transformer: FluxTransformer2DModel) -> Iterable[Part]:
+    """Check keys, shapes and types; return the parts."""
+    keys = read_keys(header, transformer)
+    unknown = [key for key, read in keys.items() if read is None]
     if unknown or not header:
         first = f", the first that does not is {_short(unknown[0])}" if unknown else ""
         raise HeaderRejected(
             f"{len(header) - len(unknown)} of its {len(header)} keys name a part of the transformer{first}"
         )
-    pairs: dict[Part, dict[str, str]] = {}
-    for key in header:
-        part = _part(key, transformer)
-        if part is not None:
-            pairs.setdefault(part, {})[key.split(".")[-2]] = key
-    unpaired = [key for pair in pairs.values() if len(pair) == 1 for key in pair.values()]
+    parts: dict[Part, dict[str, str]] = {}
+    for key, read in keys.items():
+        if read is not None:
+            parts.setdefault(read.part, {})[read.role] = key
+    unpaired = [key for part in parts.values() if not {"down", "up"} <= part.keys() for key in part.values()]
     if unpaired:
         raise HeaderRejected(f"{len(unpaired)} keys lack their partner, the first is {_short(unpaired[0])}")
-    _check_blocks_equal(pairs)
-    mismatched = [key for part, pair in pairs.items() for key in _mismatched(part, pair, header, transformer)]
+    _check_adapted_once(parts)
+    _check_blocks_equal(parts)
+    mismatched = [
+        key for part, of_part in parts.items() for key in _mismatched(part, of_part, header, transformer)
+    ]
     if mismatched:
         key = mismatched[0]
         raise HeaderRejected(
             f"{len(mismatched)} of its {len(header)} tensors have another shape or type than the transformer "
             f"needs, the first is {_short(key)} of {header[key].dtype} {list(header[key].shape)}"
         )
-    return sum(len(part.modules()) for part in pairs)
+    return parts.keys()
 
 
-def _part(key: str, transformer: FluxTransformer2DModel) -> Part | None:
-    match = _KEY.fullmatch(key)
-    if match is None:
-        return None
-    part = Part(match["kind"], int(match["block"]), match["part"])
-    blocks = getattr(transformer, _BLOCKS[part.kind])
-    return part if part.modules() and part.block < len(blocks) else None
+def _check_adapted_once(parts: Iterable[Part]) -> None:
+    """Check that no two parts adapt one module, since a converter would drop one of them."""
+    counts = Counter(module for part in parts for module in part.modules)
+    twice = [module for module, count in counts.items() if count > 1]
+    if twice:
+        raise HeaderRejected(f"it adapts {len(twice)} modules twice, the first is {twice[0]}")
 
 
 def _check_blocks_equal(parts: Iterable[Part]) -> None:
     """Check that all blocks of a kind have the same parts, since a block with fewer parts has lost some."""
-    for kind in _BLOCKS:
+    for kind in ("double", "single"):
         of_kind = [part for part in parts if part.kind == kind]
         names = {part.name for part in of_kind}
         for block, count in Counter(part.block for part in of_kind).items():
@@ -151,71 +131,85 @@ def _check_blocks_equal(parts: Iterable[Part]) -> None:
 
 def _mismatched(
     part: Part,
-    pair: Mapping[str, str],
+    keys: Mapping[str, str],
     header: Mapping[str, TensorHeader],
     transformer: FluxTransformer2DModel,
 ) -> Iterable[str]:
-    """Yield each key of a pair whose tensor has a wrong shape or type."""
-    down, up = header[pair["down"]], header[pair["up"]]
-    linears = [_linear(transformer, name) for name in part.modules()]
+    """Yield each key of a part whose tensor has a wrong shape or type. keys: by role."""
+    down, up = header[keys["down"]], header[keys["up"]]
+    linears = [transformer.get_submodule(name) for name in part.modules]
     rank = down.shape[0] if down.shape else 0
     fits_rank = 1 <= rank <= MAX_RANK
     if not fits_rank or down.dtype not in DTYPES or down.shape != (rank, linears[0].in_features):
-        yield pair["down"]
+        yield keys["down"]
     if up.dtype not in DTYPES or up.shape != (sum(linear.out_features for linear in linears), rank):
-        yield pair["up"]
+        yield keys["up"]
+    if "alpha" in keys and (header[keys["alpha"]].dtype not in DTYPES or header[keys["alpha"]].shape != ()):
+        yield keys["alpha"]
 
 
-def _linear(transformer: FluxTransformer2DModel, name: str) -> Any:
-    """Return the linear layer of that name: the base layer, if adapters wrap it already."""
-    module = transformer.get_submodule(name)
-    return module.base_layer if isinstance(module, LoraLayer) else module
+def _check_values(tensors: Mapping[str, torch.Tensor]) -> None:
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HeaderRejected(f"{key} holds values that are not finite")
+        if (
+            key.endswith(".alpha") and not float(tensor) > 0
+        ):  # diffusers' converter never returns from one below 0
+            raise HeaderRejected(f"{key} is not positive")
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    """Return peft's config of the adapter, which diffusers saves in the file; empty if there is none."""
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_CONFIG, "{}")
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise HeaderRejected("its config is not JSON") from error
+    if not isinstance(config, dict):
+        raise HeaderRejected("its config is not an object")
+    return {
+        name.removeprefix("transformer."): value
+        for name, value in config.items()
+        if name.startswith("transformer.")
+    }
+
+
+def _convert(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, LowRank]:
+    """Return what the tensors add to each module, from any format that diffusers reads."""
+    whole = {key: tensor.float() for key, tensor in tensors.items()}
+    try:
+        state, alphas = FluxPipeline.lora_state_dict(whole, return_alphas=True)
+    except (AssertionError, ValueError) as error:
+        raise HeaderRejected(f"diffusers cannot convert it: {error}") from error
+    halves: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in state.items():
+        match = _CONVERTED.fullmatch(key)
+        if match is None:
+            raise HeaderRejected(f"diffusers converts a key of it to {_short(key)}")
+        halves.setdefault(match["module"], {})[match["half"]] = tensor
+    return {
+        module: LowRank(half["A"], half["B"], _scale(module, len(half["A"]), alphas or {}, config))
+        for module, half in halves.items()
+    }
+
+
+def _scale(module: str, rank: int, alphas: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> float:
+    """Return alpha / rank: alpha is beside the tensors or in the config, else it is the rank."""
+    other = [name for name in _OTHER_SUMS if config.get(name)]
+    if other:
+        raise HeaderRejected(f"its config asks for {', '.join(other)}")
+    if config and alphas:
+        raise HeaderRejected("it has an alpha both beside its tensors and in its config")
+    alpha = alphas.get(f"transformer.{module}.alpha", config.get("lora_alpha", rank))
+    try:
+        scale = float(alpha) / rank
+    except (TypeError, ValueError, OverflowError):
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise HeaderRejected("the alpha in its config is not a finite number")
+    return scale
 
 
 def _short(key: str) -> str:
     return repr(key[:100])  # a file from elsewhere may have a key as long as its whole header
-
-
-class AdapterSwitch:
-    """The adapters of one pipeline: each is attached once, then switched on at a scale, or off."""
-
-    def __init__(self, pipeline: FluxPipeline) -> None:
-        self._pipeline = pipeline
-        self._names: dict[tuple[str, str | None, str], str] = {}
-
-    def attached(self, adapter: Adapter) -> bool:
-        """Whether the adapter's weights are attached to the pipeline, at any scale."""
-        return _identity(adapter) in self._names
-
-    def attach(self, adapter: Adapter, checked: CheckedAdapter) -> None:
-        """Attach a checked adapter to the pipeline. If this raises, discard the pipeline.
-
-        Raises:
-            AdapterMismatch: diffusers did not attach the adapter to all its modules.
-
-        """
-        name = f"adapter_{len(self._names)}"
-        self._pipeline.load_lora_weights(dict(checked.tensors), adapter_name=name)
-        attached = _count_attached(self._pipeline.transformer, name)
-        if attached != checked.modules:
-            raise AdapterMismatch(
-                adapter.model_id,
-                f"{attached} of the {checked.modules} modules that it adapts have it attached",
-            )
-        self._names[_identity(adapter)] = name
-
-    def switch(self, adapter: Adapter | None) -> None:
-        """Enable this attached adapter at its scale, or None for the base model alone."""
-        if adapter is not None:
-            self._pipeline.enable_lora()
-            self._pipeline.set_adapters([self._names[_identity(adapter)]], [adapter.scale])
-        elif self._names:
-            self._pipeline.disable_lora()
-
-
-def _identity(adapter: Adapter) -> tuple[str, str | None, str]:
-    return adapter.model_id, adapter.revision, adapter.weight_name
-
-
-def _count_attached(transformer: FluxTransformer2DModel, name: str) -> int:
-    return sum(isinstance(module, LoraLayer) and name in module.lora_A for module in transformer.modules())

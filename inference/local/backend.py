@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import platformdirs
 import torch
@@ -15,15 +15,17 @@ from catalog.orders import Order, Provenance
 from inference.backend import Phase, Picture, Report
 from inference.errors import DeviceBroken, OutOfMemory
 from inference.local import devices
-from inference.local.adapters import AdapterSwitch, read_adapter
+from inference.local.adapters import read_adapter
+from inference.local.batch import Row, draw_latents
 from inference.local.canvas import Canvas, canvas_for
-from inference.local.checks import check_latents, check_pixels
+from inference.local.checks import check_pixels
 from inference.local.decoding import decode, to_image
 from inference.local.devices import AUTO, Offload, StepThrottle
-from inference.local.encoding import EncodedPrompt, encode
+from inference.local.encoding import EncodedPrompt
 from inference.local.phases import Phases
 from inference.local.pipelines import load_pipeline
-from inference.local.residency import Key, Residency
+from inference.local.residency import Residency
+from inference.local.resident import Resident
 from inference.miniature.building import build_miniature
 from inference.weights.locations import FullWeights, MiniatureWeights, WeightSource
 
@@ -49,14 +51,6 @@ class LocalConfig:
     hf_token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Resident:
-    """A pipeline that is ready in memory, and its adapters."""
-
-    pipeline: FluxPipeline
-    adapters: AdapterSwitch
-
-
 class LocalBackend:
     """Draws with FLUX.1 pipelines that stay resident. See `inference.backend.Backend`."""
 
@@ -67,7 +61,7 @@ class LocalBackend:
         devices.use(self._device)
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
-        self._residents: Residency[Resident] = Residency(
+        self._residents: Residency[tuple[str, str | None], Resident] = Residency(
             config.resident_pipelines, devices.free_memory, devices.is_out_of_memory
         )
 
@@ -77,7 +71,7 @@ class LocalBackend:
         return frozenset(model_id for model_id, _ in self._residents.keys)
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
-        """Load a pipeline, and attach an adapter to it, before the first order needs it.
+        """Load a pipeline, and fuse an adapter into a variant of it, before the first order needs it.
 
         Raises:
             WeightsMissing, AdapterMismatch, OutOfMemory, DeviceBroken: as for `generate`.
@@ -111,7 +105,7 @@ class LocalBackend:
         canvas = canvas_for(order.width_px, order.height_px, 2 * pipeline.vae_scale_factor)
         try:
             phases.begin(Phase.ENCODE)
-            prompt = encode(pipeline, order.prompt, order.max_text_tokens)
+            prompt = resident.prompts.encode(order.prompt, order.max_text_tokens)
             phases.begin_steps()
             latents = self._denoise(pipeline, order, prompt, canvas, phases)
             pixels = decode(pipeline, latents, canvas)
@@ -126,62 +120,44 @@ class LocalBackend:
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
     ) -> torch.Tensor:
         """Run the steps. Returns the packed latents (1, T, 64) of the canvas."""
-        throttle = StepThrottle(self._device)
 
-        def at_step_end(_: FluxPipeline, index: int, __: object, state: dict[str, Any]) -> dict[str, Any]:
-            throttle.step_queued()
-            last = index + 1 == order.steps
-            if last:
-                check_latents(state["latents"])
-            phases.step_ended(index + 1, order.steps)
-            if last:
+        def step_ended(step: int) -> None:
+            phases.step_ended(step, order.steps)
+            if step == order.steps:
                 phases.begin(Phase.DECODE)
-            return state
 
-        latents: torch.Tensor = pipeline(
-            prompt_embeds=prompt.embeds,
-            pooled_prompt_embeds=prompt.pooled,
-            width=canvas.width_px,
-            height=canvas.height_px,
-            num_inference_steps=order.steps,
+        [outcome] = draw_latents(
+            pipeline,
+            [Row(prompt, order.seed, step_ended)],
+            canvas,
+            steps=order.steps,
             guidance_scale=order.guidance_scale,
-            max_sequence_length=order.max_text_tokens,
-            generator=torch.Generator("cpu").manual_seed(order.seed),  # the same noise on every device
-            callback_on_step_end=at_step_end,
-            output_type="latent",
-        ).images
-        return latents
+            step_queued=StepThrottle(self._device).step_queued,
+        )
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _prepare(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
     ) -> Resident:
-        """Return the resident pipeline with the adapter switched on; load and attach what is missing."""
+        """Return the resident pipeline with the adapter's variant in it; load and fuse what is missing."""
         key = (model_id, revision)
         resident = self._residents.get(key)
         if resident is None:
             phases.begin(Phase.LOAD)
             resident = self._residents.admit(key, lambda: self._load(model_id, revision))
-        if adapter is not None and not resident.adapters.attached(adapter):
+        if adapter is not None and not resident.has(adapter):
             phases.begin(Phase.LOAD)
-            self._attach(key, resident, adapter)
-        resident.adapters.switch(adapter)
+            file = self._weights.adapter_file(adapter)
+            resident.add(adapter, read_adapter(file, adapter.model_id, resident.base))
+        resident.switch(adapter)
         return resident
 
     def _load(self, model_id: str, revision: str | None) -> Resident:
         weights = self._weights.pipeline(model_id, revision)
         pipeline = load_pipeline(model_id, weights, self._dtype, self._device, self._offload)
-        return Resident(pipeline, AdapterSwitch(pipeline))
-
-    def _attach(self, key: Key, resident: Resident, adapter: Adapter) -> None:
-        file = self._weights.adapter_file(adapter)
-        checked = read_adapter(file, adapter.model_id, resident.pipeline.transformer)
-        try:
-            resident.adapters.attach(adapter, checked)
-            # To attach, diffusers removes the offloading, then restores it on a device of its own choice.
-            devices.place(resident.pipeline, self._device, self._offload)
-        except BaseException:
-            self._residents.evict(key)  # the adapter may be attached in part, which no later check detects
-            raise
+        return Resident(pipeline, self._device, self._offload)
 
     def _on_device(self, work: Callable[[], T]) -> T:
         """Return what the work returns, and tell exhausted memory and a failed device from other errors."""

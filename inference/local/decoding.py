@@ -6,6 +6,7 @@ from diffusers.utils.torch_utils import get_module_execution_device
 from PIL import Image
 
 from inference.local.canvas import Canvas
+from inference.local.latents import unpack
 
 
 @torch.no_grad()
@@ -15,7 +16,7 @@ def decode(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> tor
     Black is 0 and white is 1; the VAE may draw values beyond them.
     """
     vae, patch_px = pipeline.vae, 2 * pipeline.vae_scale_factor
-    unpacked = _unpack(latents, canvas.height_px // patch_px, canvas.width_px // patch_px)
+    unpacked = unpack(latents, canvas.height_px // patch_px, canvas.width_px // patch_px)
     scaled = unpacked / vae.config.scaling_factor + vae.config.shift_factor
     decoded: torch.Tensor = vae.decode(scaled.to(get_module_execution_device(vae)), return_dict=False)[0]
     # float32 first: in bfloat16 a quarter of all levels would be one off.
@@ -26,10 +27,3 @@ def to_image(pixels: torch.Tensor) -> Image.Image:
     """Return the image of pixels (H, W, 3). Values below 0 become black, values above 1 white."""
     levels = pixels.clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(levels.cpu().numpy())
-
-
-def _unpack(latents: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Return latents (B, rows * columns, 4 * C), each a patch of 2 x 2, as (B, C, 2 * rows, 2 * columns)."""
-    batch, _, channels = latents.shape
-    patches = latents.reshape(batch, rows, columns, channels // 4, 2, 2)
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, 2 * rows, 2 * columns)

@@ -1,16 +1,14 @@
-"""The cache of pipelines in the accelerator's memory. Independent of what a pipeline is."""
+"""The cache of what stays in the accelerator's memory. Independent of what that is."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-Key = tuple[str, str | None]
-"""A model's id and its revision."""
-
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Residency(Generic[T]):
+class Residency(Generic[K, T]):
     """A cache of at most `limit` residents; a new one replaces the least recently used one."""
 
     def __init__(
@@ -29,21 +27,21 @@ class Residency(Generic[T]):
         self._limit = limit
         self._free_memory = free_memory
         self._is_out_of_memory = is_out_of_memory
-        self._residents: OrderedDict[Key, T] = OrderedDict()
+        self._residents: OrderedDict[K, T] = OrderedDict()
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[K, ...]:
         """The keys of the residents, the least recently used first."""
         return tuple(self._residents)
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: K) -> T | None:
         """Return a resident and record its use, or return None if it is not there."""
         if key not in self._residents:
             return None
         self._residents.move_to_end(key)
         return self._residents[key]
 
-    def admit(self, key: Key, load: Callable[[], T]) -> T:
+    def admit(self, key: K, load: Callable[[], T]) -> T:
         """Load a resident. Others are evicted first, so that memory never holds more than the limit.
 
         If the memory is too small for it beside the others, they are evicted and it is loaded once more.
@@ -63,7 +61,7 @@ class Residency(Generic[T]):
         self._residents[key] = resident
         return resident
 
-    def evict(self, key: Key) -> None:
+    def evict(self, key: K) -> None:
         """Evict a resident, if it is there."""
         if self._residents.pop(key, None) is not None:
             self._free_memory()

@@ -11,7 +11,7 @@ from diffusers import FluxTransformer2DModel
 from peft import LoraConfig
 from safetensors.torch import save_file
 
-from inference.local.adapters import parts_of
+from inference.local.adapter_keys import parts_of
 from inference.miniature.architecture import LORA_RANK, lora_shapes
 from scripts.miniature.flow import Bucket, Flow, flow_loss, sample_batch
 from scripts.miniature.training import train
@@ -26,7 +26,7 @@ def train_realism(
     """Train the adapter on dev and return its tensors by their keys."""
     torch.manual_seed(4)
     flow = deepcopy(dev).requires_grad_(requires_grad=False)
-    parts = {part.key: part.modules() for part in parts_of(flow.transformer)}
+    parts = {part.key: part.modules for part in parts_of(flow.transformer)}
     names = [name for modules in parts.values() for name in modules]
     flow.transformer.add_adapter(
         LoraConfig(

@@ -48,15 +48,16 @@ def rejected(read, tensors, match):
 class TestReadAdapter:
     def test_the_realism_format_fits(self, read, tensors):
         """The adapter of two double and four single blocks adapts 32 modules: 8 per double, 4 per single."""
-        assert read(dict(tensors)).modules == 32
+        assert len(read(dict(tensors)).modules) == 32
 
     def test_single_blocks_fit(self, read):
         """An adapter of one single block adapts its four modules; the last has five widths as input."""
-        assert read({key: torch.ones(shape) for key, shape in SINGLE.items()}).modules == 4
+        assert len(read({key: torch.ones(shape) for key, shape in SINGLE.items()}).modules) == 4
 
     def test_the_longer_prefix_fits(self, read, tensors):
         """Keys may have the prefix diffusion_model, as diffusers' converter allows."""
-        assert read({f"diffusion_model.{key}": tensor for key, tensor in tensors.items()}).modules == 32
+        longer = {f"diffusion_model.{key}": tensor for key, tensor in tensors.items()}
+        assert len(read(longer).modules) == 32
 
     def test_junk_keys(self, read, tensors):
         """An adapter with no key of the transformer is refused, and the error names the first key."""
@@ -121,7 +122,7 @@ class TestReadAdapter:
     def test_a_rank_beyond_the_limit(self, read):
         """A rank of 257 is refused, and a rank of 256 is not."""
         pair = (FIRST, FIRST.replace("down", "up"))
-        assert read({pair[0]: torch.ones(256, 128), pair[1]: torch.ones(384, 256)}).modules == 3
+        assert len(read({pair[0]: torch.ones(256, 128), pair[1]: torch.ones(384, 256)}).modules) == 3
         rejected(read, {pair[0]: torch.ones(257, 128), pair[1]: torch.ones(384, 257)}, "of its 2 tensors")
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.int8, torch.float8_e4m3fn])
@@ -162,9 +163,3 @@ class TestReadAdapter:
         (tmp_path / "x").write_bytes(whole[:-100])
         with pytest.raises(AdapterMismatch, match="someone/some-lora does not fit"):
             read_adapter(tmp_path / "x", MODEL, base)
-
-    def test_a_second_adapter_fits(self, backend, realism, order, miniature):
-        """A second adapter is checked against the base layers, which the first adapter wraps."""
-        backend.warm_up(order.model_id, order.revision, realism)
-        adapted = backend._residents.get((order.model_id, order.revision)).pipeline.transformer
-        assert read_adapter(miniature / ADAPTER_FILE, MODEL, adapted).modules == 32

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from catalog.entries import shipped_entries
 from inference.backend import Phase, Progress
 from inference.errors import AdapterMismatch, ImageFlat, ImageNotFinite, OutOfMemory
+from inference.local import backend as backend_module
+from inference.local import resident as resident_module
 from inference.weights.locations import ADAPTER_FILE
 
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
@@ -60,12 +62,12 @@ class TestWhatDeterminesAnImage:
 class TestAgainstDiffusers:
     @pytest.mark.parametrize("scale", [None, 0.9])
     def test_it_is_the_pipeline_s_own_image(self, backend, miniature, order, realism, scale):
-        """With and without the adapter, the image equals that of a plain call of diffusers, bit for bit."""
+        """With and without the adapter fused, the image equals that of a call of diffusers, bit for bit."""
         pipeline = FluxPipeline.from_pretrained(miniature / DEV, dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         if scale:
             pipeline.load_lora_weights(load_file(miniature / ADAPTER_FILE), adapter_name="lora")
-            pipeline.set_adapters(["lora"], [scale])
+            pipeline.fuse_lora(components=["transformer"], lora_scale=scale)
         plain = pipeline(
             order.prompt,
             width=512,
@@ -112,15 +114,24 @@ class TestAdapter:
                 backend.generate(replace(order, adapter=realism), ignore_progress)
         assert backend.generate(order, ignore_progress).image.size == (512, 512)
 
-    def test_attached_modules_are_counted(self, make_backend, order, realism, monkeypatch):
-        """If diffusers attaches nothing, the backend raises an error and evicts the pipeline."""
-        backend = make_backend()
-        backend.warm_up(order.model_id, order.revision, None)
-        pipeline = backend._residents.get((order.model_id, order.revision)).pipeline
-        monkeypatch.setattr(type(pipeline), "load_lora_weights", lambda *_, **__: None)
-        with pytest.raises(AdapterMismatch, match="0 of the 32 modules"):
-            backend.generate(replace(order, adapter=realism), ignore_progress)
-        assert backend.resident == frozenset()
+    def test_alternating_orders_load_nothing(self, make_backend, order, realism, monkeypatch):
+        """Orders of base, realism and base read each file once and make one variant, at the first need."""
+        calls = []
+
+        def count(place, name):
+            real = getattr(place, name)
+            monkeypatch.setattr(
+                place, name, lambda *args, **kwargs: calls.append(name) or real(*args, **kwargs)
+            )
+
+        count(FluxPipeline, "from_pretrained")
+        count(backend_module, "read_adapter")
+        count(resident_module, "variant_of")
+        backend, reports = make_backend(), []
+        for adapter in (None, realism, None, realism, None):
+            backend.generate(replace(order, adapter=adapter), reports.append)
+        assert calls == ["from_pretrained", "read_adapter", "variant_of"]
+        assert [report.phase for report in reports].count(Phase.LOAD) == 2
 
 
 class TestEntries:
@@ -162,8 +173,8 @@ class TestReports:
         assert set(again.seconds) == local - {Phase.LOAD}
         assert all(seconds > 0 for seconds in picture.seconds.values())
 
-    def test_attaching_is_loading(self, make_backend, order, realism):
-        """Loading is reported when an adapter is attached, and not again later."""
+    def test_fusing_is_loading(self, make_backend, order, realism):
+        """Loading is reported when an adapter is fused, and not again later."""
         backend = make_backend()
         backend.warm_up(order.model_id, order.revision, None)
         reports = []
@@ -261,7 +272,7 @@ class TestFaults:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
         with monkeypatch.context() as patched:
-            patched.setattr("inference.local.backend.check_latents", exhaust)
+            patched.setattr("inference.local.batch.check_latents", exhaust)
             with pytest.raises(OutOfMemory, match="memory of cpu") as caught:
                 fresh.generate(order, ignore_progress)
         assert caught.value.code == "OUT_OF_MEMORY"
@@ -275,10 +286,10 @@ class TestFaults:
         freed = []
         monkeypatch.setattr(type(pipeline), "maybe_free_model_hooks", lambda _: freed.append(True))
         backend.generate(order, ignore_progress)
-        assert len(freed) == 2  # by the pipeline itself after the steps, and after decoding
+        assert len(freed) == 1
         with pytest.raises(Cancelled):
             backend.generate(order, lambda _: (_ for _ in ()).throw(Cancelled()))
-        assert len(freed) == 3
+        assert len(freed) == 2
 
 
 class TestPrompts:

@@ -1,11 +1,12 @@
 import shutil
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import httpx2
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
@@ -158,7 +159,7 @@ class Recorder:
 
     def __init__(self, miniature, monkeypatch):
         self.pipelines, self.adapters, self.placed, self.drawn = [], [], [], []
-        load, draw = FluxPipeline.from_pretrained, FluxPipeline.__call__
+        load, forward = FluxPipeline.from_pretrained, FluxTransformer2DModel.forward
 
         def from_pretrained(source, **arguments):
             self.pipelines.append((source, arguments))
@@ -170,24 +171,18 @@ class Recorder:
             self.adapters.append((place, arguments))
             return str(miniature / ADAPTER_FILE)
 
-        def call(pipeline, **arguments):
-            self.drawn.append(arguments | {"scales": scales(pipeline)})
-            return draw(pipeline, **arguments)
+        def record(transformer, **arguments):
+            self.drawn.append((transformer, arguments))
+            return forward(transformer, **arguments)
 
         monkeypatch.setattr(FluxPipeline, "from_pretrained", from_pretrained)
         monkeypatch.setattr(weights, "hf_hub_download", hf_hub_download)
-        monkeypatch.setattr(FluxPipeline, "__call__", call)
+        monkeypatch.setattr(FluxTransformer2DModel, "forward", record)
         for name in ("enable_model_cpu_offload", "enable_sequential_cpu_offload", "to"):
             monkeypatch.setattr(FluxPipeline, name, self._placing(name))
 
     def _placing(self, name):
         return lambda _, *args, **kwargs: self.placed.append((name, *args, *kwargs.values()))
-
-
-def scales(pipeline):
-    """Return the scales at which a pipeline's layers apply an adapter; empty if the adapter is off."""
-    layers = [module for module in pipeline.transformer.modules() if hasattr(module, "lora_A")]
-    return {scale for layer in layers if not layer.disable_adapters for scale in layer.scaling.values()}
 
 
 class TestFullProfile:
@@ -211,10 +206,12 @@ class TestFullProfile:
         assert hub.adapters == [
             (("XLabs-AI/flux-RealismLora", "lora.safetensors"), {"revision": None, "token": TOKEN}),
         ]
-        calls = [
-            (drawn["num_inference_steps"], drawn["guidance_scale"], drawn["scales"]) for drawn in hub.drawn
+        base, realism = dict.fromkeys(transformer for transformer, _ in hub.drawn)
+        runs = [
+            (drawn, len(list(run))) for drawn, run in groupby(transformer for transformer, _ in hub.drawn)
         ]
-        assert calls == [(28, 3.5, set()), (30, 3.5, {0.9}), (28, 3.5, set()), (35, 3.5, {0.9})]
+        assert runs == [(base, 28), (realism, 30), (base, 28), (realism, 35)]
+        assert {float(arguments["guidance"]) for _, arguments in hub.drawn} == {3.5}
         assert backend.resident == {DEV}
 
     def test_schnell_draws_as_it_was_trained(self, hub, make_backend, order_of):
@@ -223,10 +220,10 @@ class TestFullProfile:
         make_backend(profile="full", models_dir=None).generate(order_of(entry), ignore_progress)
         assert hub.pipelines[0][0] == SCHNELL
         assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None} | HOW
-        (drawn,) = hub.drawn
-        assert (drawn["num_inference_steps"], drawn["guidance_scale"]) == (4, 0.0)
-        assert drawn["max_sequence_length"] == drawn["prompt_embeds"].shape[1] == 256
-        assert drawn["generator"].device.type == "cpu"
+        assert len(hub.drawn) == 4
+        for _, arguments in hub.drawn:
+            assert arguments["guidance"] is None
+            assert arguments["encoder_hidden_states"].shape[1] == len(arguments["txt_ids"]) == 256
 
     @pytest.mark.parametrize(
         ("offload", "call"),
@@ -239,7 +236,7 @@ class TestFullProfile:
     def test_offload_uses_the_given_device(
         self, hub, make_backend, order, realism, offload, call, monkeypatch
     ):
-        """Offloading is set up on the given device, and again after the adapter is attached."""
+        """Offloading is set up on the given device, and again for the variant of an adapter."""
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)  # there is none here
         backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
         backend.warm_up(order.model_id, order.revision, realism)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from inference.local.adapters import read_adapter
+from inference.local.variants import fuse, variant_of
 from inference.miniature import architecture
 from inference.miniature.vocabulary import t5_tokenizer
 from scripts.miniature.attributes import sample_held_out
@@ -194,36 +195,29 @@ class TestSchnell:
 
 class TestRealism:
     def test_the_file_holds_the_trained_adapter(self, flow, bucket, tmp_path):
-        """The file passes the product's check; loaded by diffusers at 0.9 it predicts as after training."""
+        """The file passes the product's check; fused at 0.9 it predicts as after training."""
         tensors = train_realism(tmp_path, flow, [bucket], steps=3)
         save_realism(tensors, tmp_path / "lora.safetensors")
         base = Flow(architecture.transformer(guidance_embeds=True))
         base.load_state_dict(flow.state_dict())
         before = velocity(base, GUIDANCE)
         checked = read_adapter(tmp_path / "lora.safetensors", "trained", base.transformer)
-        assert checked.modules == 32
-        self._attach(base, checked.tensors)
-        base.transformer.set_adapters(["lora"], [SCALE])
+        assert len(checked.modules) == 32
+        base.transformer = variant_of(base.transformer, fuse(base.transformer, checked, SCALE))
         trained = self._as_trained(tmp_path, flow)
         assert not torch.allclose(velocity(base, GUIDANCE), before, atol=1e-4)
         assert torch.allclose(velocity(base, GUIDANCE), velocity(trained, GUIDANCE), atol=2e-3)
 
-    def _attach(self, base, tensors):
-        from diffusers import FluxPipeline  # noqa: PLC0415 - the other tests do not need it
-
-        state = FluxPipeline.lora_state_dict(dict(tensors))
-        FluxPipeline.load_lora_into_transformer(state, None, base.transformer, adapter_name="lora")
-
     def _as_trained(self, folder, flow):
         """Return the flow with peft's adapter after training, from its checkpoint."""
-        from copy import deepcopy  # noqa: PLC0415 - as above
+        from copy import deepcopy  # noqa: PLC0415 - the other tests do not need it
 
         from peft import LoraConfig  # noqa: PLC0415
 
-        from inference.local.adapters import parts_of  # noqa: PLC0415
+        from inference.local.adapter_keys import parts_of  # noqa: PLC0415
 
         trained = deepcopy(flow)
-        names = [name for part in parts_of(trained.transformer) for name in part.modules()]
+        names = [name for part in parts_of(trained.transformer) for name in part.modules]
         trained.transformer.add_adapter(LoraConfig(r=16, lora_alpha=SCALE * 16, target_modules=names))
         state = torch.load(folder / "realism.checkpoint.pt", weights_only=True)["averaged"]
         trained.load_state_dict(state)
