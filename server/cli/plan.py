@@ -57,7 +57,7 @@ def plan(settings: Settings, gpu: str, host_gb: float) -> None:
     console.print(_parts(made))
     if made.stream_s:
         click.echo(f"T5 is streamed: each new prompt takes {made.stream_s:.1f} s longer.")
-    click.echo("No card has measured this plan: 'avatar-creator bench --weights random' does.")
+    click.echo("All of this is counted, and nothing is measured: the card need not be here.")
 
 
 def _entries(made: "Plan") -> Table:
