@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from inference.local.devices import Offload
-from inference.local.encoding import encode
 from inference.local.pipelines import load_pipeline
 from inference.weights.locations import DEV, SCHNELL, FullWeights
 from tests.inference.local.real_layout import SHARDS, write_real_layout
@@ -74,7 +73,11 @@ class TestRealLayout:
 
     def test_embeddings_are_equal(self, pipelines):
         """A prompt's embeddings, from T5 and from CLIP, equal the miniature's bit for bit."""
-        ours, real = (encode(pipeline, PROMPT, 64) for pipeline in pipelines)
-        assert torch.equal(real.embeds, ours.embeds)
-        assert torch.equal(real.pooled, ours.pooled)
-        assert ours.embeds.std() > 0.01
+        with torch.no_grad():
+            ours, real = (
+                pipeline.encode_prompt(PROMPT, None, max_sequence_length=64) for pipeline in pipelines
+            )
+        embeds, pooled, _ = ours
+        assert torch.equal(real[0], embeds)
+        assert torch.equal(real[1], pooled)
+        assert min(embeds.std(), pooled.std()) > 0.01
