@@ -75,10 +75,13 @@ TOKEN_PX: Final = 16
 """The side of an image token in pixels: the VAE's factor of 8 times 2, as 2x2 latents are packed."""
 
 
-def transformer(device: torch.device, *, guidance_embeds: bool) -> FluxTransformer2DModel:
-    """Make the transformer in bfloat16 with random weights: 11.9 B parameters, 23.8 GB."""
+def transformer(device: torch.device, *, guidance_embeds: bool, **changes: Any) -> FluxTransformer2DModel:
+    """Make the transformer in bfloat16 with random weights: 11.9 B parameters, 23.8 GB.
+
+    changes: of the config, such as fewer layers of the same width.
+    """
     with fresh(device):
-        return FluxTransformer2DModel(**TRANSFORMER, guidance_embeds=guidance_embeds).eval()
+        return FluxTransformer2DModel(**TRANSFORMER | changes, guidance_embeds=guidance_embeds).eval()
 
 
 def autoencoder(device: torch.device) -> AutoencoderKL:

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "stats": "server.cli.stats:stats",
     "weights": "server.cli.weights:weights",
     "generate": "server.cli.generate:generate",
+    "plan": "server.cli.plan:plan",
     "doctor": "server.cli.doctor:doctor",
     "bench": "benchmark.command:bench",
 }

@@ -21,10 +21,15 @@ def run(code, **environment):
 class TestImports:
     @pytest.mark.parametrize(
         "names",
-        ["inference", "inference.backend, inference.errors", "inference.scripted, inference.local.canvas"],
+        [
+            "inference",
+            "inference.backend, inference.errors",
+            "inference.scripted, inference.local.canvas",
+            "inference.local.plan, inference.local.cards",
+        ],
     )
     def test_the_protocol_is_light(self, names):
-        """The protocol, the errors and the scripted backend import none of the heavy libraries."""
+        """The protocol, the errors, the scripted backend and the plan import none of the heavy libraries."""
         heavy = run(
             f"import sys, {names}; print([name for name in '{HEAVY}'.split() if name in sys.modules])"
         )
