@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, delete, func, insert, select, update
 
 from catalog.orders import Order, Provenance
 from server.clock import now
@@ -12,8 +12,10 @@ from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
+from server.generations.lanes import PENDING, Lane, of_lane
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
+from server.generations.turns import STEP_S
 
 _GENERATIONS: Final = Generation.core()
 _ADD: Final = insert(_GENERATIONS)
@@ -137,18 +139,52 @@ class Generations(Repository):
         for row in self._session.execute(statement.execution_options(yield_per=rows_at_once)):
             yield Ended(*row)
 
-    def start(self, generation_id: str, worker: str, lease_s: float, moment: datetime) -> Generation | None:
-        """Give a worker a pending generation and a lease on it; None if it is locked or no longer pending."""
+    def start_next(
+        self,
+        lane: Lane,
+        worker: str,
+        lease_s: float,
+        moment: datetime,
+        *,
+        max_losses: int | None = None,
+        max_drawn_per_user: int | None = None,
+    ) -> Generation | None:
+        """Give a worker the next generation of a lane and a lease on it; None if all that wait are locked.
+
+        max_losses: those that lost so many workers are left out. max_drawn_per_user: those of users of whom
+        so many are being drawn are left out.
+        """
+        free = [PENDING, *of_lane(lane)]
+        if max_losses is not None:
+            free.append(Generation.losses < max_losses)
+        if max_drawn_per_user is not None:
+            free.append(_drawn_of_same_user() < max_drawn_per_user)
+        ordered = select(Generation.id).where(*free).order_by(Generation.turn, Generation.created_at)
+        first = ordered.limit(1).with_for_update(skip_locked=True).scalar_subquery()
         started = self._change(
             Status.PENDING,
             Status.PROCESSING,
-            _free(Status.PENDING, Generation.id == generation_id),
+            Generation.id == first,
             attempt=Generation.attempt + 1,
             worker=worker,
             lease_until=moment + timedelta(seconds=lease_s),
             started_at=moment,
         )
         return started[0] if started else None
+
+    def close_ranks(self, gone: Iterable[Generation]) -> None:
+        """Move forward what waits behind generations that were given up: they took no turn."""
+        for generation in sorted(gone, key=lambda one: one.turn, reverse=True):  # each moves those behind it
+            behind = _free(
+                Status.PENDING,
+                Generation.user_id == generation.user_id,
+                Generation.model_id == generation.model_id,
+                Generation.turn > generation.turn,
+            )
+            self._session.execute(
+                update(Generation).where(behind).values(turn=Generation.turn - STEP_S),
+                execution_options={"synchronize_session": False},
+            )
 
     def renew(self, claim: Claim, lease_s: float) -> None:
         """Lengthen a lease on progress.
@@ -285,6 +321,15 @@ class Generations(Repository):
 
 def _held(claim: Claim) -> tuple[Any, ...]:
     return Generation.id == claim.generation_id, Generation.attempt == claim.attempt
+
+
+def _drawn_of_same_user() -> ScalarSelect[int]:
+    drawn = _GENERATIONS.alias("drawn")
+    of_same = drawn.c.user_id == Generation.user_id
+    counted = (
+        select(func.count()).select_from(drawn).where(of_same, drawn.c.status == Status.PROCESSING.value)
+    )
+    return counted.correlate(_GENERATIONS).scalar_subquery()
 
 
 def _free(status: Status, *where: Any) -> ColumnElement[bool]:
