@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     ScalarSelect,
     String,
     bindparam,
@@ -49,16 +48,6 @@ class Head:
     lane: Lane
     turn: float
     created_at: datetime
-
-
-def of_lane(lane: Lane) -> tuple[ColumnElement[bool], ...]:
-    """Select the generations of a lane, waiting or not."""
-    columns = _GENERATIONS.c
-    return (
-        columns.model_id == lane.model_id,
-        columns.failed_over == lane.failed_over,
-        columns.tier == lane.tier,
-    )
 
 
 def _models() -> Any:

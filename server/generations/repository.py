@@ -4,7 +4,18 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    UpdateBase,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from catalog.orders import Order, Provenance
 from server.clock import now
@@ -12,7 +23,7 @@ from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
-from server.generations.lanes import PENDING, Lane, of_lane
+from server.generations.lanes import NO_LIMIT, PENDING, Lane
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
 from server.generations.turns import STEP_S
@@ -36,6 +47,47 @@ _UNFINISHED: Final = (
         _GENERATIONS.c.status.in_([Status.PENDING.value, Status.PROCESSING.value]),
     )
 )
+
+
+def _start(*within: ColumnElement[bool]) -> UpdateBase:
+    """Build the statement that starts the next generation of a lane: it costs more than to run it."""
+    free = (
+        PENDING,
+        _GENERATIONS.c.model_id == bindparam("of_model"),
+        _GENERATIONS.c.failed_over == bindparam("of_side"),
+        _GENERATIONS.c.tier == bindparam("of_tier"),
+        _GENERATIONS.c.losses < bindparam("of_losses"),
+        *within,
+    )
+    ordered = select(_GENERATIONS.c.id).where(*free).order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at)
+    first = ordered.limit(1).with_for_update(skip_locked=True).correlate(None).scalar_subquery()
+    return (
+        update(Generation)
+        .where(Generation.id == first)
+        .values(
+            status=Status.PROCESSING.value,
+            attempt=Generation.attempt + 1,
+            worker=bindparam("by_worker"),
+            lease_until=bindparam("until"),
+            started_at=bindparam("at"),
+            updated_at=bindparam("at"),
+        )
+        .returning(Generation)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+
+
+def _drawn_of_same_user() -> ScalarSelect[int]:
+    drawn = _GENERATIONS.alias("drawn")
+    of_same = drawn.c.user_id == _GENERATIONS.c.user_id
+    counted = (
+        select(func.count()).select_from(drawn).where(of_same, drawn.c.status == Status.PROCESSING.value)
+    )
+    return counted.correlate(_GENERATIONS).scalar_subquery()
+
+
+_START: Final = _start()
+_START_WITHIN: Final = _start(_drawn_of_same_user() < bindparam("of_drawn"))
 
 
 class Ended(NamedTuple):
@@ -154,23 +206,21 @@ class Generations(Repository):
         max_losses: those that lost so many workers are left out. max_drawn_per_user: those of users of whom
         so many are being drawn are left out.
         """
-        free = [PENDING, *of_lane(lane)]
-        if max_losses is not None:
-            free.append(Generation.losses < max_losses)
+        check(Status.PENDING, Status.PROCESSING)
+        values: dict[str, Any] = {
+            "of_model": lane.model_id,
+            "of_side": lane.failed_over,
+            "of_tier": lane.tier.value,
+            "of_losses": NO_LIMIT if max_losses is None else max_losses,
+            "by_worker": worker,
+            "until": moment + timedelta(seconds=lease_s),
+            "at": moment,
+        }
+        statement = _START
         if max_drawn_per_user is not None:
-            free.append(_drawn_of_same_user() < max_drawn_per_user)
-        ordered = select(Generation.id).where(*free).order_by(Generation.turn, Generation.created_at)
-        first = ordered.limit(1).with_for_update(skip_locked=True).scalar_subquery()
-        started = self._change(
-            Status.PENDING,
-            Status.PROCESSING,
-            Generation.id == first,
-            attempt=Generation.attempt + 1,
-            worker=worker,
-            lease_until=moment + timedelta(seconds=lease_s),
-            started_at=moment,
-        )
-        return started[0] if started else None
+            statement, values["of_drawn"] = _START_WITHIN, max_drawn_per_user
+        started: Generation | None = self._session.scalar(statement, values)
+        return started
 
     def close_ranks(self, gone: Iterable[Generation]) -> None:
         """Move forward what waits behind generations that were given up: they took no turn."""
@@ -321,15 +371,6 @@ class Generations(Repository):
 
 def _held(claim: Claim) -> tuple[Any, ...]:
     return Generation.id == claim.generation_id, Generation.attempt == claim.attempt
-
-
-def _drawn_of_same_user() -> ScalarSelect[int]:
-    drawn = _GENERATIONS.alias("drawn")
-    of_same = drawn.c.user_id == Generation.user_id
-    counted = (
-        select(func.count()).select_from(drawn).where(of_same, drawn.c.status == Status.PROCESSING.value)
-    )
-    return counted.correlate(_GENERATIONS).scalar_subquery()
 
 
 def _free(status: Status, *where: Any) -> ColumnElement[bool]:
