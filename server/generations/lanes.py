@@ -28,7 +28,7 @@ NO_LIMIT: Final = 2**31 - 1
 """More workers than any generation can lose, and more than draw for any user."""
 
 _GENERATIONS: Final = Generation.core()
-# In the words of the partial index: a database does not use it for a status that is a parameter.
+# In the words of the partial index, which a plan that PostgreSQL keeps does not use for a parameter.
 PENDING: Final = _GENERATIONS.c.status == literal(Status.PENDING.value, literal_execute=True)
 _PROCESSING: Final = _GENERATIONS.c.status == literal(Status.PROCESSING.value, literal_execute=True)
 
