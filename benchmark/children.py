@@ -2,7 +2,8 @@
 
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
 or `draw`. `load` reads one line, the plan, and submits its requests. `readers` reads one line, the plan, and
-opens its streams. `blocks` times two blocks of FLUX.1.
+opens its streams. `claims` reads one line, the plan, and claims when it reads another. `blocks`
+times two blocks of FLUX.1.
 """
 
 import json
@@ -97,10 +98,20 @@ def read_streams(kind: str) -> None:
     read_all(json.loads(sys.stdin.readline()), answer)
 
 
+def claim_many(kind: str) -> None:
+    """Claim what waits in a database, as many as the plan says, from the second line on."""
+    del kind
+    from benchmark.claims import claim_until  # noqa: PLC0415  # not for the process that submits
+
+    plan = json.loads(sys.stdin.readline())
+    claim_until(plan["url"], plan["most"], answer, sys.stdin.readline)
+
+
 JOBS: dict[str, Callable[[str], None]] = {
     "bare": draw_bare,
     "load": submit_load,
     "blocks": time_blocks,
+    "claims": claim_many,
     "readers": read_streams,
 }
 

@@ -15,8 +15,8 @@ from catalog.entries import shipped_entries
 USUAL: Final = ("api", "up", "drawing", "overhead", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "history", "blocks")
-ON_POSTGRESQL: Final = ("submit-postgresql", "history")
+ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "blocks")
+ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
 FULL_SIZE: Final = ("drawing", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 

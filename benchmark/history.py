@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import create_engine, text
-
 from benchmark.filling import LIMITS, claim_next, deliver, fill, new_user, request_in
 from benchmark.plan import Advance, Plan
 from benchmark.record import Figure
 from benchmark.running import database, prepared_folder
-from benchmark.submits import postgresql
+from benchmark.submits import postgresql, two_databases
 from server.caller import Caller
 from server.clock import now
 from server.credits.audit import audit_some
@@ -87,7 +85,10 @@ def measure_history(plan: Plan, advance: Advance) -> list[Figure]:
     count = plan.effort.history
     figures: list[Figure] = []
     with postgresql() as url:
-        for kind, urls in (("sqlite", (None, None)), ("postgresql", _two(url))):
+        for kind, urls in (
+            ("sqlite", (None, None)),
+            ("postgresql", two_databases(url, "without_history", "with_history")),
+        ):
             with _prepared(urls[0], OWN, 0) as empty:
                 advance(f"{kind}: making a history of {count}")
                 with _prepared(urls[1], OWN, count - OWN) as full:
@@ -118,15 +119,3 @@ def _prepared(url: str | None, own: int, others: int) -> Iterator[_Side]:
             tx.session.query(LedgerAudit).update({"ended_at": now()})
         reaper = Reaper(uow, ImageStore(settings.server.images_dir), settings)
         yield _Side(uow, reaper, caller, project_id)
-
-
-def _two(url: str) -> tuple[str, str]:
-    """Make two databases on a server; return their addresses."""
-    admin = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), isolation_level="AUTOCOMMIT")
-    names = ("without_history", "with_history")
-    with admin.connect() as connection:
-        for name in names:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    first, second = (url.replace("/postgres?", f"/{name}?") for name in names)
-    return first, second

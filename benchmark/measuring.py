@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmark.claims import measure_claims
 from benchmark.drawing import measure_drawing
 from benchmark.full_width import measure_blocks
 from benchmark.history import measure_history
@@ -47,6 +48,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "upload": Measurement(measure_uploads, lambda plan: plan.effort.uploads),
     "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
     "history": Measurement(measure_history, lambda _: 4),
+    "claims": Measurement(measure_claims, lambda _: 5),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 

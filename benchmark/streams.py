@@ -20,7 +20,8 @@ from benchmark.running import (
 from benchmark.serving import new_client
 from benchmark.submits import load
 from server.db.unit_of_work import UnitOfWork
-from server.generations.queue import PendingQueue
+from server.generations.repository import Generations
+from server.generations.states import Status
 
 READERS: Final = 500
 SLOW: Final = 50  # of these, so many read nothing
@@ -73,7 +74,11 @@ def _streams(
     """Plan the streams: one for each submitting user, and the rest on what the other users wait for."""
     streams = [{"path": "events", "token": client["token"], "slow": False} for client in clients]
     with uow.read() as tx:
-        waiting = {head.user_id: head.generation_id for head in PendingQueue(tx).heads(None, 1000)}
+        generations = Generations(tx)
+        waiting = {
+            user_id: generations.newest_of(user_id, 1, status=Status.PENDING)[0].id
+            for user_id in {client["user_id"] for client in followed}
+        }
     while len(streams) < READERS:
         client = followed[len(streams) % len(followed)]
         path = f"generations/{waiting[client['user_id']]}/events"

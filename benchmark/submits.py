@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import create_engine, text
+
 from benchmark.overhead import PROMPT
 from benchmark.plan import Advance, Plan, Weights
 from benchmark.record import Figure, percentile
@@ -120,3 +122,14 @@ def postgresql() -> Iterator[str]:
             yield server.get_uri("postgres")
         finally:
             server.cleanup()
+
+
+def two_databases(url: str, *names: str) -> tuple[str, str]:
+    """Make two databases on a server; return their addresses."""
+    admin = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for name in names:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    first, second = (url.replace("/postgres?", f"/{name}?") for name in names)
+    return first, second

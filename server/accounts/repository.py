@@ -130,14 +130,6 @@ class Users(Repository):
         user.deleted_at = user.deleted_at or now()
         self.revoke_keys(user.id)
 
-    def record_claim(self, user_id: str, moment: datetime) -> None:
-        """Record when a worker last claimed work of a user, unless somebody has locked the user."""
-        free = select(User.id).where(User.id == user_id).with_for_update(key_share=True, skip_locked=True)
-        self._session.execute(
-            update(User).where(User.id.in_(free)).values(last_claimed_at=moment),
-            execution_options={"synchronize_session": False},
-        )
-
     def key_holder(self, token: str) -> KeyHolder:
         """Return the owner of an API key.
 

@@ -21,7 +21,7 @@ class User(Table):
     tier: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_claimed_at: Mapped[datetime | None]
-    """When a worker last claimed work of this user. The fair queue orders users by it."""
+    """Written by workers before revision 0017 only, whose fair queue ordered users by it."""
     deleted_at: Mapped[datetime | None]
     """Set on the tombstone of a deleted user: the id stays taken, and no second welcome is given."""
 

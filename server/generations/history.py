@@ -51,6 +51,7 @@ class Happened:
     status: str
     entry_key: str
     created_at: datetime
+    turn: float
     credits: int
     avatar_id: str | None
     image_key: str | None
@@ -82,6 +83,7 @@ _FIND: Final = (
         _GENERATIONS.c.status,
         _GENERATIONS.c.entry_key,
         _GENERATIONS.c.created_at,
+        _GENERATIONS.c.turn,
         _GENERATIONS.c.credits,
         _GENERATIONS.c.avatar_id,
         _AVATARS.c.image_key,

@@ -4,7 +4,18 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    UpdateBase,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from catalog.orders import Order, Provenance
 from server.clock import now
@@ -12,8 +23,10 @@ from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
+from server.generations.lanes import NO_LIMIT, PENDING, Lane
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
+from server.generations.turns import STEP_S
 
 _GENERATIONS: Final = Generation.core()
 _ADD: Final = insert(_GENERATIONS)
@@ -34,6 +47,47 @@ _UNFINISHED: Final = (
         _GENERATIONS.c.status.in_([Status.PENDING.value, Status.PROCESSING.value]),
     )
 )
+
+
+def _start(*within: ColumnElement[bool]) -> UpdateBase:
+    """Build the statement that starts the next generation of a lane: it costs more than to run it."""
+    free = (
+        PENDING,
+        _GENERATIONS.c.model_id == bindparam("of_model"),
+        _GENERATIONS.c.failed_over == bindparam("of_side"),
+        _GENERATIONS.c.tier == bindparam("of_tier"),
+        _GENERATIONS.c.losses < bindparam("of_losses"),
+        *within,
+    )
+    ordered = select(_GENERATIONS.c.id).where(*free).order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at)
+    first = ordered.limit(1).with_for_update(skip_locked=True).correlate(None).scalar_subquery()
+    return (
+        update(Generation)
+        .where(Generation.id == first)
+        .values(
+            status=Status.PROCESSING.value,
+            attempt=Generation.attempt + 1,
+            worker=bindparam("by_worker"),
+            lease_until=bindparam("until"),
+            started_at=bindparam("at"),
+            updated_at=bindparam("at"),
+        )
+        .returning(Generation)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+
+
+def _drawn_of_same_user() -> ScalarSelect[int]:
+    drawn = _GENERATIONS.alias("drawn")
+    of_same = drawn.c.user_id == _GENERATIONS.c.user_id
+    counted = (
+        select(func.count()).select_from(drawn).where(of_same, drawn.c.status == Status.PROCESSING.value)
+    )
+    return counted.correlate(_GENERATIONS).scalar_subquery()
+
+
+_START: Final = _start()
+_START_WITHIN: Final = _start(_drawn_of_same_user() < bindparam("of_drawn"))
 
 
 class Ended(NamedTuple):
@@ -137,18 +191,50 @@ class Generations(Repository):
         for row in self._session.execute(statement.execution_options(yield_per=rows_at_once)):
             yield Ended(*row)
 
-    def start(self, generation_id: str, worker: str, lease_s: float, moment: datetime) -> Generation | None:
-        """Give a worker a pending generation and a lease on it; None if it is locked or no longer pending."""
-        started = self._change(
-            Status.PENDING,
-            Status.PROCESSING,
-            _free(Status.PENDING, Generation.id == generation_id),
-            attempt=Generation.attempt + 1,
-            worker=worker,
-            lease_until=moment + timedelta(seconds=lease_s),
-            started_at=moment,
-        )
-        return started[0] if started else None
+    def start_next(
+        self,
+        lane: Lane,
+        worker: str,
+        lease_s: float,
+        moment: datetime,
+        *,
+        max_losses: int | None = None,
+        max_drawn_per_user: int | None = None,
+    ) -> Generation | None:
+        """Give a worker the next generation of a lane and a lease on it; None if all that wait are locked.
+
+        max_losses: those that lost so many workers are left out. max_drawn_per_user: those of users of whom
+        so many are being drawn are left out.
+        """
+        check(Status.PENDING, Status.PROCESSING)
+        values: dict[str, Any] = {
+            "of_model": lane.model_id,
+            "of_side": lane.failed_over,
+            "of_tier": lane.tier.value,
+            "of_losses": NO_LIMIT if max_losses is None else max_losses,
+            "by_worker": worker,
+            "until": moment + timedelta(seconds=lease_s),
+            "at": moment,
+        }
+        statement = _START
+        if max_drawn_per_user is not None:
+            statement, values["of_drawn"] = _START_WITHIN, max_drawn_per_user
+        started: Generation | None = self._session.scalar(statement, values)
+        return started
+
+    def close_ranks(self, gone: Iterable[Generation]) -> None:
+        """Move forward what waits behind generations that were given up: they took no turn."""
+        for generation in sorted(gone, key=lambda one: one.turn, reverse=True):  # each moves those behind it
+            behind = _free(
+                Status.PENDING,
+                Generation.user_id == generation.user_id,
+                Generation.model_id == generation.model_id,
+                Generation.turn > generation.turn,
+            )
+            self._session.execute(
+                update(Generation).where(behind).values(turn=Generation.turn - STEP_S),
+                execution_options={"synchronize_session": False},
+            )
 
     def renew(self, claim: Claim, lease_s: float) -> None:
         """Lengthen a lease on progress.

@@ -124,6 +124,7 @@ def cancel_within(tx: Transaction, generation_ids: Iterable[str]) -> list[Genera
     ids = Generations(tx).lock_unfinished(generation_ids)
     running = Generations(tx).fail_running(ids, Reason.CANCELLED, CANCELLED)
     waiting = Generations(tx).fail_waiting(ids, Reason.CANCELLED, CANCELLED)
+    Generations(tx).close_ranks(waiting)
     cancelled = [*running, *waiting]
     _give_back(tx, cancelled)
     _count(tx, cancelled)
@@ -139,6 +140,7 @@ def fail_waiting(uow: UnitOfWork, generation_ids: Iterable[str], reason: Reason,
     for generation_id in generation_ids:
         with uow.begin() as tx:
             failed = Generations(tx).fail_waiting([generation_id], reason, message)
+            Generations(tx).close_ranks(failed)
             _give_back(tx, failed)
             _count(tx, failed)
         log_failed(failed)

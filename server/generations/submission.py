@@ -12,6 +12,7 @@ from catalog.prompts import compose
 from catalog.selection import Choice, Wish, choose
 from catalog.tiers import Tier
 from catalog.traits import Traits
+from server.accounts.repository import Users
 from server.caller import Caller
 from server.clock import now
 from server.credits.repository import Ledger
@@ -25,6 +26,7 @@ from server.generations.quotes import Quote, QuoteRefused
 from server.generations.repository import Generations
 from server.generations.states import Status
 from server.generations.tables import Generation, Source
+from server.generations.turns import turn_of
 from server.projects.repository import Projects
 from server.spending.repository import Spending
 
@@ -129,11 +131,11 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
 
     """
     choice = examine(tx, caller, request, limits)
-    generation = _pending(caller, request, choice)
+    Users(tx).lock(caller.user_id)  # of two submissions at once, the second sees the first one's turn
+    generation = _pending(tx, caller, request, choice)
     Generations(tx).add(generation)
     description = f"Avatar generation: {choice.entry.name}"
     balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
-    # Counted after the hold, which locks the user's account: of two submissions at once, one sees the other.
     most = limits.max_per_user
     if most is not None and Generations(tx).count_unfinished(caller.user_id) > most:
         raise TooManyUnfinished(most)
@@ -183,7 +185,7 @@ def _choice(entries: Iterable[Entry], tier: Tier, request: GenerationRequest) ->
     return replace(choice, credits=quote.credits)
 
 
-def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:
+def _pending(tx: Transaction, caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:
     entry = choice.entry
     order = Order.of_entry(
         entry,
@@ -192,6 +194,7 @@ def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Gene
         size_px=(choice.width_px, choice.height_px),
     )
     moment = now()
+    standing = PendingQueue(tx).standing(caller.user_id, order.model_id)
     return Generation(
         id=str(uuid4()),
         user_id=caller.user_id,
@@ -209,6 +212,8 @@ def _pending(caller: Caller, request: GenerationRequest, choice: Choice) -> Gene
         attempt=0,
         losses=0,
         failed_over=False,
+        tier=caller.tier.value,
+        turn=turn_of(standing, moment.timestamp()),
         created_at=moment,
         updated_at=moment,
     )

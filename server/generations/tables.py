@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.orders import Order, Provenance
@@ -29,6 +29,16 @@ class Generation(Table):
         CheckConstraint("(status = 'completed') = (avatar_id IS NOT NULL)", name="avatar"),
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="error"),
         Index("ix_generations_queue", "status", "user_id", "created_at"),
+        Index(
+            "ix_generations_lanes",
+            "model_id",
+            "failed_over",
+            "tier",
+            "turn",
+            "created_at",
+            sqlite_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending'"),
+        ),
         Index("ix_generations_entry", "entry_key", "completed_at"),
         Index("ix_generations_owner", "user_id", "created_at"),
         DELETABLE,
@@ -61,6 +71,11 @@ class Generation(Table):
     """How many attempts ended with a lost worker."""
     failed_over: Mapped[bool] = mapped_column(default=False)
     """Whether a local worker failed to draw it and left it to hosted providers."""
+    tier: Mapped[str] = mapped_column(String(16), server_default="free")
+    """Its user's tier when it was submitted: it waits with this tier's weight. The default is for rows that
+    ended before revision 0017, or that a program of an earlier one adds."""
+    turn: Mapped[float] = mapped_column(Double, server_default="0")
+    """Its place in the fair order; see `turns`. The default, as above, is before all others."""
     worker: Mapped[str | None]
     lease_until: Mapped[datetime | None] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)

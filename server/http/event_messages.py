@@ -68,7 +68,7 @@ class EventMessages:
         again = {"again": happened.kind != Kind.QUEUED}
         if happened.status != Status.PENDING:
             return again | {"position": None, "estimatedSecondsLeft": None}
-        wait = self._estimates.wait(tx, happened.user_id, happened.entry_key, happened.created_at)
+        wait = self._estimates.wait(tx, happened.entry_key, happened.turn, happened.created_at)
         return again | {"position": wait.position, "estimatedSecondsLeft": wait.seconds_left}
 
 

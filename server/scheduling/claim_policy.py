@@ -115,4 +115,4 @@ class ReservePolicy(ClaimPolicy):
         wait_s = WorkerRegistry(tx).estimated_wait_s(LOCAL, depth)
         if wait_s is None or wait_s > self._longest_wait_s:
             return Claimable.ALL
-        return Claimable.FAILED_OVER if PendingQueue(tx).failed_over() else Claimable.NONE
+        return Claimable.FAILED_OVER if PendingQueue(tx).heads(failed_over=True) else Claimable.NONE

@@ -1,12 +1,13 @@
 """When a generation will be ready: its place among those that wait, and the seconds that are left.
 
-The place assumes that users take turns as the fair queue does. It does not know which pipelines are resident,
+The place is by the turns of what waits. It does not know the weights of tiers, which pipelines are resident,
 which generations only one kind of worker may claim, and who submits next. The seconds assume that all that
 waits takes as long as what the workers have drawn last. What they draw now is not counted.
 """
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from server.db.unit_of_work import Transaction
 from server.entries.repository import Entries
 from server.events.repository import Events
 from server.events.tables import Kind
-from server.generations.queue import PendingQueue, Waiting
+from server.generations.queue import PendingQueue
 from server.generations.states import Status
 from server.generations.tables import Generation
 from server.scheduling.claim_policy import HOSTED, LOCAL
@@ -54,9 +55,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """What estimates are made from. drawing_s, step_s: means by the entry's key."""
+    """What estimates are made from.
 
-    waiting: Sequence[Waiting]
+    places: of all that waits, in the fair order. drawing_s, step_s: means by the entry's key.
+    """
+
+    places: Sequence[tuple[float, datetime]]
     workers: int
     worker_mean_s: float | None
     drawing_s: Mapping[str, float]
@@ -76,7 +80,7 @@ class Estimates:
         """Return how far a generation is; None if it has ended."""
         steps = generation.order.steps
         if generation.status == Status.PENDING:
-            wait = self.wait(tx, generation.user_id, generation.entry_key, generation.created_at)
+            wait = self.wait(tx, generation.entry_key, generation.turn, generation.created_at)
             return Progress("queued", 0, steps, wait.position, wait.seconds_left)
         if generation.status != Status.PROCESSING:
             return None
@@ -87,11 +91,10 @@ class Estimates:
         left_s = self.left(tx, generation.entry_key, step, steps, generation.started_at)
         return Progress(phase, step, steps, None, left_s)
 
-    def wait(self, tx: Transaction, user_id: str, entry_key: str, created_at: datetime) -> Wait:
+    def wait(self, tx: Transaction, entry_key: str, turn: float, created_at: datetime) -> Wait:
         """Estimate the wait of a pending generation, its drawing included."""
         known = self._known(tx)
-        own_before = PendingQueue(tx).of_user_before(user_id, created_at)
-        position = place(known.waiting, user_id, own_before)
+        position = bisect_left(known.places, (turn, created_at)) + 1
         drawing_s = known.drawing_s.get(entry_key)
         if not known.workers or drawing_s is None:
             return Wait(position, None)
@@ -123,27 +126,6 @@ class Estimates:
             return self._snapshot
 
 
-def place(waiting: Sequence[Waiting], user_id: str, own_before: int) -> int:
-    """Return the place of a user's generation, 1 for the next, if users take turns.
-
-    own_before: how many of the user's generations wait that were submitted before it. Each other user is
-    served that often before it, and once more if that user's turn is earlier.
-    """
-    own = next((one for one in waiting if one.user_id == user_id), None)
-    ahead = own_before
-    for other in waiting:
-        if other.user_id != user_id:
-            earlier = own is None or _turn(other) < _turn(own)
-            ahead += min(other.count, own_before + earlier)
-    return ahead + 1
-
-
-def _turn(one: Waiting) -> tuple[bool, float, datetime]:
-    # As in the fair queue: who was never served is first, then who was served longest ago.
-    served = one.last_claimed_at
-    return served is not None, served.timestamp() if served else 0.0, one.oldest
-
-
 def _take(tx: Transaction) -> _Snapshot:
     tallies = Tallies(tx).all()
     ready = [*WorkerRegistry(tx).ready(LOCAL), *WorkerRegistry(tx).ready(HOSTED)]
@@ -158,7 +140,7 @@ def _take(tx: Transaction) -> _Snapshot:
         if steps := tallies.get((STEPS, entry.key, "")):
             step_s[entry.key] = tallies.get((STAGE_US, entry.key, _STEP), 0) / 1e6 / steps
     return _Snapshot(
-        waiting=PendingQueue(tx).waiting_by_user(),
+        places=PendingQueue(tx).places(),
         workers=len(ready),
         worker_mean_s=fmean(means) if means else None,
         drawing_s=drawing_s,

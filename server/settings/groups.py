@@ -27,6 +27,7 @@ from server.settings.kinds import (
 )
 from server.settings.metrics import MetricsSettings
 from server.settings.outbound import OutboundSettings
+from server.settings.queue import QueueSettings
 from server.settings.stores import DatabaseSettings, RedisSettings
 
 Profile = Literal["miniature", "full"]
@@ -359,6 +360,7 @@ def groups() -> tuple[type[Group], ...]:
     """Return the groups in the order in which an operator reads them."""
     return (
         ServerSettings,
+        QueueSettings,
         EdgeSettings,
         EventSettings,
         DatabaseSettings,

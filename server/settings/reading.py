@@ -25,6 +25,7 @@ from server.settings.groups import (
 from server.settings.kinds import Group, SettingInvalid, rule_of
 from server.settings.metrics import MetricsSettings
 from server.settings.outbound import OutboundSettings
+from server.settings.queue import QueueSettings
 from server.settings.stores import DatabaseSettings, RedisSettings
 
 G = TypeVar("G", bound=Group)
@@ -36,6 +37,7 @@ class Settings:
     """The settings of one process, in groups."""
 
     server: ServerSettings
+    queue: QueueSettings
     edge: EdgeSettings
     events: EventSettings
     database: DatabaseSettings
@@ -64,6 +66,7 @@ class Settings:
         env.setdefault("DATABASE_URL", f"sqlite:///{home / 'avatar-creator.db'}")
         settings = cls(
             server=server.model_copy(update={"data_dir": home}),
+            queue=_read(QueueSettings, env),
             edge=_read(EdgeSettings, env),
             events=_read(EventSettings, env),
             database=_read(DatabaseSettings, env),

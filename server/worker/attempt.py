@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from inference.backend import Backend, Picture, Progress
+from inference.backend import Backend, Phase, Picture, Progress
 from inference.errors import DeviceBroken, InferenceError
 from server.clock import now
 from server.db.unit_of_work import UnitOfWork
@@ -21,7 +21,8 @@ from server.images.encoding import encode
 from server.images.store import ImageStore, StorageFull
 from server.logs import get_log
 from server.scheduling.claim_policy import HOSTED, Claimable, ClaimPolicy
-from server.scheduling.fair_queue import FairQueue
+from server.scheduling.fair_queue import FairQueue, Rules
+from server.scheduling.swap_budget import SwapBudget
 from server.settings import Settings
 from server.spending.repository import Spending
 from server.supervisor.heartbeat import Heartbeat
@@ -46,6 +47,7 @@ class WorkerContext:
     heartbeat: Heartbeat
     stop: StopRequest
     policy: ClaimPolicy
+    swaps: SwapBudget = field(default_factory=SwapBudget)
 
 
 class Attempt:
@@ -79,12 +81,13 @@ class Attempt:
                 return None
             if context.policy.backend == HOSTED:
                 Spending(tx).check(context.settings.hosted_budget_microusd)
-            claimed = FairQueue(tx).claim(
+            claimed = FairQueue(tx, Rules.of(context.settings)).claim(
                 context.worker,
                 first_lease_s(context.settings),
                 context.backend.resident,
                 failed_over=_FAILED_OVER.get(claimable),
                 max_losses=context.settings.worker.max_attempts,
+                swaps=context.swaps,
             )
             if claimed is None:
                 return None
@@ -130,6 +133,7 @@ class Attempt:
     def _deliver(self) -> None:
         started = time.monotonic()
         picture = self._draw()
+        self._context.swaps.record_load(picture.seconds.get(Phase.LOAD, 0.0))
         self._guard.enter(self._context.settings.worker.phase_timeout_s)
         image = self._context.images.put(encode(picture.image))
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from catalog.orders import Order, Provenance
+from catalog.tiers import Tier
 from catalog.traits import Traits
 from server.accounts.repository import Users
 from server.db.base import UtcDateTime, load_tables
@@ -17,6 +18,7 @@ from server.db.engine import open_engine
 from server.db.migrate import is_current, migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
 from server.generations.tables import Generation
+from server.generations.turns import STEP_S
 from server.images.repository import Identities
 
 
@@ -154,6 +156,22 @@ class TestOldRows:
         with old.connect() as connection:
             tasks = connection.execute(text("SELECT name FROM leader_locks ORDER BY name")).scalars().all()
         assert tasks == ["audit", "images", "queue"]
+
+
+class TestTurns:
+    def test_what_waits_has_its_turn(self, engine, uow, make_account, submit_one, claim, generation_of):
+        """After an update users take turns with what waited before it, and each keeps his own order."""
+        many, other = make_account(credits=1000), make_account(Tier.PRO)
+        waiting = [submit_one(many) for _ in range(3)]
+        alone = submit_one(other)
+        unmigrate(engine, "0016")
+        migrate(engine)
+        assert [generation_of(one.id).tier for one in (*waiting, alone)] == ["free"] * 3 + ["pro"]
+        turns = [generation_of(one.id).turn - one.created_at.timestamp() for one in (*waiting, alone)]
+        assert turns == pytest.approx([0, STEP_S, 2 * STEP_S, 0], abs=0.01)
+        claimed = [claim().generation_id for _ in range(4)]
+        assert sorted(claimed[:2]) == sorted([waiting[0].id, alone.id])
+        assert claimed[2:] == [waiting[1].id, waiting[2].id]
 
 
 class TestIdentity:

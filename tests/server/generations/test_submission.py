@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from redis import Redis
 from sqlalchemy import func, select
@@ -12,6 +14,7 @@ from server.generations.repository import Generations
 from server.generations.states import Reason
 from server.generations.submission import GenerationRequest, Limits, QueueFull, TooManyUnfinished, submit
 from server.generations.tables import Generation
+from server.generations.turns import STEP_S
 from server.scheduling.wakeups import WakeUps, open_queue
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
@@ -74,6 +77,12 @@ class TestSubmit:
         seeds = {submit_one(account).order.seed for _ in range(3)}
         assert len(seeds) == 3
         assert all(0 <= seed < 2**32 for seed in seeds)
+
+    def test_a_flood_at_once_has_one_turn_a_round(self, make_account, submit_one, at_once):
+        """Of submissions at the same moment each has a turn of its own, one step after another."""
+        account = make_account(credits=1000)
+        turns = sorted(one.turn for one in at_once(8, lambda: submit_one(account)))
+        assert all(later - earlier == pytest.approx(STEP_S) for earlier, later in pairwise(turns))
 
     def test_a_worker_is_woken(self, submit_one, make_account, settings):
         """A submission puts the generation's id, and nothing else of it, into Redis."""

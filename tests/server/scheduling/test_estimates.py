@@ -1,68 +1,27 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from server.clock import now
 from server.generations import settlement
-from server.generations.queue import PendingQueue, Waiting
-from server.scheduling.estimates import Estimates, place
+from server.scheduling.estimates import Estimates
 from server.scheduling.registry import WorkerRegistry
 from tests.server.stored import provenance_of, stored_image
 
-MOMENT = now()
-
-
-def waiting(user_id, count, served_s=None):
-    """Return a user with so many waiting generations, served so many seconds after a moment."""
-    served = None if served_s is None else MOMENT + timedelta(seconds=served_s)
-    return Waiting(user_id, count, MOMENT, served)
-
-
-def served_in_turns(queue, user_id, own_before):
-    """Serve a queue as the fair queue does, and return when a user's generation is served."""
-    left = {one.user_id: one.count for one in queue}
-    turns = sorted(queue, key=lambda one: (one.last_claimed_at is not None, one.last_claimed_at or MOMENT))
-    order = []
-    while any(left.values()):
-        for one in turns:
-            if left[one.user_id]:
-                left[one.user_id] -= 1
-                order.append(one.user_id)
-    return [index for index, user in enumerate(order, 1) if user == user_id][own_before]
-
 
 class TestPlace:
-    def test_users_take_turns(self):
-        """One generation behind a user with a hundred is second, or first if its user's turn is earlier."""
-        assert place([waiting("many", 100, 1), waiting("me", 1, 2)], "me", 0) == 2
-        assert place([waiting("many", 100, 2), waiting("me", 1, 1)], "me", 0) == 1
-        assert place([waiting("many", 100, 2), waiting("me", 3, 1)], "me", 2) == 5
-
-    @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
-    def test_it_is_the_place_of_the_fair_queue(self, counts, data):
-        """For any queue the place is when users who take turns would be served."""
-        queue = [waiting(f"user-{n}", count, n) for n, count in enumerate(counts)]
-        me = data.draw(st.sampled_from(queue))
-        own_before = data.draw(st.integers(0, me.count - 1))
-        assert place(queue, me.user_id, own_before) == served_in_turns(queue, me.user_id, own_before)
-
-    def test_the_queue_is_counted_by_user(self, uow, make_account, submit_one, claim):
-        """What waits is counted for each user, and a user's earlier generations are known."""
-        ada, eve = make_account(), make_account()
-        submit_one(ada)
-        claim()
-        submit_one(ada)
-        last = submit_one(ada)
-        submit_one(eve)
+    def test_it_is_the_place_of_the_fair_queue(self, uow, make_account, submit_one, claim):
+        """Of users of one tier the places are the order in which the fair queue serves them."""
+        accounts = [make_account(credits=1000) for _ in range(3)]
+        submitted = [submit_one(accounts[number]) for number in (0, 0, 0, 1, 1, 2)]
         with uow.read() as tx:
-            counted = {one.user_id: one for one in PendingQueue(tx).waiting_by_user()}
-            before = PendingQueue(tx).of_user_before(ada.user_id, last.created_at)
-        assert {user: one.count for user, one in counted.items()} == {ada.user_id: 2, eve.user_id: 1}
-        assert counted[ada.user_id].last_claimed_at is not None
-        assert counted[eve.user_id].last_claimed_at is None
-        assert before == 1
+            estimates = Estimates()
+            places = {
+                one.id: estimates.wait(tx, one.entry_key, one.turn, one.created_at).position
+                for one in submitted
+            }
+        served = [claim().generation_id for _ in submitted]
+        assert [places[generation_id] for generation_id in served] == [1, 2, 3, 4, 5, 6]
 
 
 class TestSeconds:
@@ -102,7 +61,7 @@ class TestSeconds:
             with uow.begin() as tx:
                 WorkerRegistry(tx).record_heartbeat(f"w-{workers}", "local", accepts=True)
             with uow.read() as tx:
-                wait = Estimates().wait(tx, last.user_id, last.entry_key, last.created_at)
+                wait = Estimates().wait(tx, last.entry_key, last.turn, last.created_at)
             assert (wait.position, wait.seconds_left) == (5, pytest.approx(seconds))
 
     def test_what_is_known_is_read_once_a_second(self, uow, make_account, submit_one):
@@ -112,7 +71,7 @@ class TestSeconds:
 
         def place_of_a_new_user():
             with uow.read() as tx:
-                return estimates.wait(tx, "new", "any", now()).position
+                return estimates.wait(tx, "any", now().timestamp() + 60, now()).position
 
         submit_one(make_account())
         assert place_of_a_new_user() == 2

@@ -1,5 +1,6 @@
 import hashlib
 import threading
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -18,6 +19,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
 from server.generations import settlement
 from server.images.store import Variant
+from server.scheduling.swap_budget import SwapBudget
 from server.worker.lease_guard import StopRequest
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
@@ -70,6 +72,27 @@ class TestDelivery:
         make_runner().run_next()
         assert generation_of(generation.id).status == "completed"
         assert balance_of(account) == 0
+
+
+class TestSwaps:
+    def test_what_a_swap_took_is_recorded(self, make_account, submit_one, make_runner):
+        """After a swap of more than a tenth of ten minutes the budget of this worker allows no other."""
+
+        class Loading(ScriptedBackend):
+            def generate(self, order, report):
+                picture = super().generate(order, report)
+                return replace(picture, seconds={**picture.seconds, Phase.LOAD: 61.0})
+
+        clock = [0.0]
+        backend = Loading()
+        runner = make_runner(backend=backend)
+        runner.context = replace(runner.context, swaps=SwapBudget(lambda: clock[0]))
+        clock[0] = 600.0
+        for fields, allowed in (({}, True), ({"modelKey": "avatar-creator:flux-schnell-fast"}, False)):
+            submit_one(make_account(Tier.BASIC), **fields)
+            runner.run_next()
+            assert runner.context.swaps.allows() is allowed
+        assert len(backend.resident) == 2
 
 
 class TestFailures:

@@ -1,0 +1,158 @@
+"""Measures a claim beside many that wait and beside few, and what eight workers claim together."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from statistics import median
+from typing import Any, Final
+
+from sqlalchemy import create_engine, text
+
+from benchmark.filling import LIMITS, NAMES, NUMBERS, claim_next, new_user, request_in
+from benchmark.plan import Advance, Plan
+from benchmark.record import Figure, percentile
+from benchmark.running import assert_that, child, database, prepared_folder, read_line, send
+from benchmark.submits import postgresql, two_databases
+from server.db.base import load_tables
+from server.db.engine import open_engine
+from server.db.unit_of_work import UnitOfWork
+from server.generations.submission import submit
+from server.generations.turns import STEP_S
+
+FEW: Final = 100
+MANY: Final = 100_000
+EACH: Final = 10
+"""Generations that wait of each user."""
+ROUNDS: Final = 1000
+WARM_UPS: Final = 50
+WORKERS: Final = 8
+CLAIMS_EACH: Final = 1000
+TIERS: Final = "CASE n % 4 WHEN 0 THEN 'free' WHEN 1 THEN 'basic' WHEN 2 THEN 'pro' ELSE 'enterprise' END"
+MODELS: Final = "CASE n % 3 WHEN 0 THEN 'black-forest-labs/FLUX.1-schnell' ELSE model_id END"
+
+
+def measure_claims(plan: Plan, advance: Advance) -> list[Figure]:
+    """Claim by turns with many waiting and with few, on both databases; then with eight processes."""
+    figures: list[Figure] = []
+    with postgresql() as url:
+        for kind, urls in (("sqlite", (None, None)), ("postgresql", two_databases(url, "few", "many"))):
+            with ExitStack() as stack:
+                advance(f"{kind}: submitting {MANY}")
+                few = stack.enter_context(_waiting(urls[0], FEW))
+                many = stack.enter_context(_waiting(urls[1], MANY))
+                advance(f"{kind}: claiming")
+                figures += _compared(kind, few, many)
+        advance("postgresql: eight workers")
+        figures += _together(plan, two_databases(url, "idle", "busy")[1])
+    return figures
+
+
+def claim_until(url: str, most: int, answer: Callable[..., None], ready: Callable[[], object]) -> None:
+    """Claim as a worker does, so many at most, and answer with the ids; begin when told to."""
+    uow = UnitOfWork(open_engine(url))
+    try:
+        with uow.read() as tx:
+            tx.session.execute(text("SELECT 1"))
+        answer(ready=True)
+        ready()
+        answer(ids=[claim_next(uow)[1].id for _ in range(most)])
+    finally:
+        uow.close()
+
+
+def _compared(kind: str, few: UnitOfWork, many: UnitOfWork) -> Iterator[Figure]:
+    seconds: dict[str, list[float]] = {"few": [], "many": []}
+    for number in range(WARM_UPS + ROUNDS):
+        for name, uow in (("few", few), ("many", many)):
+            began = time.perf_counter()
+            _, generation = claim_next(uow)
+            spent_s = time.perf_counter() - began
+            if number >= WARM_UPS:
+                seconds[name].append(spent_s)
+            _queue_again(uow, generation.id)
+    of = {"few": f"among {FEW}", "many": f"among {MANY} of {MANY // EACH} users"}
+    for name, spent in seconds.items():
+        most = 5 if name == "many" else None
+        yield Figure(f"claims: {kind}: {of[name]}, p50", 1000 * median(spent), "ms")
+        yield Figure(f"claims: {kind}: {of[name]}, p99", 1000 * percentile(spent, 99), "ms", at_most=most)
+    ratio = median(seconds["many"]) / median(seconds["few"])
+    yield Figure(f"claims: {kind}: among many / among few, p50", ratio, "", at_most=1.5)
+
+
+def _queue_again(uow: UnitOfWork, generation_id: str) -> None:
+    """Let what was claimed wait again behind all others: so their number stays the same."""
+    with uow.begin() as tx:
+        tx.session.execute(
+            text(
+                "UPDATE generations SET status = 'pending', lease_until = NULL, worker = NULL, "
+                "turn = turn + :behind WHERE id = :id"
+            ),
+            {"behind": EACH * STEP_S, "id": generation_id},
+        )
+
+
+def _together(plan: Plan, url: str) -> Iterator[Figure]:
+    """Let eight processes claim at once what waits."""
+    with ExitStack() as stack:
+        stack.enter_context(_waiting(url, MANY))
+        data_dir = stack.enter_context(prepared_folder(url))
+        workers = [stack.enter_context(child("claims", plan.weights, data_dir)) for _ in range(WORKERS)]
+        for worker in workers:
+            send(worker, {"url": url, "most": CLAIMS_EACH})
+        for worker in workers:
+            assert_that(read_line(worker)["ready"], "a worker is ready")
+        began = time.perf_counter()
+        for worker in workers:
+            send(worker, {})
+        ids = [generation_id for worker in workers for generation_id in read_line(worker)["ids"]]
+        spent_s = time.perf_counter() - began
+    name = f"claims: postgresql: {WORKERS} workers"
+    yield Figure(f"{name}, together", len(ids) / spent_s, "/s", at_least=500)
+    yield Figure(f"{name}, claimed twice", len(ids) - len(set(ids)), "", at_most=0)
+
+
+@contextmanager
+def _waiting(url: str | None, count: int) -> Iterator[UnitOfWork]:
+    """Prepare a database in which so many generations wait, ten of each user."""
+    with prepared_folder(url) as data_dir, database(data_dir, url) as uow:
+        caller, project_id = new_user(uow, "measured")
+        submitted = submit(uow, lambda _: None, caller, request_in(project_id), LIMITS).generation
+        copy_waiting(uow, submitted.id, count)
+        yield uow
+
+
+def copy_waiting(uow: UnitOfWork, generation_id: str, count: int) -> None:
+    """Copy a waiting generation so often, with a user for each ten: of two models, by turns of four tiers."""
+    engine = create_engine(uow.engine.url, isolation_level="AUTOCOMMIT")  # without deadlines
+    name = NAMES[engine.dialect.name]
+    user = name.format(kind="w", number=f"(n % {-(-count // EACH)})")
+    turn = f"turn + {STEP_S} * (n / {-(-count // EACH)}) + 0.000001 * n"
+    with engine.connect() as connection:
+        of = {"of_generation": generation_id}
+        users = {"id": name.format(kind="w", number="n - 1"), "email": "NULL"}
+        _copy(connection, "users", users, f"id = ({_owner()})", {**of, "count": -(-count // EACH)})
+        copied = {
+            "id": name.format(kind="g", number="n"),
+            "user_id": user,
+            "tier": TIERS.replace("n % 4", f"(n % {-(-count // EACH)}) % 4"),
+            "model_id": MODELS,
+            "turn": turn,
+        }
+        _copy(connection, "generations", copied, "id = :of_generation", {**of, "count": count})
+        connection.execute(text("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE"))
+    engine.dispose()
+
+
+def _owner() -> str:
+    return "SELECT user_id FROM generations WHERE id = :of_generation"
+
+
+def _copy(connection: Any, table: str, changes: dict[str, str], where: str, values: dict[str, Any]) -> None:
+    columns = {column.name: column.name for column in load_tables().tables[table].columns} | changes
+    connection.execute(
+        text(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608  # our own
+            f"FROM (SELECT * FROM {table} WHERE {where}) AS original CROSS JOIN {NUMBERS}"
+        ),
+        values,
+    )

@@ -1,0 +1,108 @@
+"""Lanes of the queue: what waits for one model, of users of one tier. Their heads are read from an index.
+
+A lane is no row: the partial index `ix_generations_lanes` keeps each in its order, within the transactions
+in which a generation begins to wait or ceases to. So a lane cannot disagree with what waits.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    ScalarSelect,
+    String,
+    bindparam,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
+
+from catalog.tiers import Tier
+from server.generations.states import Status
+from server.generations.tables import Generation
+
+NO_LIMIT: Final = 2**31 - 1
+"""More workers than any generation can lose, and more than draw for any user."""
+
+_GENERATIONS: Final = Generation.core()
+# In the words of the partial index, which a plan that PostgreSQL keeps does not use for a parameter.
+PENDING: Final = _GENERATIONS.c.status == literal(Status.PENDING.value, literal_execute=True)
+_PROCESSING: Final = _GENERATIONS.c.status == literal(Status.PROCESSING.value, literal_execute=True)
+
+
+class Lane(NamedTuple):
+    """What waits for one model, of users of one tier, and has failed over or not."""
+
+    model_id: str
+    failed_over: bool
+    tier: Tier
+
+
+@dataclass(frozen=True)
+class Head:
+    """The turn and the submission of the generation that is next in its lane."""
+
+    lane: Lane
+    turn: float
+    created_at: datetime
+
+
+def _models() -> Any:
+    """Select the models that something waits for, each by one descent of the index: a loose index scan."""
+    model = _GENERATIONS.c.model_id
+    first = select(func.min(model).label("model_id")).where(PENDING).cte("models", recursive=True)
+    following = select(func.min(model)).where(PENDING, model > first.c.model_id).scalar_subquery()
+    return first.union_all(select(following).where(first.c.model_id.is_not(None)))
+
+
+def _heads() -> Any:
+    models = _models()
+    tiers = union_all(*(select(literal(tier.value, String).label("tier")) for tier in Tier)).subquery()
+    sides = union_all(*(select(side().label("failed_over")) for side in (false, true))).subquery()
+    lanes = select(models.c.model_id, sides.c.failed_over, tiers.c.tier).select_from(
+        models.join(sides, true()).join(tiers, true())
+    )
+    lane = lanes.where(models.c.model_id.is_not(None)).subquery("lane")
+
+    def of_head(column: Any) -> ScalarSelect[Any]:
+        found = select(column).where(
+            PENDING,
+            _GENERATIONS.c.model_id == lane.c.model_id,
+            _GENERATIONS.c.failed_over == lane.c.failed_over,
+            _GENERATIONS.c.tier == lane.c.tier,
+            _GENERATIONS.c.losses < bindparam("of_losses"),
+        )
+        ordered = found.order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at).limit(1)
+        return ordered.correlate(lane).scalar_subquery()
+
+    turn, created_at = of_head(_GENERATIONS.c.turn), of_head(_GENERATIONS.c.created_at)
+    return select(lane, turn.label("turn"), created_at.label("created_at"))
+
+
+def _standing() -> Any:
+    turn, of_model = _GENERATIONS.c.turn, _GENERATIONS.c.model_id == bindparam("of_model")
+    of_user = _GENERATIONS.c.user_id == bindparam("of_user")
+    newest = select(turn).where(of_user).order_by(_GENERATIONS.c.created_at.desc()).limit(1)
+    fronts = (
+        select(turn)
+        .where(PENDING, of_model, ~_GENERATIONS.c.failed_over, _GENERATIONS.c.tier == tier.value)
+        .order_by(turn, _GENERATIONS.c.created_at)
+        .limit(1)
+        for tier in Tier
+    )
+    return select(
+        select(func.max(turn)).where(_PROCESSING, of_model).scalar_subquery(),
+        select(func.max(turn)).where(_PROCESSING).scalar_subquery(),
+        select(func.max(turn)).where(PENDING, of_user, of_model).scalar_subquery(),
+        newest.scalar_subquery(),
+        *(front.scalar_subquery() for front in fronts),
+    )
+
+
+HEADS: Final = _heads()
+"""Selects for every lane the turn and the submission of its head; None where nothing waits."""
+STANDING: Final = _standing()
+"""Selects the fields of `turns.Standing`, of which the front is one for each tier."""
