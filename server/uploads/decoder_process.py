@@ -9,10 +9,12 @@ its thumbnail to, and a pipe for the answer, one JSON object: `{"width", "height
 """
 
 import contextlib
+import errno
 import gc
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 import warnings
@@ -25,7 +27,7 @@ from PIL import ExifTags, Image
 
 from server.images.encoding import write_full, write_thumbnail
 from server.uploads.decoding import FORMATS, decode
-from server.uploads.errors import ImageRefused
+from server.uploads.errors import NO_ROOM, ImageRefused
 
 JOB: Final = b"1"
 DESCRIPTORS: Final = 4
@@ -43,6 +45,9 @@ def main(arguments: Sequence[str]) -> None:
     descriptor, max_pixels, cpu_s = map(int, arguments)
     # Pillow refuses more than twice this before it allocates a canvas; `decode` checks exactly.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a stop is a stop: as an exception it would be the file's fault
     warnings.simplefilter("ignore")  # what Pillow says of damaged files would flood the logs
     _warm_up()
     with contextlib.suppress(OSError):  # Linux: where memory ends, this process is killed and not the API
@@ -79,6 +84,8 @@ def _fork(jobs: socket.socket, descriptors: Sequence[int], max_pixels: int, cpu_
             _limit(max_pixels, cpu_s)
             os.write(answer, json.dumps(_decode(files, max_pixels)).encode())
             status = 0
+        except OSError as error:
+            status = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1
         finally:
             os._exit(status)
     _, waited = os.waitpid(child, 0)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from server.images.store import Variant
 from server.logs import get_log
-from server.uploads.errors import DAMAGED, TOO_SLOW, DecodersBusy, ImageRefused
+from server.uploads.errors import DAMAGED, NO_ROOM, TOO_SLOW, DecodersBusy, ImageRefused
 
 log = get_log(__name__)
 
@@ -26,6 +26,8 @@ OTHERS_S: Final = 30  # on the clock, beside the processor time of an upload: ot
 STOP_S: Final = 5.0
 JOB: Final = b"1"
 ANSWER_BYTES: Final = 4096
+STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
+"""What ends a decoding from outside, as when the service is stopped or the machine has no memory left."""
 KEPT_VARIABLES: Final = ("PATH", "LD_LIBRARY_PATH", "LANG")
 """What a decoder inherits of the environment. The rest may be secrets."""
 
@@ -203,6 +205,6 @@ def _cause_of_death(status: int) -> ImageRefused | DecodersBusy:
     log.warning("upload.decoding_died", status=status)
     if status == -signal.SIGXCPU:
         return ImageRefused(TOO_SLOW)
-    if status == -signal.SIGKILL:  # not our own limit, which comes first: the machine's memory
+    if status == NO_ROOM or -status in STOPS:
         return DecodersBusy()
     return ImageRefused(DAMAGED)

@@ -9,6 +9,9 @@ UNREADABLE: Final = "is not a readable JPEG, PNG or WebP"
 DAMAGED: Final = "is damaged"
 TOO_SLOW: Final = "takes too long to decode"
 
+NO_ROOM: Final = 74
+"""The exit status of a fork that finds no room for the picture. As in sysexits.h: input/output error."""
+
 
 @dataclass
 class ImageRefused(DomainError):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -163,6 +165,40 @@ class TestDeath:
             with pytest.raises(DecodersBusy):
                 decode(decoders, files.valid()["PNG"])
         assert decode(decoders, files.valid()["PNG"])[0] == (8, 6)
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP])
+    def test_a_fork_that_is_stopped_says_nothing_of_its_file(self, decoders, number):
+        """An upload whose decoding is stopped from outside, as with the service, gets DecodersBusy."""
+        with pytest.raises(DecodersBusy):
+            self.decode_and_signal(decoders, number)
+
+    @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+    def test_a_fork_that_crashes_is_its_files_fault(self, decoders, number):
+        """An upload whose decoding crashes is refused: the next one would crash, too."""
+        with pytest.raises(ImageRefused, match="is damaged"):
+            self.decode_and_signal(decoders, number)
+
+    def decode_and_signal(self, decoders, number):
+        """Decode a file that takes seconds, and send its process a signal meanwhile."""
+        png = files.valid()["PNG"]
+        decode(decoders, png)
+        (process,) = processes()
+        slow = png[:33] + files.chunk(b"abCd") * 2_000_000 + png[33:]
+        with ThreadPoolExecutor(1) as thread:
+            decoding = thread.submit(decode, decoders, slow)
+            while not (forks := process.children()):
+                assert not decoding.done()
+            forks[0].send_signal(number)
+            decoding.result()
+
+    def test_a_full_disk_says_nothing_of_the_file(self, decoders, monkeypatch):
+        """An upload for whose decoded image there is no room gets DecodersBusy."""
+        with tempfile.TemporaryFile() as source:
+            source.write(files.valid()["PNG"])
+            full = partial(open, "/dev/full", "r+b", buffering=0)
+            monkeypatch.setattr(tempfile, "TemporaryFile", full)
+            with pytest.raises(DecodersBusy), decoders.decoded(source):
+                pass
 
     def test_a_process_that_hangs_is_killed(self, open_decoders, monkeypatch):
         """An upload whose decoder does not answer in time gets DecodersBusy; the decoder is gone."""
