@@ -36,11 +36,17 @@ def make_tenant(uow, settings, make_account, submit_one, claim):
     images = ImageStore(settings.server.images_dir)
     use = {"app_id": "pose", "app_name": "Poses", "action": "view"}
 
+    def claimed(generation):
+        """Claim until this generation is claimed: what users made before have left waits longer."""
+        while (held := claim()).generation_id != generation.id:
+            pass
+        return held
+
     def make():
         account = make_account(Tier.PRO, credits=1000)
         completed, processing = submit_one(account), submit_one(account)
-        settlement.complete(uow, claim(), stored_image(), provenance_of(completed), {})
-        claim()
+        settlement.complete(uow, claimed(completed), stored_image(), provenance_of(completed), {})
+        claimed(processing)
         pending = submit_one(account)
         avatar = add_drawn_avatar(uow, images, account)
         with uow.begin() as tx:
