@@ -38,6 +38,10 @@ from server.supervisor.embedded_redis import EmbeddedRedis
 from tests.databases import OWNER, SERVER, as_role, with_roles
 from tests.server.stored import provenance_of, stored_image
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Torch in each of several processes, and in the programs that they start, would use every core at once.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _prepare(database_url: str) -> None:
     """Migrate a database and seed its catalogue."""
