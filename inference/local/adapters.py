@@ -25,9 +25,8 @@ from inference.local.safetensors_header import HeaderRejected, TensorHeader, rea
 MAX_RANK: Final = 256  # the Realism LoRA has 16
 DTYPES: Final = frozenset({"BF16", "F16", "F32"})
 
-_CONFIG: Final = (
-    "lora_adapter_metadata"  # Source: diffusers 0.42, loaders/lora_base.py; peft's config as JSON
-)
+# Source: diffusers 0.42, loaders/lora_base.py; peft's config as JSON.
+_CONFIG: Final = "lora_adapter_metadata"
 _OTHER_SUMS: Final = ("use_dora", "use_rslora", "lora_bias", "alpha_pattern")
 """What a config may ask for that adds something else to the weights than scale * B A with one scale."""
 
@@ -152,9 +151,8 @@ def _check_values(tensors: Mapping[str, torch.Tensor]) -> None:
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise HeaderRejected(f"{key} holds values that are not finite")
-        if (
-            key.endswith(".alpha") and not float(tensor) > 0
-        ):  # diffusers' converter never returns from one below 0
+        # From an alpha below 0 diffusers' converter never returns.
+        if key.endswith(".alpha") and not float(tensor) > 0:
             raise HeaderRejected(f"{key} is not positive")
 
 

@@ -42,7 +42,7 @@ def draw_latents(
 ) -> list[Outcome]:
     """Denoise rows of one size and one token limit together. Returns the outcome of each, in their order.
 
-    step_queued: called once after each step of the batch, before its rows are told.
+    step_queued: called after each step of the batch, before `step_ended` of each row.
     An exception that is not one row's, such as exhausted memory, is raised.
     """
     device = get_module_execution_device(pipeline.transformer)

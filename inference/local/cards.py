@@ -17,10 +17,8 @@ UNUSABLE_SHARE: Final = 0.02
 HOST_RESERVE_BYTES: Final = 8_000_000_000
 """Of the host's memory, what is never pinned: the system, the server, Python, files that are being read."""
 
-_FP8_CAPABILITY: Final = (
-    8,
-    9,
-)  # Source: CUDA's programming guide; tensor cores for fp8 came with Ada and Hopper
+# Source: CUDA's programming guide; tensor cores for fp8 came with Ada and Hopper.
+_FP8_CAPABILITY: Final = (8, 9)
 
 # Source: 55.6 GB/s of pinned memory over PCIe 5 x16, NVIDIA's post on nvbandwidth. PCIe 4 has half the rate:
 # 25 GB/s is assumed, since hosts with it are slower as well.

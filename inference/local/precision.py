@@ -1,7 +1,7 @@
 """Which weights have eight bits when a model is quantised, and how many bytes it takes then.
 
-One rule for the plan, which counts on the meta device, and for whoever quantises: `is_quantised` has the
-signature of the filter that torchao's `quantize_` takes.
+The plan counts by this rule, and a model is to be quantised by it: `is_quantised` has the signature of the
+filter that torchao's `quantize_` takes.
 """
 
 from collections.abc import Mapping

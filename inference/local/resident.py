@@ -42,9 +42,8 @@ class Resident:
 
     def add(self, adapter: Adapter, checked: CheckedAdapter) -> None:
         """Make the variant of an adapter that fits the base. Before the next image, call `switch`."""
-        self._unplace(
-            self._base
-        )  # offloaded weights are not in the modules; an evicted variant must not stay
+        # Offloaded weights are not in the modules, and an evicted variant must not stay.
+        self._unplace(self._base)
         self._variants.admit(
             adapter, lambda: variant_of(self._base, fuse(self._base, checked, adapter.scale))
         )

@@ -99,7 +99,6 @@ def worker(settings: Settings, *, reserve: bool, check: bool) -> None:
             ]
             for thread in threads:
                 thread.start()
-            for (
-                thread
-            ) in threads:  # all stop at once: one after another would take longer than a container has
+            # All stop at once: one after another would take longer than a container has.
+            for thread in threads:
                 thread.join()
