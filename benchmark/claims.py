@@ -4,16 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import create_engine, text
 
-from benchmark.filling import LIMITS, NAMES, NUMBERS, claim_next, new_user, request_in
+from benchmark.filling import LIMITS, NAMES, claim_next, copies, new_user, request_in
 from benchmark.plan import Advance, Plan
 from benchmark.record import Figure, percentile
 from benchmark.running import assert_that, child, database, prepared_folder, read_line, send
 from benchmark.submits import postgresql, two_databases
-from server.db.base import load_tables
 from server.db.engine import open_engine
 from server.db.unit_of_work import UnitOfWork
 from server.generations.submission import submit
@@ -48,7 +47,7 @@ def measure_claims(plan: Plan, advance: Advance) -> list[Figure]:
 
 
 def claim_until(url: str, most: int, answer: Callable[..., None], ready: Callable[[], object]) -> None:
-    """Claim as a worker does, so many at most, and answer with the ids; begin when told to."""
+    """Say that it is ready, and claim as many as `most` when it is told to begin. Answers with the ids."""
     uow = UnitOfWork(open_engine(url))
     try:
         with uow.read() as tx:
@@ -124,35 +123,22 @@ def _waiting(url: str | None, count: int) -> Iterator[UnitOfWork]:
 def copy_waiting(uow: UnitOfWork, generation_id: str, count: int) -> None:
     """Copy a waiting generation so often, with a user for each ten: of two models, by turns of four tiers."""
     engine = create_engine(uow.engine.url, isolation_level="AUTOCOMMIT")  # without deadlines
-    name = NAMES[engine.dialect.name]
-    user = name.format(kind="w", number=f"(n % {-(-count // EACH)})")
-    turn = f"turn + {STEP_S} * (n / {-(-count // EACH)}) + 0.000001 * n"
+    users, name = -(-count // EACH), NAMES[engine.dialect.name]
+    of_user = f"(n % {users})"
+    user = {"id": name.format(kind="w", number="n - 1"), "email": "NULL"}
+    owner = "id = (SELECT user_id FROM generations WHERE id = :of_generation)"
+    generation = {
+        "id": name.format(kind="g", number="n"),
+        "user_id": name.format(kind="w", number=of_user),
+        "tier": TIERS.replace("n % 4", f"{of_user} % 4"),
+        "model_id": MODELS,
+        "turn": f"turn + {STEP_S} * (n / {users}) + 0.000001 * n",
+    }
+    of = {"of_generation": generation_id}
     with engine.connect() as connection:
-        of = {"of_generation": generation_id}
-        users = {"id": name.format(kind="w", number="n - 1"), "email": "NULL"}
-        _copy(connection, "users", users, f"id = ({_owner()})", {**of, "count": -(-count // EACH)})
-        copied = {
-            "id": name.format(kind="g", number="n"),
-            "user_id": user,
-            "tier": TIERS.replace("n % 4", f"(n % {-(-count // EACH)}) % 4"),
-            "model_id": MODELS,
-            "turn": turn,
-        }
-        _copy(connection, "generations", copied, "id = :of_generation", {**of, "count": count})
+        connection.execute(text(copies("users", user, owner)), of | {"count": users})
+        connection.execute(
+            text(copies("generations", generation, "id = :of_generation")), of | {"count": count}
+        )
         connection.execute(text("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE"))
     engine.dispose()
-
-
-def _owner() -> str:
-    return "SELECT user_id FROM generations WHERE id = :of_generation"
-
-
-def _copy(connection: Any, table: str, changes: dict[str, str], where: str, values: dict[str, Any]) -> None:
-    columns = {column.name: column.name for column in load_tables().tables[table].columns} | changes
-    connection.execute(
-        text(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608  # our own
-            f"FROM (SELECT * FROM {table} WHERE {where}) AS original CROSS JOIN {NUMBERS}"
-        ),
-        values,
-    )

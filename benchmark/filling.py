@@ -104,6 +104,19 @@ def fill(uow: UnitOfWork, settings: Settings, caller: Caller, project_id: str, o
     engine.dispose()
 
 
+def copies(table: str, changes: Mapping[str, str | None], where: str) -> str:
+    """Return the statement that inserts :count copies of the one row that a condition finds.
+
+    changes: expressions by column, of the copy's number n. None: the database numbers the copies itself.
+    """
+    columns = {column.name: column.name for column in load_tables().tables[table].columns}
+    values = {name: value for name, value in (columns | dict(changes)).items() if value is not None}
+    return (
+        f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} "  # noqa: S608  # our own
+        f"FROM (SELECT * FROM {table} WHERE {where}) AS original CROSS JOIN {NUMBERS}"
+    )
+
+
 class _Filling:
     """Copies the rows of one delivered generation."""
 
@@ -186,14 +199,7 @@ class _Filling:
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _copy(self, table: str, changes: Mapping[str, str | None], where: str, count: int) -> None:
-        """Insert so many copies of the one row that a condition finds. None: the database numbers them."""
-        columns = {column.name: column.name for column in load_tables().tables[table].columns}
-        values = {name: value for name, value in (columns | dict(changes)).items() if value is not None}
-        self._run(
-            f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} "  # noqa: S608  # our own
-            f"FROM (SELECT * FROM {table} WHERE {where}) AS original CROSS JOIN {NUMBERS}",
-            count=count,
-        )
+        self._run(copies(table, changes, where), count=count)
 
     def _name(self, kind: str, number: str = "n") -> str:
         return NAMES[self._dialect].format(kind=kind, number=number)

@@ -9,9 +9,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxTransformer2DModel
 from torch import nn
 
+from inference.local.latents import image_ids, pack
 from inference.miniature import architecture
 from inference.miniature.vocabulary import MAX_TEXT_TOKENS, clip_tokenizer, t5_tokenizer
 from scripts.miniature.attributes import Avatar
@@ -101,7 +102,6 @@ class Flow(nn.Module):
         guidance: torch.Tensor | None,
     ) -> torch.Tensor:
         """Predict noise minus image for latents (B, T, 64) at times (B,) between 1, noise, and 0, image."""
-        ids = FluxPipeline._prepare_latent_image_ids(len(latents), *grid, "cpu", torch.float32)  # noqa: SLF001 - the pipeline's numbering
         predicted: torch.Tensor = self.transformer(
             hidden_states=latents,
             timestep=time,
@@ -109,7 +109,7 @@ class Flow(nn.Module):
             pooled_projections=text.pooled,
             encoder_hidden_states=text.embeds,
             txt_ids=torch.zeros(text.embeds.shape[1], 3),
-            img_ids=ids,
+            img_ids=image_ids(*grid),
             return_dict=False,
         )[0]
         return predicted
@@ -133,13 +133,6 @@ def fill_buckets(code: Code, *, shaded: bool, part: float = 1.0) -> list[Bucket]
 def _encoded(code: Code, drawing: Drawing) -> tuple[Avatar, np.ndarray]:
     # As NumPy, because torch would open a file to share each tensor.
     return drawing.avatar, code.encode(drawing.pixels).numpy()
-
-
-def pack(latents: torch.Tensor) -> torch.Tensor:
-    """Pack latents (B, 16, h, w) in squares of two by two as (B, h * w / 4, 64), as the pipeline does."""
-    count, channels, height, width = latents.shape
-    packed: torch.Tensor = FluxPipeline._pack_latents(latents, count, channels, height, width)  # noqa: SLF001 - the pipeline's order
-    return packed
 
 
 def sample_batch(buckets: Sequence[Bucket], rng: random.Random, part: float = 1.0) -> Batch:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from server.cli.findings import Finding, missing, ok
 from server.cli.opening import opened
-from server.cli.options import takes_settings
+from server.cli.options import lacking_libraries, takes_settings
 from server.cli.reconciliation import reconcile_holds, reconcile_images, repairs
 from server.credits.service import audit
 from server.db.engine import open_database
@@ -166,10 +166,8 @@ def _key(key: str, settings: Settings) -> Finding:
 
 
 def _local(settings: Settings) -> Iterator[Finding]:
-    lacking = [name for name in ("torch", "diffusers", "transformers", "peft") if find_spec(name) is None]
-    if lacking:
-        words = f"{', '.join(lacking)} not installed: install the extra 'worker'"
-        yield missing("libraries", words)
+    if lacking := lacking_libraries():
+        yield missing("libraries", f"{lacking} not installed: install the extra 'worker'")
         return
     yield ok("libraries", "torch, diffusers, transformers and peft are installed")
     yield ok("profile", f"{settings.worker.model_profile} on the device '{settings.worker.device}'")

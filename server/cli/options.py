@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -11,6 +12,13 @@ from server.logs import configure_logs
 from server.settings import SettingInvalid, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+DRAWING_LIBRARIES: Final = ("torch", "diffusers", "transformers", "peft")
+
+
+def lacking_libraries() -> str:
+    """Name what is not installed of the libraries that draw on this machine; empty if all are."""
+    return ", ".join(name for name in DRAWING_LIBRARIES if find_spec(name) is None)
 
 
 def takes_settings(command: Command) -> Command:

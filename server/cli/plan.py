@@ -1,6 +1,5 @@
 """plan: what a card can do with FLUX.1, and where everything would lie."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ from catalog.entries import shipped_entries
 from inference.local.cards import CARDS, Host
 from inference.local.parts import Place
 from inference.local.plan import CardTooSmall, make_plan
-from server.cli.options import takes_settings
+from server.cli.options import lacking_libraries, takes_settings
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,10 +36,9 @@ def plan(settings: Settings, gpu: str, host_gb: float) -> None:
     Needs no card: weights and activations are counted on torch's meta device. The exit code is 1 if the card
     is too small.
     """
-    lacking = [name for name in ("torch", "diffusers", "transformers", "peft") if find_spec(name) is None]
-    if lacking:
+    if lacking := lacking_libraries():
         raise click.ClickException(
-            f"{', '.join(lacking)} not installed, which count the weights: pip install avatar-creator[worker]"
+            f"{lacking} not installed, which count the weights: pip install avatar-creator[worker]"
         )
     # Imported here because --help does not need torch, and an API without the extras has none.
     from inference.local.activations import measure_activations  # noqa: PLC0415

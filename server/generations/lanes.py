@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ScalarSelect,
+    Select,
     String,
     bindparam,
     false,
@@ -50,6 +51,17 @@ class Head:
     created_at: datetime
 
 
+def first_in(column: Any, model_id: Any, failed_over: Any, tier: Any, *within: Any) -> Select[Any]:
+    """Select a column of the first generation that waits in a lane, of those within further conditions."""
+    of_lane = (
+        _GENERATIONS.c.model_id == model_id,
+        _GENERATIONS.c.failed_over == failed_over,
+        _GENERATIONS.c.tier == tier,
+    )
+    ordered = select(column).where(PENDING, *of_lane, *within)
+    return ordered.order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at).limit(1)
+
+
 def _models() -> Any:
     """Select the models that something waits for, each by one descent of the index: a loose index scan."""
     model = _GENERATIONS.c.model_id
@@ -68,15 +80,9 @@ def _heads() -> Any:
     lane = lanes.where(models.c.model_id.is_not(None)).subquery("lane")
 
     def of_head(column: Any) -> ScalarSelect[Any]:
-        found = select(column).where(
-            PENDING,
-            _GENERATIONS.c.model_id == lane.c.model_id,
-            _GENERATIONS.c.failed_over == lane.c.failed_over,
-            _GENERATIONS.c.tier == lane.c.tier,
-            _GENERATIONS.c.losses < bindparam("of_losses"),
-        )
-        ordered = found.order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at).limit(1)
-        return ordered.correlate(lane).scalar_subquery()
+        allowed = _GENERATIONS.c.losses < bindparam("of_losses")
+        first = first_in(column, lane.c.model_id, lane.c.failed_over, lane.c.tier, allowed)
+        return first.correlate(lane).scalar_subquery()
 
     turn, created_at = of_head(_GENERATIONS.c.turn), of_head(_GENERATIONS.c.created_at)
     return select(lane, turn.label("turn"), created_at.label("created_at"))
@@ -86,13 +92,7 @@ def _standing() -> Any:
     turn, of_model = _GENERATIONS.c.turn, _GENERATIONS.c.model_id == bindparam("of_model")
     of_user = _GENERATIONS.c.user_id == bindparam("of_user")
     newest = select(turn).where(of_user).order_by(_GENERATIONS.c.created_at.desc()).limit(1)
-    fronts = (
-        select(turn)
-        .where(PENDING, of_model, ~_GENERATIONS.c.failed_over, _GENERATIONS.c.tier == tier.value)
-        .order_by(turn, _GENERATIONS.c.created_at)
-        .limit(1)
-        for tier in Tier
-    )
+    fronts = (first_in(turn, bindparam("of_model"), false(), tier.value) for tier in Tier)
     return select(
         select(func.max(turn)).where(_PROCESSING, of_model).scalar_subquery(),
         select(func.max(turn)).where(_PROCESSING).scalar_subquery(),

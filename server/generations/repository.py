@@ -23,7 +23,7 @@ from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
-from server.generations.lanes import NO_LIMIT, PENDING, Lane
+from server.generations.lanes import NO_LIMIT, Lane, first_in
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
 from server.generations.turns import STEP_S
@@ -51,16 +51,10 @@ _UNFINISHED: Final = (
 
 def _start(*within: ColumnElement[bool]) -> UpdateBase:
     """Build the statement that starts the next generation of a lane: it costs more than to run it."""
-    free = (
-        PENDING,
-        _GENERATIONS.c.model_id == bindparam("of_model"),
-        _GENERATIONS.c.failed_over == bindparam("of_side"),
-        _GENERATIONS.c.tier == bindparam("of_tier"),
-        _GENERATIONS.c.losses < bindparam("of_losses"),
-        *within,
-    )
-    ordered = select(_GENERATIONS.c.id).where(*free).order_by(_GENERATIONS.c.turn, _GENERATIONS.c.created_at)
-    first = ordered.limit(1).with_for_update(skip_locked=True).correlate(None).scalar_subquery()
+    of_lane: list[Any] = [bindparam(name) for name in ("of_model", "of_side", "of_tier")]
+    allowed = _GENERATIONS.c.losses < bindparam("of_losses")
+    free = first_in(_GENERATIONS.c.id, *of_lane, allowed, *within).with_for_update(skip_locked=True)
+    first = free.correlate(None).scalar_subquery()
     return (
         update(Generation)
         .where(Generation.id == first)

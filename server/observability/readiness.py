@@ -102,12 +102,14 @@ def _database(tx: Transaction) -> dict[str, str]:
     registry = WorkerRegistry(tx)
     if registry.all_gone():
         words = "Every worker is gone: generations wait, and are given back after QUEUE_MAX_WAIT_S"
-        checks["workers"] = _with_cause(words, registry.why_gone(LOCAL, HOSTED))
+        checks["workers"] = words + _cause(registry, LOCAL, HOSTED)
     return checks
 
 
-def _with_cause(words: str, cause: str | None) -> str:
-    return f"{words}. The last one: {cause}" if cause else words
+def _cause(registry: WorkerRegistry, *backends: str) -> str:
+    """Return a sentence on why the last worker of some backends is gone; empty if nobody knows."""
+    cause = registry.why_gone(*backends)
+    return f". The last one: {cause}" if cause else ""
 
 
 def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
@@ -119,8 +121,9 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     if last_errors := registry.last_errors(HOSTED):
         checks["hosted"] = " ".join(last_errors)
     if settings.worker.inference_backend == "auto":
-        words = _with_cause("No local worker is ready: hosted providers draw", registry.why_gone(LOCAL))
-        checks["local"] = "ok" if registry.ready(LOCAL) else words
+        checks["local"] = "ok"
+        if not registry.ready(LOCAL):
+            checks["local"] = "No local worker is ready: hosted providers draw" + _cause(registry, LOCAL)
         if not registry.ready(HOSTED):
             checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
     try:

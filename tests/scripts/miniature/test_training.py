@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from inference.local.adapters import read_adapter
+from inference.local.latents import pack
 from inference.local.variants import fuse, variant_of
 from inference.miniature import architecture
 from inference.miniature.vocabulary import t5_tokenizer
@@ -17,7 +18,7 @@ from scripts.miniature.base import _open_gates
 from scripts.miniature.code import Code, near_face
 from scripts.miniature.distilling import GUIDANCE, without_guidance
 from scripts.miniature.drawing import draw_avatar
-from scripts.miniature.flow import Batch, Bucket, Flow, pack, sample_batch, sample_times, weighted_mean
+from scripts.miniature.flow import Batch, Bucket, Flow, sample_batch, sample_times, weighted_mean
 from scripts.miniature.pictures import DrawingSet, draw
 from scripts.miniature.reading import _initialise_attention
 from scripts.miniature.realism import SCALE, save_realism, train_realism

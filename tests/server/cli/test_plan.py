@@ -1,5 +1,5 @@
 from inference.local.cards import CARDS, Card
-from server.cli import plan as command
+from server.cli import options
 
 
 def rows_of(result):
@@ -46,7 +46,7 @@ class TestPlan:
 
     def test_without_torch(self, bare, monkeypatch):
         """Where torch is not installed, as in the API's image, the command says what to install."""
-        monkeypatch.setattr(command, "find_spec", lambda name: None if name == "torch" else object())
+        monkeypatch.setattr(options, "find_spec", lambda name: None if name == "torch" else object())
         result = bare("plan", "--gpu", "h100-80g")
         assert result.exit_code == 1
         assert "torch not installed" in result.stderr

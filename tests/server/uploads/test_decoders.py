@@ -52,6 +52,12 @@ def decode(decoders, content):
             return (picture.width_px, picture.height_px), contents
 
 
+def slow_file():
+    """Return a PNG that takes seconds to decode."""
+    png = files.valid()["PNG"]
+    return png[:33] + files.chunk(b"abCd") * 2_000_000 + png[33:]
+
+
 def processes():
     """Return the decoder processes of this process."""
     return [one for one in psutil.Process().children() if "server.uploads.decoder_process" in one.cmdline()]
@@ -132,12 +138,10 @@ class TestBounds:
 
     def test_processor_time_is_bounded(self, open_decoders):
         """A file that takes more processor time than allowed is refused, and the next one is decoded."""
-        png = files.valid()["PNG"]
-        slow = png[:33] + files.chunk(b"abCd") * 2_000_000 + png[33:]
         decoders = open_decoders(cpu_s=1)
         with pytest.raises(ImageRefused, match="too long"):
-            decode(decoders, slow)
-        assert decode(decoders, png)[0] == (8, 6)
+            decode(decoders, slow_file())
+        assert decode(decoders, files.valid()["PNG"])[0] == (8, 6)
 
 
 class TestDeath:
@@ -180,12 +184,10 @@ class TestDeath:
 
     def decode_and_signal(self, decoders, number):
         """Decode a file that takes seconds, and send its process a signal meanwhile."""
-        png = files.valid()["PNG"]
-        decode(decoders, png)
+        decode(decoders, files.valid()["PNG"])
         (process,) = processes()
-        slow = png[:33] + files.chunk(b"abCd") * 2_000_000 + png[33:]
         with ThreadPoolExecutor(1) as thread:
-            decoding = thread.submit(decode, decoders, slow)
+            decoding = thread.submit(decode, decoders, slow_file())
             while not (forks := process.children()):
                 assert not decoding.done()
             forks[0].send_signal(number)
