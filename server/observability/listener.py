@@ -1,10 +1,12 @@
 """The port of the metrics: its own, so that scrapes take neither threads nor connections of clients."""
 
+import socket
 import socketserver
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -79,7 +81,21 @@ class _Server(WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
+    def setup(self) -> None:
+        """Give the whole request a time: a socket's own timeout begins again with each byte."""
+        super().setup()
+        self._deadline = threading.Timer(CLIENT_TIMEOUT_S, self._hang_up)
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def finish(self) -> None:
+        """End the deadline with the request."""
+        self._deadline.cancel()
+        super().finish()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):  # the client has gone
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base calls it
         """Write nothing to standard error: `_answer` logs."""

@@ -3,6 +3,7 @@
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -88,10 +89,24 @@ class TestAnswers:
 
     def test_a_silent_client_is_left(self, listening, monkeypatch):
         """Who connects and asks nothing is dropped, and the next one is answered."""
-        monkeypatch.setattr("server.observability.listener._Handler.timeout", 0.1)
+        monkeypatch.setattr("server.observability.listener.CLIENT_TIMEOUT_S", 0.1)
         listener = listening(lambda: b"up 1\n")
         with socket.create_connection(("127.0.0.1", listener.port)):
             assert get(listener).status_code == 200
+
+    def test_a_client_that_trickles_is_left(self, listening, monkeypatch):
+        """Who sends a byte now and then is dropped as well: the whole request has a deadline."""
+        monkeypatch.setattr("server.observability.listener.CLIENT_TIMEOUT_S", 0.3)
+        listener = listening(lambda: b"up 1\n")
+        address = "127.0.0.1", listener.port
+        with socket.create_connection(address) as client, ThreadPoolExecutor() as threads:
+            answer = threads.submit(get, listener)
+            client.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+            with suppress(OSError):
+                while not answer.done():
+                    client.sendall(b"x")
+                    threading.Event().wait(0.05)
+            assert answer.result().status_code == 200
 
 
 class TestSharedPort:
