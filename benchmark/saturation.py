@@ -1,0 +1,37 @@
+"""Measures how much of a bare backend's rate the worker reaches while the queue is never empty."""
+
+from statistics import median
+from typing import Final
+
+from benchmark.plan import Advance, Plan
+from benchmark.record import Figure
+from benchmark.running import ask, assert_that, child, prepared_folder, read_line
+
+ENTRY: Final = "flux-schnell-fast"  # drawn in least time, so that what is not drawing weighs most
+IMAGES: Final = 12
+"""In a turn: three batches of four."""
+BARE: Final = "bare"
+MODES: Final[dict[str, tuple[str, str, float | None]]] = {
+    "off": ("off", "without overlap", 0.95),
+    "on": ("on", "with overlap", 1.0),
+    "batches": ("on", "with overlap and batches", None),
+}
+"""OVERLAP, the name and the target of each way of the worker's."""
+
+
+def measure_saturation(plan: Plan, advance: Advance) -> list[Figure]:
+    """Draw the same images bare and by a worker, in each of its ways by turns."""
+    seconds: dict[str, list[float]] = {mode: [] for mode in (BARE, *MODES)}
+    with prepared_folder() as data_dir, child("saturation", plan.weights, data_dir) as process:
+        assert_that(read_line(process)["ready"], "the worker is ready")
+        for number in range(1 + plan.effort.runs):  # the first warms up
+            for mode, spent in seconds.items():
+                advance(f"drawing {IMAGES} images, {mode}")
+                spent_s = ask(process, draw=mode)["seconds"]
+                spent.extend([spent_s] if number else [])
+    name = f"saturation of {ENTRY}"
+    figures = [Figure(f"{name}: bare, latents to stored PNG", IMAGES / median(seconds[BARE]), "/s")]
+    for mode, (_, title, at_least) in MODES.items():
+        ratios = [bare_s / spent_s for bare_s, spent_s in zip(seconds[BARE], seconds[mode], strict=True)]
+        figures.append(Figure(f"{name}: {title} / bare", median(ratios), "", at_least=at_least))
+    return figures
