@@ -114,3 +114,10 @@ def picture_or_error(backend: Backend, row: BatchRow) -> RowOutcome:
         raise
     except Exception as error:  # noqa: BLE001 - whatever stops this row must not stop the others
         return error
+
+
+def picture_of(outcome: RowOutcome) -> Picture:
+    """Return a row's picture, or raise what has ended the row."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

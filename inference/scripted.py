@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome
+from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError
 from inference.row_reports import AllRowsEnded, RowReports
 
@@ -74,9 +74,7 @@ class ScriptedBackend:
 
         """
         [outcome] = self.generate_batch([BatchRow(order, report)])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return picture_of(outcome)
 
     def largest_batch(self, order: Order) -> int:
         """Return what the script says."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome
+from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError, OutOfMemory
 from inference.local import devices
 from inference.local.adapters import read_adapter
@@ -100,9 +100,7 @@ class LocalBackend:
         An exception from `report` passes through unchanged.
         """
         [outcome] = self.generate_batch([BatchRow(order, report)])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return picture_of(outcome)
 
     def largest_batch(self, order: Order) -> int:
         """Return the configured size, or a smaller one once a batch of these orders exhausted the memory."""

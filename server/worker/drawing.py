@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome
+from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken
 from server.logs import get_log
 from server.worker.attempt import Attempt
@@ -65,7 +65,7 @@ class Drawing:
         pictures = []
         for attempt, outcome in zip(attempts, outcomes, strict=True):
             with attempt.settling():
-                pictures.append((attempt, _picture(outcome)))
+                pictures.append((attempt, picture_of(outcome)))
         return pictures
 
     def _singly(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Picture]]:
@@ -77,7 +77,7 @@ class Drawing:
             held.remove(attempt)
             with attempt.settling(), self._reporting(attempt, held) as report:
                 [outcome] = self._generate([attempt], [report])
-                pictures[attempt] = _picture(outcome)
+                pictures[attempt] = picture_of(outcome)
                 held.append(attempt)
         return [(attempt, pictures[attempt]) for attempt in held if attempt in pictures]
 
@@ -101,9 +101,3 @@ class Drawing:
                 attempt.guard(progress)
 
             yield report
-
-
-def _picture(outcome: RowOutcome) -> Picture:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome

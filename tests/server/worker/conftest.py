@@ -71,3 +71,14 @@ def make_runner(uow, images, settings, heartbeat):
     yield make
     for runner in runners:
         runner.close()
+
+
+@pytest.fixture
+def ends(generation_of):
+    """Read how generations have ended, or that they have not."""
+
+    def read(generations):
+        rows = [generation_of(generation.id) for generation in generations]
+        return [row.error_code or row.status for row in rows]
+
+    return read

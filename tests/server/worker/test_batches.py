@@ -47,17 +47,6 @@ def submitted(make_account, submit_one):
     return submit
 
 
-@pytest.fixture
-def ends(generation_of):
-    """Read how generations have ended, or that they have not."""
-
-    def read(generations):
-        rows = [generation_of(generation.id) for generation in generations]
-        return [row.error_code or row.status for row in rows]
-
-    return read
-
-
 class TestABatch:
     def test_four_of_five_are_drawn_together(self, submitted, make_runner, ends, balance_of, uow):
         """Each is claimed, delivered and charged by itself; the fifth waits for the next batch."""

@@ -63,17 +63,6 @@ def two(make_account, submit_one):
     return account, [submit_one(account), submit_one(account)]
 
 
-@pytest.fixture
-def ends(generation_of):
-    """Read how generations have ended, or that they have not."""
-
-    def read(generations):
-        rows = [generation_of(generation.id) for generation in generations]
-        return [row.error_code or row.status for row in rows]
-
-    return read
-
-
 def until(condition):
     """Wait until a condition holds."""
     deadline = time.monotonic() + PATIENCE_S
