@@ -23,6 +23,8 @@ class TestSaturation:
     def test_a_turn_draws_its_images(self, uow, settings, mode):
         """Each way draws as many images, of the same entry, and only the last one in batches."""
         backend = Counting()
-        assert Saturation(settings, backend, uow).draw(mode)["seconds"] > 0
+        measured = Saturation(settings, backend, uow).draw(mode)
+        assert measured["seconds"] > 0
+        assert measured["processor_s"] > 0
         assert {order.steps for order in backend.orders} == {4}
         assert backend.rows == ([4, 4, 4] if mode == "batches" else [1] * IMAGES)
