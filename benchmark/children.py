@@ -3,7 +3,7 @@
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
 or `draw`. `load` reads one line, the plan, and submits its requests. `readers` reads one line, the plan, and
 opens its streams. `claims` reads one line, the plan, and claims when it reads another. `blocks`
-times two blocks of FLUX.1.
+times two blocks of FLUX.1. `saturation KIND` draws a turn for each line.
 """
 
 import json
@@ -107,12 +107,20 @@ def claim_many(kind: str) -> None:
     claim_until(plan["url"], plan["most"], answer, sys.stdin.readline)
 
 
+def saturate(kind: str) -> None:
+    """Draw the turns of `benchmark.saturation`, bare and by the worker's loop, as the lines say."""
+    from benchmark.saturated import run_turns  # noqa: PLC0415  # it imports torch
+
+    run_turns(kind, map(json.loads, sys.stdin), answer)
+
+
 JOBS: dict[str, Callable[[str], None]] = {
     "bare": draw_bare,
     "load": submit_load,
     "blocks": time_blocks,
     "claims": claim_many,
     "readers": read_streams,
+    "saturation": saturate,
 }
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import click
 from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
-USUAL: Final = ("api", "up", "drawing", "overhead", "submit", "lists", "upload", "streams")
+USUAL: Final = ("api", "up", "drawing", "overhead", "saturation", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
 ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "blocks")
 ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
-FULL_SIZE: Final = ("drawing", "blocks")
+ON_A_GPU: Final = ("drawing", "saturation")
+FULL_SIZE: Final = (*ON_A_GPU, "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 
 ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
@@ -124,7 +125,7 @@ def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> No
     unsupported = [name for name in names if name not in FULL_SIZE]
     if unsupported or through:
         raise click.UsageError(f"a server does not draw with random weights: --only {' or '.join(FULL_SIZE)}")
-    if "drawing" in names and not _has_gpu():
+    if set(names) & set(ON_A_GPU) and not _has_gpu():
         raise click.UsageError(
             "all of FLUX.1 with random weights needs an NVIDIA GPU; --only blocks does not"
         )

@@ -17,6 +17,7 @@ from benchmark.machine import describe_machine
 from benchmark.overhead import WARM_UPS, measure_overhead
 from benchmark.plan import Advance, Plan
 from benchmark.record import EntryTiming, Figure, Record
+from benchmark.saturation import MODES, measure_saturation
 from benchmark.serving import measure_api, measure_up
 from benchmark.streams import ROUNDS, measure_streams
 from benchmark.submits import measure_postgresql, measure_submits
@@ -42,6 +43,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "up": Measurement(measure_up, lambda plan: plan.effort.starts),
     "drawing": Measurement(measure_drawing, _drawing_parts),
     "overhead": Measurement(measure_overhead, lambda plan: 2 * (WARM_UPS + plan.effort.images)),
+    "saturation": Measurement(measure_saturation, lambda plan: (1 + len(MODES)) * (1 + plan.effort.runs)),
     "submit": Measurement(measure_submits, lambda _: 1),
     "submit-postgresql": Measurement(measure_postgresql, lambda _: 1),
     "lists": Measurement(measure_lists, lambda _: len(PATHS)),

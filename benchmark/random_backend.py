@@ -18,6 +18,7 @@ from inference.local.resident import Resident
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
 
+MAX_BATCH: Final = 4
 _SEED: Final = 1
 _ADAPTER_DEVIATION: Final = 0.01  # large enough to change the image, too small to overflow
 
@@ -42,7 +43,7 @@ class RandomBackend(LocalBackend):
         lora_shapes: dict[str, tuple[int, int]] | None = None,
     ) -> None:
         """Write a random adapter into the folder. Makes no pipeline yet."""
-        super().__init__(LocalConfig("full", device=device, offload=offload))
+        super().__init__(LocalConfig("full", device=device, offload=offload, max_batch=MAX_BATCH))
         self._make = make
         self._weights = _RandomAdapter(folder / "lora.safetensors", lora_shapes or fullsize.lora_shapes())
 

@@ -1,5 +1,7 @@
 """The order of an image and its provenance: two records that catalogue, server and inference share."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -44,6 +46,12 @@ class Order:
             max_text_tokens=entry.max_text_tokens,
             seed=seed,
         )
+
+    @property
+    def batch_key(self) -> str:
+        """Equal in all orders that can be drawn in one batch: those that differ in prompt and seed alone."""
+        shared = {name: value for name, value in asdict(self).items() if name not in {"prompt", "seed"}}
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as a JSON object, in which the adapter is an object or null."""

@@ -1,12 +1,13 @@
 """The interface of every backend: its input, its result and its progress reports."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
+from inference.errors import DeviceBroken
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,6 +47,18 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class BatchRow:
+    """One order of a batch, and where its progress is reported."""
+
+    order: Order
+    report: Report
+
+
+RowOutcome = Picture | Exception
+"""A row's picture, or the exception that ended this row alone."""
+
+
 class Backend(Protocol):
     """Generates pictures from orders. Used by one thread at a time."""
 
@@ -72,6 +85,39 @@ class Backend(Protocol):
         """
         ...
 
+    def largest_batch(self, order: Order) -> int:
+        """Return how many rows with the batch key of this order may be drawn together."""
+        del order
+        return 1
+
+    def generate_batch(self, rows: Sequence[BatchRow]) -> list[RowOutcome]:
+        """Draw orders of one batch key; return the outcome of each row, in their order.
+
+        An exception that ends one row, such as one from its report, is that row's outcome.
+
+        Raises:
+            InferenceError: the batch failed as a whole; any of its rows may be drawn alone.
+
+        """
+        return [picture_or_error(self, row) for row in rows]
+
     def close(self) -> None:
         """Release the accelerator's memory."""
         ...
+
+
+def picture_or_error(backend: Backend, row: BatchRow) -> RowOutcome:
+    """Draw a row alone, and return its outcome."""
+    try:
+        return backend.generate(row.order, row.report)
+    except DeviceBroken:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever stops this row must not stop the others
+        return error
+
+
+def picture_of(outcome: RowOutcome) -> Picture:
+    """Return a row's picture, or raise what has ended the row."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

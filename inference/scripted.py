@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import Phase, Picture, Progress, Report
+from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError
+from inference.row_reports import AllRowsEnded, RowReports
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,11 @@ class Script:
     step_s: the duration of each step.
     stall_at, stall_s: at this step the backend reports nothing for this long.
     fail_at, failure: the error that is raised at this step.
+    fail_seed: the error is only raised if this seed is drawn, alone or in a batch.
     break_file: the device fails at the first step at which there is this file, which is then removed.
     kill_at: at this step the process kills itself with SIGKILL, as the kernel does when memory runs out.
     load_s: the time to load a model that is not resident.
+    max_batch: how many rows are drawn together.
     """
 
     step_s: float = 0.0
@@ -31,9 +36,11 @@ class Script:
     stall_s: float = 3600.0
     fail_at: int = 0
     failure: InferenceError | None = None
+    fail_seed: int | None = None
     break_file: str | None = None
     kill_at: int | None = None
     load_s: float = 0.0
+    max_batch: int = 1
 
 
 class ScriptedBackend:
@@ -66,25 +73,45 @@ class ScriptedBackend:
             InferenceError, DeviceBroken: the script's failure.
 
         """
-        self.orders.append(order)
-        if order.model_id not in self._resident:
-            report(Progress(Phase.LOAD))
-            self.warm_up(order.model_id, order.revision, order.adapter)
-        report(Progress(Phase.ENCODE))
-        self._play(0)
-        for step in range(1, order.steps + 1):
-            time.sleep(self.script.step_s)
-            self._play(step)
-            report(Progress(Phase.STEP, step, order.steps))
-        report(Progress(Phase.DECODE))
-        drawn = (Phase.ENCODE, Phase.STEP, Phase.DECODE)
-        return Picture(_gradient(order), Provenance.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
+        [outcome] = self.generate_batch([BatchRow(order, report)])
+        return picture_of(outcome)
+
+    def largest_batch(self, order: Order) -> int:
+        """Return what the script says."""
+        del order
+        return self.script.max_batch
+
+    def generate_batch(self, rows: Sequence[BatchRow]) -> list[RowOutcome]:
+        """Draw the rows step by step together, each as `generate` does alone.
+
+        Raises:
+            InferenceError, DeviceBroken: the script's failure, which ends the batch as a whole.
+
+        """
+        self.orders.extend(row.order for row in rows)
+        reports = RowReports(rows)
+        with suppress(AllRowsEnded):
+            self._draw(rows, reports)
+        return [reports.ended.get(number) or _picture(row.order) for number, row in enumerate(rows)]
 
     def close(self) -> None:
         """Forget the resident models."""
         self._resident.clear()
 
-    def _play(self, step: int) -> None:
+    def _draw(self, rows: Sequence[BatchRow], reports: RowReports) -> None:
+        order = rows[0].order
+        if order.model_id not in self._resident:
+            reports.to_all(Progress(Phase.LOAD))
+            self.warm_up(order.model_id, order.revision, order.adapter)
+        reports.to_all(Progress(Phase.ENCODE))
+        self._play(0, rows)
+        for step in range(1, order.steps + 1):
+            time.sleep(self.script.step_s)
+            self._play(step, rows)
+            reports.to_all(Progress(Phase.STEP, step, order.steps))
+        reports.to_all(Progress(Phase.DECODE))
+
+    def _play(self, step: int, rows: Sequence[BatchRow]) -> None:
         script = self.script
         if script.break_file is not None and Path(script.break_file).exists():
             Path(script.break_file).unlink()
@@ -95,8 +122,14 @@ class ScriptedBackend:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == script.stall_at:
             time.sleep(script.stall_s)
-        if step == script.fail_at and script.failure is not None:
+        fails = script.fail_seed is None or script.fail_seed in {row.order.seed for row in rows}
+        if step == script.fail_at and script.failure is not None and fails:
             raise script.failure
+
+
+def _picture(order: Order) -> Picture:
+    drawn = (Phase.ENCODE, Phase.STEP, Phase.DECODE)
+    return Picture(_gradient(order), Provenance.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
 
 
 def _gradient(order: Order) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import Phase, Picture, Progress, Report
+from inference.backend import Backend, Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
 from inference.hosted.client import POLL_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
@@ -43,7 +43,7 @@ class HostedConfig:
     proxy_url: str | None = field(default=None, repr=False)
 
 
-class HostedBackend:
+class HostedBackend(Backend):
     """Draws with hosted providers. See `inference.backend.Backend`."""
 
     def __init__(self, config: HostedConfig, sleep: Callable[[float], None] = time.sleep) -> None:

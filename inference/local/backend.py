@@ -1,6 +1,6 @@
 """The backend that draws on this machine with diffusers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Literal, TypeVar
 import platformdirs
 import torch
 from diffusers import FluxPipeline
+from PIL import Image
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import Phase, Picture, Report
-from inference.errors import DeviceBroken, OutOfMemory
+from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
+from inference.errors import DeviceBroken, InferenceError, OutOfMemory
 from inference.local import devices
 from inference.local.adapters import read_adapter
 from inference.local.batch import Row, draw_latents
@@ -27,6 +28,7 @@ from inference.local.pipelines import load_pipeline
 from inference.local.residency import Residency
 from inference.local.resident import Resident
 from inference.miniature.building import build_miniature
+from inference.row_reports import AllRowsEnded, RowReports
 from inference.weights.locations import FullWeights, MiniatureWeights, WeightSource
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class LocalConfig:
     device: `auto`, or torch's name of a device, such as `cuda:1`.
     offload: see `inference.local.devices.Offload`; it has no effect on a CPU.
     resident_pipelines: how many pipelines stay in memory; base and realism share one.
+    max_batch: how many rows are drawn together, if the memory suffices; 1 for none.
     """
 
     profile: Literal["miniature", "full"]
@@ -48,6 +51,7 @@ class LocalConfig:
     device: str = AUTO
     offload: Offload = Offload.NONE
     resident_pipelines: int = 2
+    max_batch: int = 1
     hf_token: str | None = field(default=None, repr=False)
 
 
@@ -59,6 +63,9 @@ class LocalBackend:
         self._offload = Offload(config.offload)
         self._device = devices.choose_device(config.device)
         devices.use(self._device)
+        self._max_batch = config.max_batch
+        self._fitting: dict[str, int] = {}
+        """The largest batch of a batch key for which the memory may suffice, where it has not."""
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
         self._residents: Residency[tuple[str, str | None], Resident] = Residency(
@@ -92,51 +99,109 @@ class LocalBackend:
 
         An exception from `report` passes through unchanged.
         """
-        return self._on_device(lambda: self._draw(order, Phases(report)))
+        [outcome] = self.generate_batch([BatchRow(order, report)])
+        return picture_of(outcome)
+
+    def largest_batch(self, order: Order) -> int:
+        """Return the configured size, or a smaller one once a batch of these orders exhausted the memory."""
+        return self._fitting.get(order.batch_key, self._max_batch)
+
+    def generate_batch(self, rows: Sequence[BatchRow]) -> list[RowOutcome]:
+        """Draw orders of one batch key in one denoising loop. Each picture's seconds are its share of them.
+
+        Raises:
+            WeightsMissing, AdapterMismatch, OutOfMemory, DeviceBroken: as for `generate`, for all rows.
+
+        """
+        reports = RowReports(rows)
+        pictures: dict[int, Picture] = {}
+        try:
+            with suppress(AllRowsEnded):
+                pictures = self._on_device(lambda: self._draw(rows, reports))
+        except OutOfMemory:
+            self._fitting[rows[0].order.batch_key] = max(1, len(rows) // 2)
+            raise
+        return [pictures[n] if n in pictures else reports.ended[n] for n in range(len(rows))]
 
     def close(self) -> None:
         """Evict all pipelines and return their memory to the device, if it still answers."""
         with suppress(torch.AcceleratorError):
             self._residents.clear()
 
-    def _draw(self, order: Order, phases: Phases) -> Picture:
+    def _draw(self, rows: Sequence[BatchRow], reports: RowReports) -> dict[int, Picture]:
+        """Return the pictures of the rows that have not ended, by their numbers."""
+        phases, order = Phases(reports.to_all), rows[0].order
         resident = self._prepare(order.model_id, order.revision, order.adapter, phases)
         pipeline = resident.pipeline
         canvas = canvas_for(order.width_px, order.height_px, 2 * pipeline.vae_scale_factor)
+        images: dict[int, Image.Image] = {}
         try:
             phases.begin(Phase.ENCODE)
-            prompt = resident.prompts.encode(order.prompt, order.max_text_tokens)
+            prompts = {
+                number: resident.prompts.encode(rows[number].order.prompt, order.max_text_tokens)
+                for number in reports.running
+            }
             phases.begin_steps()
-            latents = self._denoise(pipeline, order, prompt, canvas, phases)
-            pixels = decode(pipeline, latents, canvas)
-            check_pixels(pixels)
-            image = to_image(pixels).crop(canvas.box(order.width_px, order.height_px))
+            finished = self._denoise(pipeline, rows, prompts, canvas, reports)
+            phases.begin(Phase.DECODE)
+            for number, latents in finished.items():
+                if images:  # the rows wait for each other, and their leases must last as long
+                    reports.to_all(Progress(Phase.DECODE))
+                if number not in reports.ended:
+                    try:
+                        images[number] = _decoded(pipeline, latents, canvas)
+                    except InferenceError as error:
+                        reports.ended[number] = error
         finally:
             # A pipeline that was interrupted, or has decoded, keeps offloaded parts on the device.
             pipeline.maybe_free_model_hooks()
-        return Picture(image, Provenance.of_order("local", order), phases.seconds(), prompt.warnings)
+        seconds = {phase: spent / max(1, len(images)) for phase, spent in phases.seconds().items()}
+        box = canvas.box(order.width_px, order.height_px)
+        return {
+            number: Picture(
+                image.crop(box),
+                Provenance.of_order("local", rows[number].order),
+                seconds,
+                prompts[number].warnings,
+            )
+            for number, image in images.items()
+            if number not in reports.ended
+        }
 
     def _denoise(
-        self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
-    ) -> torch.Tensor:
-        """Run the steps. Returns the packed latents (1, T, 64) of the canvas."""
+        self,
+        pipeline: FluxPipeline,
+        rows: Sequence[BatchRow],
+        prompts: Mapping[int, EncodedPrompt],
+        canvas: Canvas,
+        reports: RowReports,
+    ) -> dict[int, torch.Tensor]:
+        """Run the steps. Returns the packed latents (1, T, 64) of the rows that have not ended."""
+        order = rows[0].order
 
-        def step_ended(step: int) -> None:
-            phases.step_ended(step, order.steps)
-            if step == order.steps:
-                phases.begin(Phase.DECODE)
+        def row_of(number: int, prompt: EncodedPrompt) -> Row:
+            def step_ended(step: int) -> None:
+                reports.to_one(number, Progress(Phase.STEP, step, order.steps))
 
-        [outcome] = draw_latents(
+            return Row(prompt, rows[number].order.seed, step_ended)
+
+        outcomes = draw_latents(
             pipeline,
-            [Row(prompt, order.seed, step_ended)],
+            [row_of(number, prompt) for number, prompt in prompts.items()],
             canvas,
             steps=order.steps,
             guidance_scale=order.guidance_scale,
             step_queued=StepThrottle(self._device).step_queued,
         )
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        finished = {}
+        for number, outcome in zip(prompts, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                reports.ended[number] = outcome
+            else:
+                finished[number] = outcome
+        if not finished:
+            raise AllRowsEnded
+        return finished
 
     def _prepare(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases
@@ -171,6 +236,13 @@ class LocalBackend:
         # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
         self._residents.clear()
         raise OutOfMemory(str(self._device))
+
+
+def _decoded(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> Image.Image:
+    """Decode a row, checked. Row by row: all at once would take the memory of several decodings."""
+    pixels = decode(pipeline, latents, canvas)
+    check_pixels(pixels)
+    return to_image(pixels)
 
 
 def _weights(config: LocalConfig) -> WeightSource:

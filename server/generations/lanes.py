@@ -93,9 +93,11 @@ def _standing() -> Any:
     of_user = _GENERATIONS.c.user_id == bindparam("of_user")
     newest = select(turn).where(of_user).order_by(_GENERATIONS.c.created_at.desc()).limit(1)
     fronts = (first_in(turn, bindparam("of_model"), false(), tier.value) for tier in Tier)
+    drawn = select(func.max(turn)).where(_PROCESSING, _GENERATIONS.c.companion == false())
     return select(
+        drawn.where(of_model).scalar_subquery(),
         select(func.max(turn)).where(_PROCESSING, of_model).scalar_subquery(),
-        select(func.max(turn)).where(_PROCESSING).scalar_subquery(),
+        drawn.scalar_subquery(),
         select(func.max(turn)).where(PENDING, of_user, of_model).scalar_subquery(),
         newest.scalar_subquery(),
         *(front.scalar_subquery() for front in fronts),

@@ -49,9 +49,10 @@ class PendingQueue(Repository):
     def standing(self, user_id: str, model_id: str) -> Standing:
         """Return what decides the turn of a user's next generation of a model."""
         of = {"of_user": user_id, "of_model": model_id}
-        drawn_of_model, drawn, waiting, last, *fronts = self._session.connection().execute(STANDING, of).one()
+        row = self._session.connection().execute(STANDING, of).one()
+        drawn_of_model, ridden, drawn, waiting, last, *fronts = row
         front = min((turn for turn in fronts if turn is not None), default=None)
-        return Standing(drawn_of_model, front, drawn, waiting, last)
+        return Standing(drawn_of_model, front, drawn, waiting, last, ridden)
 
     def heads(self, failed_over: bool | None = None, max_losses: int | None = None) -> list[Head]:
         """Return the heads of all lanes: a few rows from an index, however many wait.

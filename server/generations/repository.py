@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
-    ScalarSelect,
     Select,
     UpdateBase,
     bindparam,
@@ -23,7 +22,8 @@ from server.db.base import one_of
 from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
-from server.generations.lanes import NO_LIMIT, Lane, first_in
+from server.generations.lanes import NO_LIMIT, Lane
+from server.generations.starting import JOIN, JOIN_WITHIN, START, START_WITHIN
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
 from server.generations.turns import STEP_S
@@ -47,41 +47,6 @@ _UNFINISHED: Final = (
         _GENERATIONS.c.status.in_([Status.PENDING.value, Status.PROCESSING.value]),
     )
 )
-
-
-def _start(*within: ColumnElement[bool]) -> UpdateBase:
-    """Build the statement that starts the next generation of a lane: it costs more than to run it."""
-    of_lane: list[Any] = [bindparam(name) for name in ("of_model", "of_side", "of_tier")]
-    allowed = _GENERATIONS.c.losses < bindparam("of_losses")
-    free = first_in(_GENERATIONS.c.id, *of_lane, allowed, *within).with_for_update(skip_locked=True)
-    first = free.correlate(None).scalar_subquery()
-    return (
-        update(Generation)
-        .where(Generation.id == first)
-        .values(
-            status=Status.PROCESSING.value,
-            attempt=Generation.attempt + 1,
-            worker=bindparam("by_worker"),
-            lease_until=bindparam("until"),
-            started_at=bindparam("at"),
-            updated_at=bindparam("at"),
-        )
-        .returning(Generation)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-
-
-def _drawn_of_same_user() -> ScalarSelect[int]:
-    drawn = _GENERATIONS.alias("drawn")
-    of_same = drawn.c.user_id == _GENERATIONS.c.user_id
-    counted = (
-        select(func.count()).select_from(drawn).where(of_same, drawn.c.status == Status.PROCESSING.value)
-    )
-    return counted.correlate(_GENERATIONS).scalar_subquery()
-
-
-_START: Final = _start()
-_START_WITHIN: Final = _start(_drawn_of_same_user() < bindparam("of_drawn"))
 
 
 class Ended(NamedTuple):
@@ -200,20 +165,46 @@ class Generations(Repository):
         max_losses: those that lost so many workers are left out. max_drawn_per_user: those of users of whom
         so many are being drawn are left out.
         """
-        check(Status.PENDING, Status.PROCESSING)
         values: dict[str, Any] = {
             "of_model": lane.model_id,
             "of_side": lane.failed_over,
             "of_tier": lane.tier.value,
             "of_losses": NO_LIMIT if max_losses is None else max_losses,
-            "by_worker": worker,
-            "until": moment + timedelta(seconds=lease_s),
-            "at": moment,
         }
-        statement = _START
-        if max_drawn_per_user is not None:
-            statement, values["of_drawn"] = _START_WITHIN, max_drawn_per_user
-        started: Generation | None = self._session.scalar(statement, values)
+        statement = START if max_drawn_per_user is None else START_WITHIN
+        return self._start(statement, values, worker, lease_s, moment, max_drawn_per_user)
+
+    def join(
+        self,
+        first: Generation,
+        worker: str,
+        lease_s: float,
+        moment: datetime,
+        *,
+        max_drawn_per_user: int | None = None,
+    ) -> Generation | None:
+        """Give a worker the next generation that can be drawn together with one that it holds.
+
+        None: there is none that is free. What has lost a worker is drawn alone: it may have been the cause.
+        """
+        values = {"of_key": first.batch_key, "of_side": first.failed_over}
+        statement = JOIN if max_drawn_per_user is None else JOIN_WITHIN
+        return self._start(statement, values, worker, lease_s, moment, max_drawn_per_user)
+
+    def _start(
+        self,
+        statement: UpdateBase,
+        values: dict[str, Any],
+        worker: str,
+        lease_s: float,
+        moment: datetime,
+        max_drawn_per_user: int | None,
+    ) -> Generation | None:
+        check(Status.PENDING, Status.PROCESSING)
+        of_drawn = {} if max_drawn_per_user is None else {"of_drawn": max_drawn_per_user}
+        until = moment + timedelta(seconds=lease_s)
+        by = {"by_worker": worker, "until": until, "at": moment}
+        started: Generation | None = self._session.scalar(statement, values | of_drawn | by)
         return started
 
     def close_ranks(self, gone: Iterable[Generation]) -> None:

@@ -214,6 +214,8 @@ def _pending(tx: Transaction, caller: Caller, request: GenerationRequest, choice
         failed_over=False,
         tier=caller.tier.value,
         turn=turn_of(standing, moment.timestamp()),
+        batch_key=order.batch_key,
+        companion=False,
         created_at=moment,
         updated_at=moment,
     )

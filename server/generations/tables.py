@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.orders import Order, Provenance
@@ -34,6 +34,15 @@ class Generation(Table):
             "model_id",
             "failed_over",
             "tier",
+            "turn",
+            "created_at",
+            sqlite_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index(
+            "ix_generations_batches",
+            "batch_key",
+            "failed_over",
             "turn",
             "created_at",
             sqlite_where=text("status = 'pending'"),
@@ -76,6 +85,11 @@ class Generation(Table):
     ended before revision 0017, or that a program of an earlier one adds."""
     turn: Mapped[float] = mapped_column(Double, server_default="0")
     """Its place in the fair order; see `turns`. The default, as above, is before all others."""
+    batch_key: Mapped[str] = mapped_column(String(32), server_default="")
+    """The order's, in a column of its own: those of one key are drawn together. The default, for rows that a
+    program of an earlier revision adds, is drawn alone."""
+    companion: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it was claimed together with another, ahead of its turn."""
     worker: Mapped[str | None]
     lease_until: Mapped[datetime | None] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)

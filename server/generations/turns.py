@@ -22,8 +22,9 @@ AGEING_S: Final = 600.0
 class Standing:
     """What decides the turn of a user's next generation of a model. None: there is none.
 
-    drawn_of_model: the last turn among those of the model that are being drawn. front_of_model: the first
-    among those that wait. drawn: as the first, of all models. own_waiting: the last among the user's own
+    drawn_of_model: the last turn among those of the model that are being drawn, without those that ride
+    along. front_of_model: the first among those that wait. drawn: as the first, of all models.
+    ridden_of_model: as the first, with those that ride along. own_waiting: the last among the user's own
     that wait for the model. own_last: the turn of the newest that the user submitted.
     """
 
@@ -32,6 +33,7 @@ class Standing:
     drawn: float | None = None
     own_waiting: float | None = None
     own_last: float | None = None
+    ridden_of_model: float | None = None
 
 
 def turn_of(standing: Standing, moment_s: float) -> float:
@@ -52,7 +54,9 @@ def _begin(standing: Standing, moment_s: float) -> float:
     """Return the turn with which the round of the model begins that is being drawn."""
     drawn, front = standing.drawn_of_model, standing.front_of_model
     if drawn is not None and front is not None:
-        # Beyond one step what is drawn is of a past round: it had been returned to the queue.
-        return drawn if front <= drawn + STEP_S + HAIR_S else front
+        # Beyond one step what is drawn is of a past round: it had been returned to the queue, or the rounds
+        # between the two ride along with it.
+        ridden = drawn if standing.ridden_of_model is None else standing.ridden_of_model
+        return next((turn for turn in (drawn, ridden) if front <= turn + STEP_S + HAIR_S), front)
     known = (drawn, front, standing.drawn, moment_s)
     return next(turn for turn in known if turn is not None)

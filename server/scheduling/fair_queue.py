@@ -76,6 +76,24 @@ class FairQueue:
             heads = [other for other in heads if other.lane != head.lane]
         return None
 
+    def companions(
+        self, first: Generation, worker: str, lease_s: float, most: int
+    ) -> list[tuple[Claim, Generation]]:
+        """Give a worker up to so many generations to be drawn together with one that it has just claimed.
+
+        They ride along: nobody is drawn later for it, so the turn alone decides among them, and the turns of
+        their users' other generations stay. What has lost a worker before is drawn alone.
+        """
+        joined: list[tuple[Claim, Generation]] = []
+        while first.batch_key and not first.losses and len(joined) < most:
+            generation = self._generations.join(
+                first, worker, lease_s, now(), max_drawn_per_user=self._rules.max_drawn_per_user
+            )
+            if generation is None:
+                break
+            joined.append((Claim(generation.id, generation.attempt, worker), generation))
+        return joined
+
     def _record(
         self, swaps: SwapBudget, head: Head, heads: list[Head], resident: Collection[str], moment: datetime
     ) -> None:

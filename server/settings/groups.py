@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from server.settings.batches import BatchSettings
 from server.settings.edge import EdgeSettings
 from server.settings.kinds import (
     NO_LIMIT,
@@ -366,6 +367,7 @@ def groups() -> tuple[type[Group], ...]:
         DatabaseSettings,
         RedisSettings,
         WorkerSettings,
+        BatchSettings,
         HostedSettings,
         OutboundSettings,
         UploadSettings,

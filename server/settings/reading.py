@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from server.settings.batches import BatchSettings
 from server.settings.edge import EdgeSettings
 from server.settings.groups import (
     CatalogueSettings,
@@ -43,6 +44,7 @@ class Settings:
     database: DatabaseSettings
     redis: RedisSettings
     worker: WorkerSettings
+    batches: BatchSettings
     hosted: HostedSettings
     outbound: OutboundSettings
     uploads: UploadSettings
@@ -72,6 +74,7 @@ class Settings:
             database=_read(DatabaseSettings, env),
             redis=_read(RedisSettings, env),
             worker=_read(WorkerSettings, env),
+            batches=_read(BatchSettings, env),
             hosted=_read(HostedSettings, env),
             outbound=_read(OutboundSettings, env),
             uploads=_read(UploadSettings, env),

@@ -1,53 +1,28 @@
-"""One attempt at a generation: claimed, drawn, stored and settled."""
+"""One attempt at a generation: how each of its ends is settled."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
-from inference.backend import Backend, Phase, Picture, Progress
+from catalog.orders import Order
+from inference.backend import Picture, Progress
 from inference.errors import DeviceBroken, InferenceError
 from server.clock import now
-from server.db.unit_of_work import UnitOfWork
 from server.errors import DatabaseAway
-from server.events.repository import Events
-from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.claims import Claim, LeaseLost
-from server.generations.queue import PendingQueue
 from server.generations.states import Reason
 from server.generations.tables import Generation
 from server.images.encoding import encode
-from server.images.store import ImageStore, StorageFull
+from server.images.store import StorageFull
 from server.logs import get_log
-from server.scheduling.claim_policy import HOSTED, Claimable, ClaimPolicy
-from server.scheduling.fair_queue import FairQueue, Rules
-from server.scheduling.swap_budget import SwapBudget
-from server.settings import Settings
-from server.spending.repository import Spending
-from server.supervisor.heartbeat import Heartbeat
-from server.worker.lease_guard import DeadlinePassed, GraceOver, LeaseGuard, StopRequest, first_lease_s
-from server.worker.step_recorder import recording
+from server.worker.context import WorkerContext
+from server.worker.lease_guard import DeadlinePassed, GraceOver, LeaseGuard
 
 log = get_log(__name__)
 
 SETTLE_RETRY_S: Final = 0.5
-_FAILED_OVER: Final = {Claimable.FIRST_TRIES: False, Claimable.FAILED_OVER: True}
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What a worker process works with, in all of its attempts."""
-
-    worker: str
-    uow: UnitOfWork
-    backend: Backend
-    images: ImageStore
-    settings: Settings
-    heartbeat: Heartbeat
-    stop: StopRequest
-    policy: ClaimPolicy
-    swaps: SwapBudget = field(default_factory=SwapBudget)
 
 
 class Attempt:
@@ -58,96 +33,72 @@ class Attempt:
     """
 
     def __init__(self, context: WorkerContext, claim: Claim, generation: Generation) -> None:
+        self.claim = claim
         self._context = context
-        self._claim = claim
         self._generation = generation
         self._guard = LeaseGuard(claim, context.uow, context.heartbeat, context.stop, context.settings)
+        self._started = time.monotonic()
 
-    @classmethod
-    def claim(cls, context: WorkerContext) -> Self | None:
-        """Claim the next generation that the worker's policy allows; None if there is none.
+    @property
+    def order(self) -> Order:
+        """What is to be drawn."""
+        return self._generation.order
 
-        Raises:
-            BudgetSpent: the worker is hosted, and the day's budget is spent.
-            DatabaseAway: the database does not answer.
+    def guard(self, progress: Progress) -> None:
+        """Keep the lease, and stop the attempt where it must stop. Raises what `LeaseGuard` does."""
+        self._guard(progress)
 
+    def keeps_lease(self, progress: Progress | None = None) -> bool:
+        """Keep the lease while others are drawn or stored; if the attempt must stop, settle it.
+
+        progress: of the others; None while they are stored. Returns whether the attempt goes on.
         """
-        with context.uow.read() as tx:  # most looks end here, without the write lock
-            if not PendingQueue(tx).any():
-                return None
-        with context.uow.begin() as tx:
-            claimable = context.policy.claimable(tx)
-            if claimable is Claimable.NONE:
-                return None
-            if context.policy.backend == HOSTED:
-                Spending(tx).check(context.settings.hosted_budget_microusd)
-            claimed = FairQueue(tx, Rules.of(context.settings)).claim(
-                context.worker,
-                first_lease_s(context.settings),
-                context.backend.resident,
-                failed_over=_FAILED_OVER.get(claimable),
-                max_losses=context.settings.worker.max_attempts,
-                swaps=context.swaps,
-            )
-            if claimed is None:
-                return None
-            claim, generation = claimed
-            Events(tx).append(generation.id, Kind.CLAIMED, attempt=claim.attempt, worker=context.worker)
-        return cls(context, claim, generation)
+        goes_on = False
+        with self.settling():
+            if progress is None:
+                self._enter_storing()
+            else:
+                self._guard(progress)
+            goes_on = True
+        return goes_on  # noqa: RET504 - an error in the body is settled, and the statement skipped
 
-    def run(self) -> None:
-        """Draw and settle.
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Settle the generation by whatever error ends the body.
 
         Raises:
-            LeaseLost: the generation is no longer this attempt's.
-            DatabaseAway: the lease ended before it could be settled; the reaper does the rest.
-            StorageFull: the image could not be stored; the generation waits again.
             DeviceBroken: this process can draw no more. The watchdog returns the generation to the queue.
 
         """
-        self._log_start()
-        started = time.monotonic()
         try:
-            self._deliver()
-            self._context.policy.record_success(time.monotonic() - started)
-        except (LeaseLost, DatabaseAway, DeviceBroken):
-            raise
-        except StorageFull:  # no fault of the generation's: another worker or a later try stores it
-            self._release()
-            raise
-        except GraceOver:
-            self._release()
-        except DeadlinePassed as error:
-            self._fail(Reason.GENERATION_TIMEOUT, str(error))
-        except InferenceError as error:
-            message = f"{str(error).rstrip('.')}."
-            last_error = message if error.needs_operator else None
-            self._fail(Reason(error.code), message, error.attempts, last_error)
-        except SystemExit:  # a second signal: stop at once
-            self._release()
-            raise
-        except Exception:
-            log.exception("generation.broken", generation_id=self._generation.id, attempt=self._claim.attempt)
-            self._fail(Reason.INTERNAL_ERROR, "The image could not be made.")
+            try:
+                yield
+            except (LeaseLost, DatabaseAway, DeviceBroken):
+                raise
+            except Exception as error:  # noqa: BLE001 - each is settled, and logged
+                self._end(error)
+        except LeaseLost:
+            log.warning("generation.fenced_out", **self._named())
+        except DatabaseAway:  # it returns to the queue when its lease runs out
+            log.warning("generation.not_settled", **self._named())
 
-    def _deliver(self) -> None:
-        started = time.monotonic()
-        picture = self._draw()
-        self._context.swaps.record_load(picture.seconds.get(Phase.LOAD, 0.0))
-        self._guard.enter(self._context.settings.worker.phase_timeout_s)
-        image = self._context.images.put(encode(picture.image))
+    def deliver(self, picture: Picture, drawn_s: float) -> None:
+        """Store an image and settle the generation. drawn_s: its share of the seconds of drawing."""
+        self._enter_storing()
+        image = self._context.images.put(encode(picture.image, self._context.settings.batches.png_level))
         seconds = {phase.value: round(spent, 4) for phase, spent in picture.seconds.items()}
         provenance = picture.provenance
         self._settle(
             lambda: settlement.complete(
-                self._context.uow, self._claim, image, provenance, seconds, picture.warnings
+                self._context.uow, self.claim, image, provenance, seconds, picture.warnings
             )
         )
+        self._context.policy.record_success(drawn_s)
         log.info(
             "generation.completed",
             generation_id=self._generation.id,
             entry=self._generation.entry_key,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(time.monotonic() - self._started, 3),
             phases=seconds,
             backend=provenance.backend,
             provider=provenance.provider,
@@ -155,15 +106,35 @@ class Attempt:
             warnings=picture.warnings,
         )
 
-    def _draw(self) -> Picture:
-        order = self._generation.order
-        with recording(self._context.uow, self._claim, order.steps) as record:
+    def release(self) -> None:
+        """Return the generation to the queue.
 
-            def report(progress: Progress) -> None:
-                record(progress)
-                self._guard(progress)
+        Raises:
+            LeaseLost, DatabaseAway: as `_settle` does.
 
-            return self._context.backend.generate(order, report)
+        """
+        self._settle(lambda: settlement.release(self._context.uow, self.claim))
+        log.info("generation.released", **self._named())
+
+    def _enter_storing(self) -> None:
+        self._guard.enter(self._context.settings.worker.phase_timeout_s)
+
+    def _end(self, error: Exception) -> None:
+        match error:
+            case StorageFull():  # no fault of the generation's: another worker or a later try stores it
+                self._context.room.record_full(str(error.__cause__))
+                self.release()
+            case GraceOver():
+                self.release()
+            case DeadlinePassed():
+                self._fail(Reason.GENERATION_TIMEOUT, str(error))
+            case InferenceError():
+                message = f"{str(error).rstrip('.')}."
+                last_error = message if error.needs_operator else None
+                self._fail(Reason(error.code), message, error.attempts, last_error)
+            case _:
+                log.error("generation.broken", exc_info=error, **self._named())
+                self._fail(Reason.INTERNAL_ERROR, "The image could not be made.")
 
     def _fail(
         self,
@@ -174,7 +145,7 @@ class Attempt:
     ) -> None:
         """Fail the generation, or let it fail over if another backend is ready."""
         self._context.policy.record_failure(last_error)
-        uow, claim = self._context.uow, self._claim
+        uow, claim = self._context.uow, self.claim
         if self._fails_over():
             self._settle(lambda: settlement.fail_over(uow, claim, reason, message))
         else:
@@ -186,10 +157,6 @@ class Attempt:
                 return self._context.policy.fails_over(tx)
         except DatabaseAway:
             return False
-
-    def _release(self) -> None:
-        self._settle(lambda: settlement.release(self._context.uow, self._claim))
-        log.info("generation.released", generation_id=self._claim.generation_id, attempt=self._claim.attempt)
 
     def _settle(self, settle: Callable[[], object]) -> None:
         """Settle. While the database is away and the lease lasts, try again.
@@ -210,12 +177,16 @@ class Attempt:
             else:
                 return
 
-    def _log_start(self) -> None:
+    def _named(self) -> dict[str, Any]:
+        return {"generation_id": self.claim.generation_id, "attempt": self.claim.attempt}
+
+    def log_start(self, rows: int) -> None:
+        """Log what is drawn. rows: in its batch."""
         generation, order = self._generation, self._generation.order
         log.info(
             "generation.started",
             generation_id=generation.id,
-            attempt=self._claim.attempt,
+            attempt=self.claim.attempt,
             entry=generation.entry_name,
             key=generation.entry_key,
             credits=generation.credits,
@@ -226,4 +197,17 @@ class Attempt:
             steps=order.steps,
             guidance=order.guidance_scale,
             seed=order.seed,
+            rows=rows,
         )
+
+
+@contextmanager
+def released_on_exit(attempts: Iterable[Attempt]) -> Iterator[None]:
+    """Return to the queue what is not settled, if a second signal ends the process in the body."""
+    try:
+        yield
+    except SystemExit:
+        for attempt in attempts:
+            with suppress(LeaseLost, DatabaseAway):
+                attempt.release()
+        raise

@@ -69,6 +69,7 @@ def _local(settings: Settings) -> Backend:
             device=settings.worker.device,
             offload=Offload(settings.worker.offload),
             resident_pipelines=settings.worker.resident_pipelines,
+            max_batch=settings.batches.batch_max,
             hf_token=settings.hosted.api_key,
         )
     )

@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
 from inference.backend import Backend
@@ -18,11 +19,12 @@ from server.scheduling.claim_policy import ReservePolicy
 from server.scheduling.wakeups import Listener
 from server.settings import Settings
 from server.supervisor.heartbeat import Heartbeat
-from server.worker.attempt import WorkerContext
 from server.worker.backends import make_policy
+from server.worker.context import WorkerContext
 from server.worker.lease_guard import StopRequest
 from server.worker.registration import registered
 from server.worker.runner import Runner
+from server.worker.storage_room import StorageRoom
 
 log = get_log(__name__)
 
@@ -42,7 +44,7 @@ BackendFactory = Callable[[Settings, str], Backend]
 def run_worker(
     settings: Settings, name: str, heartbeat: Heartbeat, backend_name: str, make_backend: BackendFactory
 ) -> None:
-    """Draw what is due until SIGTERM; then finish or release the running generation.
+    """Draw what is due until SIGTERM; then finish or release what is held.
 
     Raises:
         SystemExit: the device has failed, and the watchdog returns what was drawn to the queue; or it can
@@ -56,11 +58,13 @@ def run_worker(
         heartbeat.failed(str(error), EXIT_TIMEOUT_S)
         log.critical("worker.device_unfit", worker=name, device=error.device, cause=error.cause)
         raise SystemExit(DEVICE_UNFIT) from error
+    images = ImageStore(settings.server.images_dir)
     context = WorkerContext(
         worker=name,
         uow=UnitOfWork(open_database(settings.database)),
         backend=backend,
-        images=ImageStore(settings.server.images_dir),
+        images=images,
+        room=StorageRoom(images),
         settings=settings,
         heartbeat=heartbeat,
         stop=StopRequest(settings.worker.shutdown_grace_s),
@@ -73,7 +77,8 @@ def run_worker(
             heartbeat.ready()
             resident = sorted(context.backend.resident)
             log.info("worker.ready", worker=name, backend=backend_name, resident=resident)
-            draw_until_stopped(Runner(context))
+            with closing(Runner(context)) as runner:
+                draw_until_stopped(runner)
     except DeviceBroken as error:
         heartbeat.failed(str(error), EXIT_TIMEOUT_S)
         log.critical("worker.device_broken", worker=name, device=error.device, cause=error.cause)

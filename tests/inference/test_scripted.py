@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference.backend import Phase, Progress
+from inference.backend import BatchRow, Phase, Picture, Progress
 from inference.errors import OutOfMemory
 from inference.scripted import Script, ScriptedBackend
 
@@ -51,6 +51,32 @@ class TestScriptedBackend:
         with pytest.raises(OutOfMemory, match="cuda:0"):
             backend.generate(order, reports.append)
         assert reports[-1] == Progress(Phase.STEP, 1, 3)
+
+    def test_a_batch_is_drawn_step_by_step(self, order):
+        """Rows hear of each step by turns; one whose report raises ends alone."""
+        told = []
+
+        def report(progress):
+            told.append(progress)
+
+        def stop(progress):
+            told.append(progress)
+            raise OutOfMemory("cuda:0")
+
+        backend = ScriptedBackend()
+        backend.warm_up(order.model_id, order.revision, None)
+        outcomes = backend.generate_batch([BatchRow(order, report), BatchRow(order, stop)])
+        assert [type(outcome) for outcome in outcomes] == [Picture, OutOfMemory]
+        assert told[:3] == [Progress(Phase.ENCODE), Progress(Phase.ENCODE), Progress(Phase.STEP, 1, 3)]
+
+    def test_a_seed_fails_on_cue(self, order):
+        """A failure of one seed fails every batch that it is in, and nothing else."""
+        backend = ScriptedBackend(Script(fail_at=1, failure=OutOfMemory("cuda:0"), fail_seed=2))
+        good, bad = (BatchRow(replace(order, seed=seed), lambda _: None) for seed in (1, 2))
+        assert isinstance(backend.generate_batch([good])[0], Picture)
+        for rows in ([bad], [good, bad]):
+            with pytest.raises(OutOfMemory):
+                backend.generate_batch(rows)
 
     def test_it_stalls_on_cue(self, order):
         """A stall and the steps take the time that the script sets."""

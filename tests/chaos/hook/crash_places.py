@@ -197,15 +197,15 @@ def _around(owner: Any, name: str, only: str | None = None) -> None:
 def _watch_drawing(module: ModuleType) -> None:
     from inference.errors import ImageNotFinite  # noqa: PLC0415  # the program imports it a moment before
 
-    draw = module.Attempt._draw  # drawing is what is watched
+    draw = module.Drawing._generate  # drawing is what is watched
 
-    def draw_or_fail(self: Any) -> Any:
+    def draw_or_fail(self: Any, *rows: Any) -> Any:
         if (FOLDER / "device-fails").exists() and self._context.policy.backend == "local":
             raise ImageNotFinite("latents")
-        return draw(self)
+        return draw(self, *rows)
 
-    module.Attempt._draw = draw_or_fail
-    _around(module.Attempt, "_draw")
+    module.Drawing._generate = draw_or_fail
+    _around(module.Drawing, "_generate")
 
 
 def _watch_wakeups(module: ModuleType) -> None:
@@ -224,7 +224,7 @@ PLACES: dict[str, Callable[[ModuleType], None]] = {
     "server.images.store": _watch_store,
     "server.scheduling.wakeups": _watch_wakeups,
     "server.supervisor.watchdog": _watch_spawning,
-    "server.worker.attempt": _watch_drawing,
+    "server.worker.drawing": _watch_drawing,
 }
 
 

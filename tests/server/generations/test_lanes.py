@@ -110,6 +110,17 @@ class TestPlan:
             self._only_by_index(plan)
             assert "ix_generations_lanes" in plan
 
+    def test_those_that_ride_along(self, plans, claim, generation_of):
+        """They are found by the index of what can be drawn together."""
+        first, rules = generation_of(claim().generation_id), Rules(max_drawn_per_user=9)
+
+        def join(tx):
+            assert len(FairQueue(tx, rules).companions(first, "worker-1", 60, 3)) == 3
+
+        for plan in plans(join):
+            self._only_by_index(plan)
+            assert "ix_generations_batches" in plan
+
     def test_the_turn_of_a_submission(self, plans, make_account):
         """It is found by indexes, too."""
         user_id = make_account().user_id

@@ -39,12 +39,20 @@ class TestTurnOf:
         late = Standing(drawn_of_model=NOON_S, front_of_model=NOON_S + 5 * STEP_S)
         assert turn_of(late, NOON_S) == NOON_S + 5 * STEP_S
 
+    def test_what_rides_along_does_not_hold_a_newcomer_up(self):
+        """Behind the batch of a flood comes who submits now, before those of the flood that still wait."""
+        ridden = NOON_S + 3 * STEP_S
+        flood = Standing(NOON_S, front_of_model=NOON_S + 4 * STEP_S, ridden_of_model=ridden)
+        assert turn_of(flood, NOON_S + 5) == ridden
+        another_waits = Standing(NOON_S, front_of_model=NOON_S + STEP_S, ridden_of_model=ridden)
+        assert turn_of(another_waits, NOON_S + 5) == NOON_S
+
     def test_a_model_that_nobody_waits_for_joins_the_others(self):
         """Its first turn is in the round that is drawn of any model."""
         assert turn_of(Standing(drawn=NOON_S + 1000), NOON_S) == NOON_S + 1000
 
     @given(
-        st.builds(Standing, *[st.none() | st.floats(NOON_S - 1e4, NOON_S + 1e4)] * 5),
+        st.builds(Standing, *[st.none() | st.floats(NOON_S - 1e4, NOON_S + 1e4)] * 6),
         st.floats(NOON_S - 1e4, NOON_S + 1e4),
     )
     def test_the_order_of_one_users_own_holds(self, standing, moment_s):

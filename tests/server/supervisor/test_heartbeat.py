@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -49,3 +50,60 @@ def test_quick_steps_do_not_wake_the_watchdog():
     os.close(reading)
     os.close(writing)
     assert written == ["busy 60", "busy 900", "busy 900", "idle"]
+
+
+@pytest.fixture
+def clock():
+    """A clock that a test moves."""
+    return [0.0]
+
+
+@pytest.fixture
+def written(clock):
+    """A heartbeat by that clock, and what it has written since the last look."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+
+    def lines():
+        try:
+            return os.read(reading, 1000).decode().splitlines()
+        except BlockingIOError:
+            return []
+
+    yield Heartbeat(writing, lambda: clock[0]), lines
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.fixture
+def in_thread():
+    """Run a function in a second thread, always the same."""
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda act: thread.submit(act).result()
+
+
+class TestTwoThreads:
+    def test_the_time_that_ends_first_is_told(self, written, clock, in_thread):
+        """Each thread has its own time; a beat names what is left of the shorter one."""
+        heartbeat, lines = written
+        in_thread(lambda: heartbeat.busy(60))
+        clock[0] = 20.0
+        heartbeat.busy(900)
+        assert lines() == ["busy 60", "busy 40.0"]
+        clock[0] = 21.0
+        in_thread(heartbeat.idle)
+        assert lines() == ["busy 899.0"]
+        heartbeat.idle()
+        assert lines() == ["idle"]
+
+    def test_one_that_hangs_is_not_hidden_by_the_other(self, written, clock, in_thread):
+        """After its time no beat of the other one follows, until it goes on."""
+        heartbeat, lines = written
+        in_thread(lambda: heartbeat.busy(60))
+        lines()
+        clock[0] = 60.0
+        heartbeat.busy(60)
+        heartbeat.idle()
+        assert lines() == []
+        in_thread(lambda: heartbeat.busy(60))
+        assert lines() == ["busy 60"]

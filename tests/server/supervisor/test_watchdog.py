@@ -98,6 +98,17 @@ class TestWatchdog:
         assert (ended.error_code, ended.losses) == ("INTERNAL_ERROR", 3)
         assert balance_of(account) == 20
 
+    def test_a_worker_whose_storing_hangs(self, watched, make_account, submit_one, generation_of, balance_of):
+        """It is killed although it draws on meanwhile; after three attempts both fail at no cost."""
+        account = make_account(credits=20)
+        script = {"step_s": 0.05, "stall_storing_s": 3600}
+        with watched(script, PHASE_TIMEOUT_S="1") as watchdog:
+            watchdog._settings = watchdog._settings.changed(phase_timeout_s=1)
+            both = [submit_one(account) for _ in range(2)]
+            until(lambda: all(generation_of(one.id).status == "failed" for one in both), "the failures")
+        assert [generation_of(one.id).losses for one in both] == [3, 3]
+        assert balance_of(account) == 20
+
     def test_a_broken_device(
         self, watched, make_account, submit_one, generation_of, balance_of, tmp_path, capfd
     ):

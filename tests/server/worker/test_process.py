@@ -17,12 +17,12 @@ PATIENCE_S = 20
 
 @pytest.fixture
 def drawing(make_runner, settings):
-    """Draw in a thread until the body ends."""
+    """Draw in a thread until the body ends, as a worker does by default."""
 
     @contextmanager
     def run(**changes):
         stop = StopRequest(settings.worker.shutdown_grace_s)
-        runner = make_runner(Script(), stop=stop, **changes)
+        runner = make_runner(Script(max_batch=4), stop=stop, overlap="on", **changes)
         thread = threading.Thread(target=draw_until_stopped, args=(runner,))
         thread.start()
         try:

@@ -85,8 +85,7 @@ class TestSwaps:
 
         clock = [0.0]
         backend = Loading()
-        runner = make_runner(backend=backend)
-        runner.context = replace(runner.context, swaps=SwapBudget(lambda: clock[0]))
+        runner = make_runner(backend=backend, swaps=SwapBudget(lambda: clock[0]))
         clock[0] = 600.0
         for fields, allowed in (({}, True), ({"modelKey": "avatar-creator:flux-schnell-fast"}, False)):
             submit_one(make_account(Tier.BASIC), **fields)
@@ -259,7 +258,7 @@ class TestDatabaseAway:
         unit.away = 130
         runner, seconds = make_runner(unit=unit), iter(range(1000))
         runner._clock = lambda: next(seconds)
-        runner._can_store = lambda: True
+        runner.context.room.is_there = lambda: True
         while not runner.run_next():
             pass
         unit.close()
@@ -287,12 +286,11 @@ class TestFullDisk:
         first, second = submit_one(account), submit_one(account)
         backend = ScriptedBackend()
         runner = make_runner(backend=backend)
-        for _ in range(3):
-            assert not runner.run_next()
+        assert [runner.run_next() for _ in range(3)] == [True, False, False]
         assert [generation_of(one.id).status for one in (first, second)] == ["pending", "pending"]
         assert len(backend.orders) == 1
         full.undo()
-        runner._stores_again_at = 0.0  # later
+        runner.context.room._full_until = None  # later
         assert runner.run_next()
         assert runner.run_next()
         assert [generation_of(one.id).status for one in (first, second)] == ["completed", "completed"]
