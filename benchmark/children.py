@@ -1,9 +1,10 @@
 """The child processes of the benchmark: the parent must not hold the memory that it measures.
 
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
-or `draw`. `load` reads one line, the plan, and submits its requests. `readers` reads one line, the plan, and
-opens its streams. `claims` reads one line, the plan, and claims when it reads another. `blocks`
-times two blocks of FLUX.1. `saturation KIND` draws a turn for each line.
+or `draw`. Each other job reads one line, the plan. `bare-submits` serves the handler that submissions are
+measured against. `load` submits its requests. `readers` opens its streams. `claims` claims when it reads
+another line. `blocks` reads none and times two blocks of FLUX.1. 
+`saturation KIND` draws a turn for each line.
 """
 
 import json
@@ -114,8 +115,18 @@ def saturate(kind: str) -> None:
     run_turns(kind, map(json.loads, sys.stdin), answer)
 
 
+def serve_bare(kind: str) -> None:
+    """Serve the handler that only commits the rows of a submission."""
+    del kind
+    from benchmark.bare_submits import serve  # noqa: PLC0415  # not for the process that submits
+
+    plan = json.loads(sys.stdin.readline())
+    serve(plan["file"], plan["generation"], answer)
+
+
 JOBS: dict[str, Callable[[str], None]] = {
     "bare": draw_bare,
+    "bare-submits": serve_bare,
     "load": submit_load,
     "blocks": time_blocks,
     "claims": claim_many,

@@ -55,7 +55,7 @@ class Order:
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as a JSON object, in which the adapter is an object or null."""
-        return asdict(self)
+        return {**vars(self), "adapter": vars(self.adapter) if self.adapter else None}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -1,7 +1,7 @@
 """The persona and the looks of an avatar: one record, from the request to the avatar."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
 
@@ -29,7 +29,7 @@ class Traits:
 
     def to_json(self) -> dict[str, Any]:
         """Return the traits as a JSON object."""
-        return asdict(self)
+        return {**vars(self)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

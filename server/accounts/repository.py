@@ -33,6 +33,8 @@ _KEY_HOLDER: Final = (
     )
 )
 _VISITOR: Final = select(_USERS.c.tier, _USERS.c.deleted_at).where(_USERS.c.id == bindparam("of_user"))
+# FOR NO KEY UPDATE, so that transactions whose rows refer to the user do not wait.
+_LOCK: Final = select(_USERS.c.id).where(_USERS.c.id == bindparam("of_user")).with_for_update(key_share=True)
 _USED: Final = (
     update(_KEYS)
     .where(
@@ -147,10 +149,9 @@ class Users(Repository):
 
     def lock(self, user_id: str) -> None:
         """Let other transactions that lock this user wait until this one ends."""
-        # FOR NO KEY UPDATE, so that submissions, whose rows refer to the user, do not wait. On SQLite every
-        # transaction that writes has waited already.
-        locked = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
-        self._session.execute(locked)
+        connection = self._session.connection()
+        if connection.dialect.name != "sqlite":  # where every transaction that writes has waited already
+            connection.execute(_LOCK, {"of_user": user_id})
 
     def mint_key(self, user_id: str, label: str, expires_at: datetime | None = None) -> MintedKey:
         """Issue an API key to a user."""

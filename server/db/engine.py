@@ -9,7 +9,7 @@ import psycopg
 from psycopg.errors import _WaitTimeout
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
-POOL_SIZE: Final = 20  # the API has at most 40 threads, of which few hold a connection at a time
+POOL_SIZE: Final = 20  # as many as the API has threads
 SQLITE_CACHE_KIB: Final = 256  # SQLite's default of 2,000 takes 60 MB for a full pool, and saves no time
 ANSWER_MARGIN_S: Final = 2  # beyond the deadline of a statement, for a server that says nothing at all
 
@@ -87,7 +87,7 @@ def open_engine(database_url: str, deadlines: Deadlines = DEADLINES) -> Engine:
             "isolation_level": None,
         },
     )
-    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "connect", set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -155,7 +155,8 @@ def _hide_detail(context: ExceptionContext) -> None:
             context.sqlalchemy_exception.args = (f"({type(original).__name__}) {primary}",)
 
 
-def _set_pragmas(connection: Any, _record: object) -> None:
+def set_pragmas(connection: Any, _record: object) -> None:
+    """Make a connection to SQLite as strict and as durable as one to PostgreSQL."""
     # FULL: a commit survives a power cut, like PostgreSQL's. The cache is small because each connection has
     # one, which another's commit empties: the kernel caches the file for all.
     for pragma in (

@@ -16,6 +16,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     select,
     true,
     union_all,
@@ -29,9 +30,10 @@ NO_LIMIT: Final = 2**31 - 1
 """More workers than any generation can lose, and more than draw for any user."""
 
 _GENERATIONS: Final = Generation.core()
-# In the words of the partial index, which a plan that PostgreSQL keeps does not use for a parameter.
-PENDING: Final = _GENERATIONS.c.status == literal(Status.PENDING.value, literal_execute=True)
-_PROCESSING: Final = _GENERATIONS.c.status == literal(Status.PROCESSING.value, literal_execute=True)
+# In the words of the partial index, which a plan that PostgreSQL keeps does not use for a parameter; and part
+# of the statement, into which `literal_execute` would write them at each execution.
+PENDING: Final = _GENERATIONS.c.status == literal_column(f"'{Status.PENDING.value}'")
+_PROCESSING: Final = _GENERATIONS.c.status == literal_column(f"'{Status.PROCESSING.value}'")
 
 
 class Lane(NamedTuple):
@@ -88,23 +90,30 @@ def _heads() -> Any:
     return select(lane, turn.label("turn"), created_at.label("created_at"))
 
 
-def _standing() -> Any:
+def _room() -> Any:
     turn, of_model = _GENERATIONS.c.turn, _GENERATIONS.c.model_id == bindparam("of_model")
     of_user = _GENERATIONS.c.user_id == bindparam("of_user")
-    newest = select(turn).where(of_user).order_by(_GENERATIONS.c.created_at.desc()).limit(1)
+    own = select(turn).where(of_user).order_by(_GENERATIONS.c.created_at.desc()).limit(1)
     fronts = (first_in(turn, bindparam("of_model"), false(), tier.value) for tier in Tier)
+    counted = select(func.count()).select_from(_GENERATIONS)
     drawn = select(func.max(turn)).where(_PROCESSING, _GENERATIONS.c.companion == false())
     return select(
+        counted.where(PENDING).scalar_subquery(),
+        (
+            counted.where(PENDING, of_user).scalar_subquery()
+            + counted.where(_PROCESSING, of_user).scalar_subquery()
+        ),
         drawn.where(of_model).scalar_subquery(),
         select(func.max(turn)).where(_PROCESSING, of_model).scalar_subquery(),
         drawn.scalar_subquery(),
-        select(func.max(turn)).where(PENDING, of_user, of_model).scalar_subquery(),
-        newest.scalar_subquery(),
+        # Turns rise with the submissions of a user, so the newest has the last: one row, however many wait.
+        own.where(PENDING, of_model).scalar_subquery(),
+        own.scalar_subquery(),
         *(front.scalar_subquery() for front in fronts),
     )
 
 
 HEADS: Final = _heads()
 """Selects for every lane the turn and the submission of its head; None where nothing waits."""
-STANDING: Final = _standing()
-"""Selects the fields of `turns.Standing`, of which the front is one for each tier."""
+ROOM: Final = _room()
+"""Selects the fields of `queue.Room`, with those of its standing, of which the front is one for each tier."""

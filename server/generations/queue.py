@@ -1,14 +1,14 @@
 """The pending generations in the database, as a queue."""
 
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
 
 from catalog.tiers import Tier
 from server.accounts.tables import User
 from server.db.unit_of_work import Repository
-from server.generations.lanes import HEADS, NO_LIMIT, PENDING, STANDING, Head, Lane
+from server.generations.lanes import HEADS, NO_LIMIT, PENDING, ROOM, Head, Lane
 from server.generations.states import Status
 from server.generations.tables import Generation
 from server.generations.turns import Standing
@@ -25,6 +25,17 @@ _WAITING: Final = (
     .where(Generation.status == Status.PENDING)
     .group_by(User.tier)
 )
+
+
+class Room(NamedTuple):
+    """What decides whether a user's next generation is accepted, and which turn it gets.
+
+    depth: how many wait. unfinished: how many of the user's wait or are drawn.
+    """
+
+    depth: int
+    unfinished: int
+    standing: Standing
 
 
 class PendingQueue(Repository):
@@ -46,13 +57,13 @@ class PendingQueue(Repository):
         """Return the turn and the submission of all that waits, in the fair order."""
         return sorted((turn, created_at) for turn, created_at in self._session.execute(_PLACES))
 
-    def standing(self, user_id: str, model_id: str) -> Standing:
-        """Return what decides the turn of a user's next generation of a model."""
+    def room(self, user_id: str, model_id: str) -> Room:
+        """Return what decides whether and when a user's next generation of a model is drawn."""
         of = {"of_user": user_id, "of_model": model_id}
-        row = self._session.connection().execute(STANDING, of).one()
-        drawn_of_model, ridden, drawn, waiting, last, *fronts = row
+        row = self._session.connection().execute(ROOM, of).one()
+        depth, unfinished, drawn_of_model, ridden, drawn, waiting, last, *fronts = row
         front = min((turn for turn in fronts if turn is not None), default=None)
-        return Standing(drawn_of_model, front, drawn, waiting, last, ridden)
+        return Room(depth, unfinished, Standing(drawn_of_model, front, drawn, waiting, last, ridden))
 
     def heads(self, failed_over: bool | None = None, max_losses: int | None = None) -> list[Head]:
         """Return the heads of all lanes: a few rows from an index, however many wait.

@@ -39,15 +39,6 @@ _HELD: Final = select(_GENERATIONS.c.id).where(
 )
 _LOCKED: Final = _HELD.with_for_update(key_share=True)
 
-_UNFINISHED: Final = (
-    select(func.count())
-    .select_from(_GENERATIONS)
-    .where(
-        _GENERATIONS.c.user_id == bindparam("of_user"),
-        _GENERATIONS.c.status.in_([Status.PENDING.value, Status.PROCESSING.value]),
-    )
-)
-
 
 class Ended(NamedTuple):
     """How a generation ended, and when."""
@@ -122,10 +113,6 @@ class Generations(Repository):
     def delete(self, generation_id: str) -> None:
         """Delete a generation. A worker that still draws it finds its lease lost."""
         self._session.execute(delete(Generation).where(Generation.id == generation_id))
-
-    def count_unfinished(self, user_id: str) -> int:
-        """Return how many generations of a user wait or are drawn."""
-        return self._session.connection().scalar(_UNFINISHED, {"of_user": user_id}) or 0
 
     def delivered_to(self, user_id: str, limit: int) -> list[Generation]:
         """Return the last generations that were delivered to a user, the newest first."""

@@ -21,12 +21,12 @@ from server.entries.repository import Entries
 from server.errors import DomainError
 from server.events.repository import Events
 from server.events.tables import Kind
-from server.generations.queue import PendingQueue
+from server.generations.queue import PendingQueue, Room
 from server.generations.quotes import Quote, QuoteRefused
 from server.generations.repository import Generations
 from server.generations.states import Status
 from server.generations.tables import Generation, Source
-from server.generations.turns import turn_of
+from server.generations.turns import Standing, turn_of
 from server.projects.repository import Projects
 from server.spending.repository import Spending
 
@@ -130,14 +130,15 @@ def accept(tx: Transaction, caller: Caller, request: GenerationRequest, limits: 
             nothing held.
 
     """
-    choice = examine(tx, caller, request, limits)
+    choice = _chosen(tx, caller, request)
     Users(tx).lock(caller.user_id)  # of two submissions at once, the second sees the first one's turn
-    generation = _pending(tx, caller, request, choice)
+    room = _checked_room(tx, caller, choice, limits)
+    generation = _pending(caller, request, choice, room.standing)
     Generations(tx).add(generation)
     description = f"Avatar generation: {choice.entry.name}"
     balance = Ledger(tx).hold(caller.user_id, choice.credits, generation.id, description)
     most = limits.max_per_user
-    if most is not None and Generations(tx).count_unfinished(caller.user_id) > most:
+    if most is not None and room.unfinished >= most:
         raise TooManyUnfinished(most)
     Events(tx).append(generation.id, Kind.QUEUED, entry=choice.entry.key, credits=choice.credits)
     return Submitted(generation, choice.credits, balance)
@@ -151,27 +152,34 @@ def examine(tx: Transaction, caller: Caller, request: GenerationRequest, limits:
             BudgetSpent: as `accept` does.
 
     """
-    Projects(tx).require(caller.user_id, request.project_id)
-    choice = _choice(Entries(tx).all(), caller.tier, request)
-    _check_depth(tx, caller, limits.max_depth)
-    Spending(tx).check(limits.budget_microusd)
+    choice = _chosen(tx, caller, request)
+    _checked_room(tx, caller, choice, limits)
     return choice
 
 
-def _check_depth(tx: Transaction, caller: Caller, max_depth: int) -> None:
-    """Check that there is room: the last tenth of the places is for users of whom nothing waits or is drawn.
+def _chosen(tx: Transaction, caller: Caller, request: GenerationRequest) -> Choice:
+    Projects(tx).require(caller.user_id, request.project_id)
+    return _choice(Entries(tx).all(), caller.tier, request)
 
-    So no number of users who wait with many, though each stays within max_per_user, shuts out a newcomer.
+
+def _checked_room(tx: Transaction, caller: Caller, choice: Choice, limits: Limits) -> Room:
+    """Read the user's room in the queue, and check that there is any, and that the day's budget is not spent.
+
+    The last tenth of the places is for users of whom nothing waits or is drawn. So no number of users who
+    wait with many, though each stays within max_per_user, shuts out a newcomer.
 
     Raises:
         QueueFull: there is no place, or none for this user.
+        BudgetSpent: see there.
 
     """
-    depth = PendingQueue(tx).depth()
-    if depth < max_depth - max_depth // KEPT_FOR_NEWCOMERS:
-        return
-    if depth >= max_depth or Generations(tx).count_unfinished(caller.user_id):
-        raise QueueFull(depth)
+    room = PendingQueue(tx).room(caller.user_id, choice.entry.model_id)
+    most = limits.max_depth
+    crowded = room.depth >= most - most // KEPT_FOR_NEWCOMERS
+    if room.depth >= most or (crowded and room.unfinished):
+        raise QueueFull(room.depth)
+    Spending(tx).check(limits.budget_microusd)
+    return room
 
 
 def _choice(entries: Iterable[Entry], tier: Tier, request: GenerationRequest) -> Choice:
@@ -185,7 +193,7 @@ def _choice(entries: Iterable[Entry], tier: Tier, request: GenerationRequest) ->
     return replace(choice, credits=quote.credits)
 
 
-def _pending(tx: Transaction, caller: Caller, request: GenerationRequest, choice: Choice) -> Generation:
+def _pending(caller: Caller, request: GenerationRequest, choice: Choice, standing: Standing) -> Generation:
     entry = choice.entry
     order = Order.of_entry(
         entry,
@@ -194,7 +202,6 @@ def _pending(tx: Transaction, caller: Caller, request: GenerationRequest, choice
         size_px=(choice.width_px, choice.height_px),
     )
     moment = now()
-    standing = PendingQueue(tx).standing(caller.user_id, order.model_id)
     return Generation(
         id=str(uuid4()),
         user_id=caller.user_id,

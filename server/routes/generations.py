@@ -80,7 +80,7 @@ class GenerationController(Controller):
             return Response(DryRunAnswer.of(found, *services.quotes.sign(found.quote)))
 
         def spend(tx: Transaction) -> Spent[GenerationAccepted]:
-            return accepted(accept(tx, caller, asked, limits), services.wakeups.notify)
+            return accepted(accept(tx, caller, asked, limits), services.wakeups.note)
 
         return spend_once(services, request, idempotency_key, data, spend)
 

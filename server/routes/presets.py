@@ -133,7 +133,7 @@ class PresetController(Controller):
 
         def spend(tx: Transaction) -> Spent[GenerationAccepted]:
             submitted = accept_preset(tx, caller, project_id, data.preset_id, data.custom_name, limits)
-            return accepted(submitted, services.wakeups.notify)
+            return accepted(submitted, services.wakeups.note)
 
         return spend_once(services, request, idempotency_key, data, spend)
 

@@ -6,8 +6,10 @@ callbacks and web hooks, is neither imported nor called, whoever wrote it to Red
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from redis import Redis
@@ -32,6 +34,8 @@ FORGOTTEN_S: Final = 60
 
 What is cancelled while every worker draws leaves its wake-up: with an hour, that was 1 MiB for 1,000 of them.
 """
+
+LOOK_S: Final = 0.5  # so often the sending thread looks whether it shall stop
 
 T = TypeVar("T")
 
@@ -85,13 +89,31 @@ class WakeUps:
 
     def __init__(self, settings: Settings) -> None:
         self._link = _Link(settings, settings.redis.timeout_s)
+        self._noted: SimpleQueue[str] = SimpleQueue()
+
+    def note(self, generation_id: str) -> None:
+        """Have a worker woken by `run`. Nothing is sent here, so who submits waits for no Redis."""
+        self._noted.put(generation_id)
+
+    def run(self, stopped: threading.Event) -> None:
+        """Send what is noted until stopped: what came together, in one message."""
+        while not stopped.is_set():
+            with suppress(Empty):
+                self.notify(self._noted.get(timeout=LOOK_S), *self._rest())
+        if rest := list(self._rest()):
+            self.notify(*rest)
+
+    def _rest(self) -> Iterator[str]:
+        with suppress(Empty):
+            while True:
+                yield self._noted.get_nowait()
 
     def notify(self, *generation_ids: str) -> bool:
         """Wake a worker for each generation; return whether Redis took the wake-ups."""
 
         def enqueue(queue: Queue) -> bool:
-            for generation_id in generation_ids:
-                queue.enqueue(WAKE_UP, generation_id, ttl=FORGOTTEN_S)
+            wake = Queue.prepare_data
+            queue.enqueue_many([wake(WAKE_UP, [one], ttl=FORGOTTEN_S) for one in generation_ids])
             return True
 
         return self._link.ask(enqueue, "wakeup.not_sent") or False

@@ -3,7 +3,6 @@ from collections import Counter
 from benchmark.claims import EACH, copy_waiting
 from benchmark.filling import claim_next
 from server.generations.queue import PendingQueue
-from server.generations.repository import Generations
 
 COUNT = 400
 
@@ -15,7 +14,7 @@ class TestCopyWaiting:
         with uow.read() as tx:
             assert PendingQueue(tx).depth() == COUNT + 1
             assert len(PendingQueue(tx).heads()) == 8
-            assert Generations(tx).count_unfinished("w000000000007") == EACH
+            assert PendingQueue(tx).room("w000000000007", "").unfinished == EACH
 
     def test_eight_workers_claim_none_twice(self, uow, owner, make_account, submit_one, at_once):
         """Eight workers that claim at once what waits get each generation once, and users take turns."""

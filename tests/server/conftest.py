@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from server.settings import Settings
 
 PREFIX = "/api/avatar-creator"
 WISH = {"name": "Ada", "prompt": "portrait of a woman with long red hair"}
+SENT_S = 10  # a thread of the application sends wake-ups
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -51,6 +53,13 @@ class Api:
         """Send a body unchanged to the route that generates."""
         path = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
         return self.client.post(path, content=body, headers=account.headers | headers)
+
+    def woken(self, expected: int) -> int:
+        """Return how many wake-ups wait, after time enough for the expected number to be sent."""
+        deadline = time.monotonic() + SENT_S
+        while self.wakeups.waiting() != expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.wakeups.waiting() or 0
 
     def balance(self, account: Any) -> int:
         """Return the balance from GET /api/credits/balance."""

@@ -67,6 +67,14 @@ class TestLines:
             logging.getLogger(name).warning("problem")
         assert {line["event"] for line in lines()} == {"problem"}
 
+    def test_a_stream_that_takes_nothing(self, lines):
+        """A log that cannot be written, as to a terminal that is gone, fails no request."""
+        closed = io.StringIO()
+        configure_logs("test", stream=closed)
+        closed.close()
+        get_log("a").info("nobody.reads_this")
+        assert lines() == []
+
     def test_configuring_twice_does_not_double(self, lines):
         """Each event is written once, however often the logs were set up."""
         stream = io.StringIO()
@@ -95,13 +103,12 @@ class TestLevel:
 
     def test_a_process_takes_it_from_the_settings(self, tmp_path):
         """LOG_LEVEL is obeyed by a command."""
-        root = logging.getLogger("server")
-        before = root.level, logging.getLogger().level, logging.getLogger().handlers[:]
+        root = logging.getLogger()
+        before = root.level, root.handlers[:]
         CliRunner().invoke(main, ["migrate"], env={"DATA_DIR": str(tmp_path), "LOG_LEVEL": "error"})
         assert root.level == logging.ERROR
         root.setLevel(before[0])
-        logging.getLogger().setLevel(before[1])
-        logging.getLogger().handlers[:] = before[2]
+        root.handlers[:] = before[1]
         structlog.contextvars.clear_contextvars()
         structlog.reset_defaults()
 

@@ -57,7 +57,7 @@ class TestLastCredits:
                 error = api.refused(answer, 402, "INSUFFICIENT_CREDITS")
                 assert error["message"] == f"Insufficient credits. Required: {FREE_PRICE}, Available: 0"
             assert spent(account, Generation) == (0, FREE_PRICE, 1, 1)
-            assert api.wakeups.waiting() == round_
+            assert api.woken(round_) == round_
 
     def test_of_uploads(self, uow, make_account, at_once, spent):
         """Of 64 uploads at once with credits for one, one avatar is added and paid."""

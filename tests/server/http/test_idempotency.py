@@ -49,7 +49,7 @@ class TestReplay:
         assert "idempotency-replayed" not in first.headers
         assert second.headers["idempotency-replayed"] == "true"
         assert second.headers["content-type"] == first.headers["content-type"]
-        assert (api.generations(), api.account(account), api.wakeups.waiting()) == (1, (92, 8), 1)
+        assert (api.generations(), api.account(account), api.woken(1)) == (1, (92, 8), 1)
 
     def test_both_prefixes_are_one_resource(self, api, make_account):
         """A request that is repeated under the other prefix is the same request."""
@@ -157,7 +157,7 @@ class TestAtOnce:
         assert {answer.status_code for answer in last} == {200}
         assert len({answer.content for answer in last}) == 1
         assert sum(REPLAYED not in answer.headers for answer in last) == 1
-        assert (api.generations(), api.account(account), api.wakeups.waiting()) == (1, (88, 12), 1)
+        assert (api.generations(), api.account(account), api.woken(1)) == (1, (88, 12), 1)
         assert (rows(Transfer, kind="hold"), rows(Event), rows(KeptAnswer)) == (1, 1, 1)
         generation_id = last[0].json()["generation"]["id"]
         assert rows(Generation, id=generation_id) == rows(Transfer, reference_id=generation_id) == 1

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from catalog.tiers import Tier
 from server.entries.tables import CatalogEntry
 from server.generations.tables import Generation
-from server.scheduling.wakeups import open_queue
+from server.scheduling.wakeups import WakeUps, open_queue
 
 BASE = "avatar-creator:flux-dev-base"
 REALISM = "avatar-creator:flux-dev-realism"
@@ -146,12 +146,20 @@ class TestAccepted:
     def test_a_worker_is_woken_with_the_id_alone(self, api, own_redis, make_account):
         """Redis gets one job, which carries the generation's id and not its prompt."""
         answer = api.generate(make_account(), prompt="a secret wish for a portrait").json()
+        assert api.woken(1) == 1
         (job,) = open_queue(own_redis).get_jobs()
         assert job.args == [answer["generation"]["id"]]
         kept = own_redis.hgetall(f"rq:job:{job.id}")
         kept[b"data"] = zlib.decompress(kept[b"data"])
         assert answer["generation"]["id"].encode() in kept[b"data"]
         assert b"secret wish" not in b"".join(kept.values())
+
+    def test_the_wakeup_is_not_on_the_way(self, open_api, make_account, monkeypatch):
+        """A request is answered before Redis is asked anything: that is the affair of a thread."""
+        monkeypatch.setattr(WakeUps, "run", lambda _, stopped: stopped.wait())
+        with open_api() as api:
+            assert api.generate(make_account()).status_code == 200
+            assert api.wakeups.waiting() == 0
 
     def test_redis_away_refuses_nothing(self, open_api, make_account):
         """Without Redis a generation is still accepted, because the pending row is the queue."""

@@ -111,6 +111,7 @@ class TestFromPreset:
             PRESETS[0].prompt,
             "pending",
         )
+        assert api.woken(1) == 1
         (job,) = open_queue(own_redis).get_jobs()
         assert job.args == [accepted["generation"]["id"]]
         assert api.client.get(f"{prefix}/presets/{PRESETS[0].id}").json()["preset"]["usageCount"] == 1

@@ -72,6 +72,29 @@ class TestNotify:
             client.config_set("maxmemory", 0)
 
 
+class TestNote:
+    def test_a_thread_sends_what_is_noted(self, settings):
+        """What is noted is sent by `run` alone, at its stop the rest."""
+        wakeups, stopped = WakeUps(settings), threading.Event()
+        for number in range(3):
+            wakeups.note(f"generation-{number}")
+        assert wakeups.waiting() == 0
+        stopped.set()
+        wakeups.run(stopped)
+        assert wakeups.waiting() == 3
+
+    def test_a_wakeup_is_sent_at_once(self, settings):
+        """A worker that listens is woken by what another process notes."""
+        wakeups, stopped = WakeUps(settings), threading.Event()
+        sending = threading.Thread(target=wakeups.run, args=(stopped,))
+        sending.start()
+        timer = threading.Timer(SHORT_S, wakeups.note, ["generation-1"])
+        timer.start()
+        assert listen(settings, 8) < 6
+        stopped.set()
+        sending.join()
+
+
 class TestListener:
     def test_a_wakeup_ends_the_wait(self, settings, client):
         """A worker that waits is woken at once, and nothing of the wake-up stays in Redis."""
