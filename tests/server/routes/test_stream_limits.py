@@ -14,7 +14,10 @@ from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.states import Reason
 from server.http.event_feed import BUFFER
+from tests.databases import ONE_DATABASE
 from tests.server.routes.streams import PREFIX, names, path_of, wait_until
+
+pytestmark = ONE_DATABASE
 
 FLOOD = 1200
 
