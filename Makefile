@@ -10,6 +10,9 @@ PYTHON ?= python3
 ARGS ?=
 TORCH_INDEX_URL ?=
 
+# Tests start hundreds of processes, which else compile the same modules each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:

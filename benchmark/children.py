@@ -3,7 +3,7 @@
 `bare KIND` draws without a server: each line of standard input is an object with one key, `close`, `warm_up`
 or `draw`. Each other job reads one line, the plan. `bare-submits` serves the handler that submissions are
 measured against. `load` submits its requests. `readers` opens its streams. `claims` claims when it reads
-another line. `blocks` reads none and times two blocks of FLUX.1. 
+another line. `blocks` reads none and times two blocks of FLUX.1.
 `saturation KIND` draws a turn for each line.
 """
 

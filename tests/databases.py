@@ -1,12 +1,16 @@
-"""The roles on the PostgreSQL that tests start, and how to connect as each."""
+"""The databases of tests: of which kinds they are, the roles on PostgreSQL, and how to connect as each."""
 
 from typing import Final
 
+import pytest
 from sqlalchemy import make_url
 
 from server.db.engine import open_engine
 from server.db.migrate import migrate
 from server.db.roles import Role, make_roles
+
+ONE_DATABASE: Final = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests of what comes before the database or beside it: they run on SQLite, and not on PostgreSQL too."""
 
 OWNER: Final = Role("avatar_owner", "of the owner")
 SERVER: Final = Role("avatar_server", "of the server")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -19,10 +20,13 @@ from catalog.selection import (
     select_entry,
 )
 from catalog.tiers import Tier
+from tests.server.uploads.mutations import DEEP
+
+pytestmark = pytest.mark.deep
 
 BASE, REALISM, *_ = shipped_entries()
 KEYS = [f"key-{number}" for number in range(6)]
-arbitrary = settings(max_examples=200, deadline=None)
+arbitrary = settings(max_examples=5_000 if DEEP else 100, deadline=None)
 
 
 @st.composite

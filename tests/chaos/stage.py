@@ -32,7 +32,7 @@ HOOK = Path(__file__).parent / "hook"
 COMMAND_TIMEOUT_S = 60
 START_TIMEOUT_S = 120
 LOCAL_NICENESS = -10
-"""The local worker imports torch for seconds at each start: behind the others it would hardly ever draw."""
+"""With the miniature the local worker imports torch for seconds: behind the others it would hardly draw."""
 DISK_BYTES = 4 * 2**30
 
 # Short, so that what is lost comes back within the time of a test.
@@ -166,8 +166,11 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: Box) -> Iterator[Stage]:
-    """Start the program in a folder, on SQLite without a PostgreSQL; stop all of it at the end."""
+def open_stage(folder: Path, models_dir: Path | None, postgres: Postgres | None, box: Box) -> Iterator[Stage]:
+    """Start the program in a folder, on SQLite without a PostgreSQL; stop all of it at the end.
+
+    models_dir: where the miniature is, or None if the local worker draws by a script.
+    """
     for name in ("seen", "visited", "armed", "unvisited", "taken", "data"):
         (folder / name).mkdir(parents=True)
     disk_bytes = DISK_BYTES if _mounted(folder / "data") else None
@@ -181,7 +184,7 @@ def open_stage(folder: Path, models_dir: Path, postgres: Postgres | None, box: B
         "PYTHONPATH": str(folder / "hook"),
         "DATABASE_URL": url,
         "REDIS_URL": redis.url,
-        "MODELS_DIR": str(models_dir),
+        **({"CHAOS_SCRIPTED": "1"} if models_dir is None else {"MODELS_DIR": str(models_dir)}),
         "INFERENCE_BACKEND": "auto",
         "HUGGINGFACE_API_KEY": KEY,
         "HOSTED_GATEWAY_URL": box.url,

@@ -10,10 +10,12 @@ from tests.chaos.postgres import open_postgres
 from tests.chaos.stage import open_stage
 from tests.inference.hosted.box import open_box
 
-SHORT_S = 12
+SHORT_S = 8
 SECONDS = float(os.environ.get("CHAOS_S", SHORT_S))
 SEED = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(10**6))
 POINTS = os.environ.get("CHAOS_POINTS", "")
+MINIATURE_FROM_S = 90
+"""In a shorter run the local worker draws by a script: half of the time would go into importing torch."""
 DEEP_S = 600
 """From this length on, every point that was seen must have been visited, and the p99 counts."""
 EXPECTED = Path(__file__).with_name("use_cases.json")
@@ -23,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * SECONDS + 900)]
 
 def plan():
     """Return one round that tests run, or rounds of two minutes as long as `make chaos` asks for."""
-    if SECONDS < 90:
+    if SECONDS < MINIATURE_FROM_S:
         return Plan(SECONDS, SEED, storm_s=SECONDS, calm_s=2, points=POINTS)
     return Plan(SECONDS, SEED, storm_s=80, calm_s=12, more_s=SECONDS, points=POINTS)
 
@@ -32,12 +34,13 @@ def plan():
 def report(request, tmp_path_factory, models_dir):
     """The report of a campaign on one kind of database."""
     folder = tmp_path_factory.mktemp("chaos") / "stage"
+    weights = models_dir if SECONDS >= MINIATURE_FROM_S else None
     with open_box() as box:
         if request.param == "sqlite":
-            with open_stage(folder, models_dir, None, box) as stage:
+            with open_stage(folder, weights, None, box) as stage:
                 done = Campaign(stage, plan()).run()
         else:
-            with open_postgres() as postgres, open_stage(folder, models_dir, postgres, box) as stage:
+            with open_postgres() as postgres, open_stage(folder, weights, postgres, box) as stage:
                 done = Campaign(stage, plan()).run()
     done.violations += [
         f"the process {pid} did not end" for pid in json.loads((folder / "left.json").read_text())

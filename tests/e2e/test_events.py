@@ -29,10 +29,9 @@ class TestFollowing:
 
 
 class TestStopping:
-    def test_a_stop_ends_the_streams(self, launch):
+    def test_a_stop_ends_the_streams(self, start_hosted):
         """On Ctrl-C an open stream ends as a complete answer, and nobody waits for the grace of requests."""
-        program = launch()
-        program.start_json()
+        program = start_hosted()
         user = program.new_user("free")
         lines = []
 

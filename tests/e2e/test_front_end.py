@@ -192,14 +192,13 @@ def clean_up(page: FrontEnd, project_id: str, avatars: list[Any]) -> None:
 
 
 @pytest.fixture(scope="class")
-def program(launch):
+def program(start_hosted):
     """A program that knows the platform's secret and gives the old product's welcome credits."""
-    running = launch(
+    running = start_hosted(
         AUTH_JWT_SECRET=SECRET,
         WELCOME_CREDITS=str(WELCOME),
         CORS_ORIGIN="http://localhost:5173,https://*.example.com",
     )
-    running.start_json()
     yield running
     running.stop()
 

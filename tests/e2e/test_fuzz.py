@@ -16,7 +16,7 @@ import pytest
 from tests.e2e import wire_mutations
 from tests.e2e.edge import MAX_MIB, Bystander, running_edge
 
-FUZZ_S = float(os.environ.get("FUZZ_S", "10"))
+FUZZ_S = float(os.environ.get("FUZZ_S", "5"))
 SEED = int(os.environ.get("FUZZ_SEED", "14"))
 CLIENTS = 4
 STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")

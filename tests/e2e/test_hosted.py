@@ -17,28 +17,9 @@ MAX_WORKER_MIB = 120
 
 
 @pytest.fixture(scope="class")
-def start(launch, box):
-    """Start programs whose workers use the simulated providers."""
-
-    def start(**changes):
-        running = launch(
-            INFERENCE_BACKEND="huggingface",
-            HUGGINGFACE_API_KEY=KEY,
-            HOSTED_GATEWAY_URL=box.url,
-            HOSTED_TIMEOUT_S="5",
-            OUTBOUND_ALLOWED_NETWORKS="127.0.0.0/8",  # the host of images
-            **changes,
-        )
-        running.start_json()
-        return running
-
-    return start
-
-
-@pytest.fixture(scope="class")
-def program(start):
+def program(start_hosted):
     """A running program with all providers."""
-    running = start()
+    running = start_hosted()
     yield running
     running.stop()
 
@@ -129,9 +110,9 @@ class TestHosted:
 
 
 class TestWithoutLora:
-    def test_the_base_image_has_the_base_price(self, start):
+    def test_the_base_image_has_the_base_price(self, start_hosted):
         """If no provider can apply the LoRA, the operator may allow the base image at the base price."""
-        lenient = start(HF_PROVIDERS="hf-inference", HOSTED_WITHOUT_LORA="base-price")
+        lenient = start_hosted(HF_PROVIDERS="hf-inference", HOSTED_WITHOUT_LORA="base-price")
         user = lenient.new_user("basic")
         accepted = user.generate()
         ended = user.ended(accepted["generation"]["id"])
@@ -148,9 +129,9 @@ class TestWithoutLora:
 
 
 class TestBudget:
-    def test_a_spent_budget_refuses_with_the_time_to_wait(self, start):
+    def test_a_spent_budget_refuses_with_the_time_to_wait(self, start_hosted):
         """The image that reaches the day's budget is delivered; the next is refused with the time to wait."""
-        program = start(HOSTED_BUDGET_USD_PER_DAY="0.02")
+        program = start_hosted(HOSTED_BUDGET_USD_PER_DAY="0.02")
         user = program.new_user("free")
         assert user.ended(user.generate()["generation"]["id"])["status"] == "completed"
         refused = user.client.post(

@@ -40,7 +40,7 @@ def command(data_dir, *arguments, **changes):
 
 class TestModes:
     def test_whatever_the_umask(self, program_folder_of_umask_0):
-        """Database, journal, secret, images, weights and the address of Redis are their owner's alone."""
+        """Database, journal, secret, images and the address of Redis are their owner's alone."""
         data_dir = program_folder_of_umask_0
         names = {path.name for path in data_dir.rglob("*")}
         assert {"avatar-creator.db", "avatar-creator.db-wal", "image-links.secret", "redis.url"} <= names
@@ -48,12 +48,11 @@ class TestModes:
         assert open_to_others(data_dir) == {}
 
     @pytest.fixture
-    def program_folder_of_umask_0(self, launch):
+    def program_folder_of_umask_0(self, start_hosted):
         """The data folder of a running program that has drawn, started under a umask that forbids nothing."""
         before = os.umask(0)
         try:
-            running = launch()
-            running.start_json()
+            running = start_hosted()
         finally:
             os.umask(before)
         running.user(running.demo["apiKey"], running.demo["projectId"]).drawn(width=512, height=512)

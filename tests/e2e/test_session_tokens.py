@@ -10,10 +10,9 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="class")
-def program(launch):
+def program(start_hosted):
     """A running program that knows the secret of the platform's session tokens."""
-    running = launch(AUTH_JWT_SECRET=SESSION_SECRET)
-    running.start_json()
+    running = start_hosted(AUTH_JWT_SECRET=SESSION_SECRET)
     yield running
     running.stop()
 

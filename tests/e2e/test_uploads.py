@@ -33,7 +33,9 @@ class RunningApi:
     """A running API process, its data folder and one user of it."""
 
     def __init__(self, process, port, data_dir, uow):
-        self.process, self.port, self.data_dir, self.uow = process, port, data_dir, uow
+        self.process, self.port, self.uow = process, port, uow
+        self.images = data_dir / "images" / "avatars"
+        self.files_before = set(self.images.rglob("*"))
         self.user = new_client(uow)
         self.path = f"/api/avatar-creator/projects/{self.user['project_id']}/avatars/upload"
         self.headers = {"Authorization": f"Bearer {self.user['token']}"} | ORIGIN
@@ -52,12 +54,12 @@ class RunningApi:
         return int(line.split()[1]) / 1024
 
     def stored(self):
-        """Return the files of the image store, and of how many avatars they are."""
+        """Return the files that the image store has since then, and of how many avatars they are."""
         with self.uow.read() as tx:
             project = self.user["project_id"]
             avatars = Avatars(tx).of_project(project, 100)
-        folder = self.data_dir / "images" / "avatars"
-        return [path for path in folder.rglob("*") if path.is_file()], len(avatars)
+        stored = set(self.images.rglob("*")) - self.files_before
+        return [path for path in stored if path.is_file()], len(avatars)
 
     def spent(self):
         """Return what the user spent."""
@@ -65,20 +67,26 @@ class RunningApi:
             return 10_000_000 - Ledger(tx).available(self.user["user_id"])
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """An API process with its files for the time of a request in a folder of its own, its data and that."""
+    spool = tmp_path_factory.mktemp("spool")
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("TMPDIR", str(spool))
+        environ.setenv("RATE_LIMITS", "off")
+        environ.setenv("UPLOAD_WAIT_S", "240")
+        with prepared_folder() as data_dir, database(data_dir) as uow:
+            with running_api(data_dir, Weights("miniature")) as (process, port):
+                yield process, port, data_dir, uow
+            assert not list(spool.iterdir())
+
+
 @pytest.fixture
-def api(tmp_path, monkeypatch):
-    """An API process with its files for the time of a request in a folder of the test."""
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setenv("TMPDIR", str(spool))
-    monkeypatch.setenv("RATE_LIMITS", "off")
-    monkeypatch.setenv("UPLOAD_WAIT_S", "240")
-    with prepared_folder() as data_dir, database(data_dir) as uow:
-        with running_api(data_dir, Weights("miniature")) as (process, port):
-            running = RunningApi(process, port, data_dir, uow)
-            yield running
-            running.client.close()
-        assert not list(spool.iterdir())
+def api(running):
+    """The API process, with a user of the test's own."""
+    api = RunningApi(*running)
+    yield api
+    api.client.close()
 
 
 def photograph(size, quality):

@@ -19,7 +19,7 @@ from server.credits.service import audit
 from server.events.tables import Event
 from tests.e2e.program import PROMPT, User, wait_for
 
-OVERLOAD_S = float(os.environ.get("OVERLOAD_S", "8"))
+OVERLOAD_S = float(os.environ.get("OVERLOAD_S", "6"))
 TIMES = 10  # the capacity
 USERS = 24
 CLIENTS = 32  # connections, each with one request at a time
@@ -150,7 +150,7 @@ class TestOverload:
 @pytest.fixture(scope="class")
 def flooded(launch):
     """The ids of one enterprise user's generations, who floods the queue, and those of others beside it."""
-    program = launch(QUEUE_MAX_PER_USER="20", QUEUE_MAX_DEPTH="100")
+    program = launch(QUEUE_MAX_PER_USER="8", QUEUE_MAX_DEPTH="100")
     program.start_json()
     flooder = program.new_user("enterprise", 0)
     others = [program.new_user("basic", 1000) for _ in range(2)]

@@ -16,7 +16,7 @@ from tests.e2e.program import PROMPT, User, wait_for
 from tests.endurance.watching import watching
 from tests.server.uploads.files import picture, saved
 
-SOAK_S = float(os.environ.get("SOAK_S", "10"))
+SOAK_S = float(os.environ.get("SOAK_S", "6"))
 LONG_S = 1200
 """From here on the memory is judged: before, pools and caches are still filling."""
 MAX_GROWTH = 0.02

@@ -2,6 +2,10 @@ import pytest
 from litestar import get
 from litestar.testing import TestClient
 
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
+
 PREFIX = "/api/avatar-creator"
 
 

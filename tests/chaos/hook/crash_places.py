@@ -218,6 +218,14 @@ def _watch_spawning(module: ModuleType) -> None:
     _around(module.Watchdog, "_return_work")
 
 
+def _script_drawing(module: ModuleType) -> None:
+    """In a short campaign the local worker draws gradients, and imports no torch at each of its starts."""
+    if "CHAOS_SCRIPTED" in os.environ:
+        from inference.scripted import Script, ScriptedBackend  # noqa: PLC0415  # only workers have it
+
+        module._local = lambda _settings: ScriptedBackend(Script(step_s=0.02))  # what is replaced
+
+
 PLACES: dict[str, Callable[[ModuleType], None]] = {
     "server.db.engine": _watch_statements,
     "server.db.unit_of_work": _watch_transactions,
@@ -225,6 +233,7 @@ PLACES: dict[str, Callable[[ModuleType], None]] = {
     "server.scheduling.wakeups": _watch_wakeups,
     "server.supervisor.watchdog": _watch_spawning,
     "server.worker.drawing": _watch_drawing,
+    "server.worker.backends": _script_drawing,
 }
 
 

@@ -4,6 +4,9 @@ import pytest
 from litestar import get
 
 from server.http.access_log import log
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from server.http.cors import Cors
+from tests.databases import ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 HOME = "http://localhost:5173"
@@ -26,6 +27,7 @@ def names(header):
     return set(re.split(", *", header))
 
 
+@ONE_DATABASE
 class TestAnswers:
     def test_the_front_end_may_read_answers_and_errors(self, api):
         """An allowed origin gets its headers on success, on errors and on unknown routes."""
@@ -94,6 +96,7 @@ class TestWildcard:
         assert not list(Cors(None, [HOME, WILDCARD])._permission(origin.encode()))
 
 
+@ONE_DATABASE
 class TestPreflight:
     def test_it_passes_for_the_front_end(self, api):
         """A preflight lists the methods and headers of the contract, without a token and for any path."""

@@ -5,6 +5,9 @@ from litestar import get
 
 from server.errors import DatabaseAway
 from server.http.errors import InputInvalid
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 

@@ -8,6 +8,9 @@ import httpx
 import pytest
 
 from server.cli.serve import http_server
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 HOME = "http://localhost:5173"

@@ -11,6 +11,9 @@ from server.db.migrate import unmigrate
 from server.http.rate_limits import ADDRESS_LIMITS, EXEMPT, HEADERS, MARK, USER_LIMITS
 from server.settings.groups import RateLimitSettings
 from server.supervisor.api_process import listen
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 PREFIXES = (PREFIX, "/api/apps/avatar-creator")

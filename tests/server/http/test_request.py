@@ -4,6 +4,8 @@ import pytest
 from litestar import get
 from litestar.params import FromQuery
 
+from tests.databases import ONE_DATABASE
+
 PREFIX = "/api/avatar-creator"
 
 
@@ -13,6 +15,7 @@ def paged(limit: FromQuery[int], name: FromQuery[str] = "") -> dict[str, object]
     return {"limit": limit, "name": name}
 
 
+@ONE_DATABASE
 class TestRequestId:
     def test_every_answer_has_an_id_of_its_own(self, api, make_account):
         """Successes and errors carry an X-Request-Id, no two the same."""
@@ -43,6 +46,7 @@ class TestRequestId:
         assert re.fullmatch("[0-9a-f]{32}", given)
 
 
+@ONE_DATABASE
 class TestCaching:
     def test_nothing_is_stored_unless_it_says_so(self, api):
         """Answers, errors and preflights forbid caching."""

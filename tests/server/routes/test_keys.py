@@ -4,6 +4,7 @@ import pytest
 
 from server.accounts.repository import Users
 from server.clock import now
+from tests.databases import ONE_DATABASE
 from tests.server.conftest import TIMESTAMP
 from tests.server.signing import SESSION_SECRET, bearer, signed
 
@@ -56,6 +57,7 @@ class TestCreate:
         assert TIMESTAMP.fullmatch(made["key"]["expiresAt"])
         assert timedelta(days=29, hours=23) < expires - now() <= timedelta(days=30)
 
+    @ONE_DATABASE
     @pytest.mark.parametrize(
         ("field", "value"),
         [

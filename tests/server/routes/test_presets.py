@@ -8,6 +8,7 @@ from catalog.presets import Category, shipped_presets
 from catalog.tiers import Tier
 from server.routes.generation_bodies import GenerateBody
 from server.scheduling.wakeups import open_queue
+from tests.databases import ONE_DATABASE
 
 PREFIXES = ["/api/avatar-creator", "/api/apps/avatar-creator"]
 PREFIX = PREFIXES[0]
@@ -25,6 +26,7 @@ def draw(api, account, prefix=PREFIX, **body):
     return api.client.post(path, json={"presetId": PRESETS[0].id} | body, headers=account.headers)
 
 
+@ONE_DATABASE
 class TestRead:
     @pytest.mark.parametrize("prefix", PREFIXES)
     def test_anybody_may_list(self, api, prefix):
@@ -74,6 +76,7 @@ class TestRead:
         assert error["message"] == "Preset not found"
 
 
+@ONE_DATABASE
 class TestPictures:
     def test_an_img_tag_can_open_them(self, api):
         """The pictures are served without a token, in their sizes, to be cached for a year."""
@@ -148,6 +151,7 @@ class TestFromPreset:
             )
             assert (body.name, body.prompt, body.traits()) == (preset.name, preset.prompt, preset.traits)
 
+    @ONE_DATABASE
     @pytest.mark.parametrize(
         ("field", "value"),
         [

@@ -3,6 +3,7 @@ from uuid import UUID
 
 from catalog.tiers import Tier
 from server.accounts.repository import Users
+from tests.databases import ONE_DATABASE
 
 PREFIX = "/api/avatar-creator"
 WISH = {"name": "Ada", "prompt": "portrait of a woman with long red hair"}
@@ -62,6 +63,7 @@ NO_TOKENS = [
 ]
 
 
+@ONE_DATABASE
 class TestFields:
     def test_a_bad_value_is_refused_by_its_field(self, api, make_account, subtests):
         """A value that breaks its field's rule is refused by name; nothing is queued, nothing held."""
@@ -105,6 +107,7 @@ class TestFields:
         assert answer.status_code == 200
 
 
+@ONE_DATABASE
 class TestBodies:
     def test_an_unreadable_body_is_refused(self, api, make_account, subtests):
         """A body that is no JSON object in UTF-8 is a 400 in the contract's shape."""

@@ -13,9 +13,13 @@ from server.events.repository import Events
 from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.states import Reason
+from server.http.event_feed import BUFFER
+from tests.databases import ONE_DATABASE
 from tests.server.routes.streams import PREFIX, names, path_of, wait_until
 
-FLOOD = 2000
+pytestmark = ONE_DATABASE
+
+FLOOD = 1200
 
 
 class TestLeaving:
@@ -62,19 +66,37 @@ class TestSlowReaders:
         account = make_account()
         generation = submit_one(account)
         held = claim()
-        with reading_nothing(live, account, path_of(generation)) as connection:
+        with reading_nothing(live, account, path_of(generation)) as (connection, read):
+            (subscription,) = live.feed._subscriptions
             flood(uow, held)
-            wait_until(lambda: all(one.ended for one in live.feed._subscriptions))
+            wait_until(lambda: subscription.ended)
             settlement.fail(uow, held, Reason.OUT_OF_MEMORY, "Too large.")
-            text = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
-        assert text.endswith("0\r\n\r\n")  # the last chunk: a complete answer
-        seen = [int(one) for one in re.findall(r"^id: (\d+)\r$", text, re.MULTILINE)]
+            seen = ids(read + rest_of(connection))
         assert len(seen) < FLOOD
         rest = live.read(account, path_of(generation), seen[-1])
         assert rest[-1].event == "failed"
         everything = [one.id for one in live.read(account, path_of(generation))]
         assert seen + [one.id for one in rest] == everything
         assert len(everything) == FLOOD + 2
+
+    def test_one_that_still_reads_the_past_gets_everything(self, live, uow, make_account, submit_one, claim):
+        """A reader that is stuck in what was before it came reads all of it, and what happened meanwhile."""
+        account = make_account()
+        generation = submit_one(account)
+        held = claim()
+        flood(uow, held)
+        with reading_nothing(live, account, path_of(generation), since=b"event: queued") as (
+            connection,
+            read,
+        ):
+            (subscription,) = live.feed._subscriptions
+            wait_until(lambda: is_stuck(live))
+            flood(uow, held, 2 * BUFFER)
+            wait_until(lambda: subscription.ended)
+            settlement.fail(uow, held, Reason.OUT_OF_MEMORY, "Too large.")
+            seen = ids(read + rest_of(connection))
+        assert seen == [one.id for one in live.read(account, path_of(generation))]
+        assert len(seen) == FLOOD + 2 * BUFFER + 2
 
     def test_one_that_reads_nothing_is_dropped(self, live, uow, make_account, submit_one, claim, monkeypatch):
         """A client that takes nothing for the time of a send loses its stream, and nothing of it is left."""
@@ -163,8 +185,11 @@ class TestLimits:
 
 
 @contextmanager
-def reading_nothing(live, account, path):
-    """Open a stream over a socket and read nothing of it."""
+def reading_nothing(live, account, path, since=b": heartbeat"):
+    """Open a stream over a socket, and from some bytes on read nothing of it; give what was read up to there.
+
+    After a heartbeat the stream hears of what happens; before, it may still read from the database.
+    """
     host, port = live.url.removeprefix("http://").split(":")
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -172,17 +197,29 @@ def reading_nothing(live, account, path):
         connection.connect((host, int(port)))
         request = f"GET {PREFIX}/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {account.token}\r\n\r\n"
         connection.sendall(request.encode())
-        # From here on the stream hears of what happens; what was before, it would read from the database.
-        wait_until(lambda: live.feed.open_streams)
-        wait_until(lambda: all(one._position is not None for one in live.feed._subscriptions))
-        yield connection
+        read = b""
+        while since not in read:
+            read += connection.recv(4096)
+        yield connection, read
 
 
-def flood(uow, held):
-    """Append more steps than the buffers of a stream and of its connection hold, a part at a time."""
-    for part in range(0, FLOOD, 100):
+def rest_of(connection):
+    """Read an answer to its end, and check that it is complete."""
+    rest = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert rest.endswith(b"0\r\n\r\n")  # the last chunk
+    return rest
+
+
+def ids(text):
+    """Return the ids of events in the order of a stream."""
+    return [int(one) for one in re.findall(rb"^id: (\d+)\r$", text, re.MULTILINE)]
+
+
+def flood(uow, held, count=FLOOD):
+    """Append steps, by default more than the buffers of a stream and of its connection hold, in parts."""
+    for part in range(0, count, 100):
         with uow.begin() as tx:
-            for step in range(part, part + 100):
+            for step in range(part, min(part + 100, count)):
                 data = {"attempt": held.attempt, "phase": "step", "step": step, "steps": FLOOD}
                 Events(tx).append(held.generation_id, Kind.STEP, **data)
 

@@ -11,6 +11,7 @@ from server.errors import DatabaseAway
 from server.images.links import ROUTE
 from server.routes.uploads import MAX_IMAGE_BYTES, RULES, UploadBody
 from server.uploads import service
+from tests.databases import ONE_DATABASE
 from tests.server.conftest import PREFIX
 from tests.server.uploads import files
 
@@ -219,6 +220,7 @@ class TestAccepted:
 
 
 class TestRefused:
+    @ONE_DATABASE
     def test_a_bad_text_is_refused_by_its_field(self, api, send, make_account, nothing_happened, subtests):
         """A text that breaks its field's rule is refused by name, and is not repeated."""
         account = make_account()
@@ -235,6 +237,7 @@ class TestRefused:
         assert set(BAD_TEXTS) == set(RULES.texts)
         assert len(UploadBody.model_fields) == 14
 
+    @ONE_DATABASE
     def test_a_bad_form_is_refused(self, api, send_body, make_account, nothing_happened, subtests):
         """A form that is incomplete, doubled, malformed or too long is refused by its field."""
         account = make_account()
@@ -246,6 +249,7 @@ class TestRefused:
                 api.refused(send_body(account, form(NAME, IMAGE), kind), 400, INVALID, "image")
         nothing_happened(account)
 
+    @ONE_DATABASE
     def test_a_bad_image_is_refused(self, api, send, make_account, nothing_happened, subtests):
         """A file of another format, damaged, or with too many pixels is refused."""
         account = make_account()
@@ -255,6 +259,7 @@ class TestRefused:
                 assert word in error["message"]
         nothing_happened(account)
 
+    @ONE_DATABASE
     def test_one_byte_too_many(self, api, send, send_body, make_account, nothing_happened):
         """A file of 10 MB and a byte, and a larger body, announced or not, are refused with the limit."""
         account = make_account()
@@ -265,6 +270,7 @@ class TestRefused:
             assert str(MAX_IMAGE_BYTES) in api.refused(answer, 400, INVALID, "image")["message"]
         nothing_happened(account)
 
+    @ONE_DATABASE
     def test_a_refusal_can_be_read_by_a_page(self, api, send_body, make_account):
         """A refused upload has the CORS headers of the front end's origin."""
         origin = {"Origin": "http://localhost:5173"}
@@ -272,6 +278,7 @@ class TestRefused:
         api.refused(answer, 400, INVALID, "image")
         assert answer.headers["access-control-allow-origin"] == origin["Origin"]
 
+    @ONE_DATABASE
     def test_it_is_refused_before_it_is_decoded(self, api, send, make_account, nothing_happened):
         """Without a token, without a project or with one credit, the file is not even looked at."""
         account, poor = make_account(), make_account(credits=1)

@@ -6,6 +6,9 @@ import pytest
 from redis import Redis
 
 from server.scheduling.wakeups import FORGOTTEN_S, WAKE_UP, Listener, WakeUps, open_queue
+from tests.databases import ONE_DATABASE
+
+pytestmark = ONE_DATABASE
 
 SHORT_S = 0.2
 

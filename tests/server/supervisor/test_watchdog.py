@@ -16,6 +16,7 @@ from server.scheduling.reaper import Reaper
 from server.scheduling.registry import retire
 from server.supervisor.embedded_redis import EmbeddedRedis
 from server.supervisor.watchdog import Watchdog
+from tests.databases import ONE_DATABASE
 
 pytestmark = pytest.mark.usefixtures("books_that_balance")
 
@@ -126,6 +127,7 @@ class TestWatchdog:
         logged = capfd.readouterr()
         assert (logged.out + logged.err).count("worker.device_broken") == 1
 
+    @ONE_DATABASE
     @pytest.mark.parametrize(
         ("end", "why"),
         [
@@ -215,6 +217,7 @@ class TestRedisAway:
         assert (ended.status, ended.attempt, ended.error_message) == ("completed", 1, None)
 
 
+@ONE_DATABASE
 class TestFaults:
     def test_a_worker_that_cannot_be_started(self, settings, monkeypatch):
         """A watchdog that cannot start a worker leaves no descriptor open, and tries again when it can."""

@@ -7,6 +7,7 @@ import pytest
 from inference.hosted.backend import HostedBackend, HostedConfig
 from outbound.addresses import AddressPolicy
 from server.events.repository import Events
+from tests.databases import ONE_DATABASE
 from tests.inference.hosted.box import KEY, open_box
 from tests.inference.hosted.faults import FAULTS, NEVER_AGAIN_S, deadline_s
 
@@ -30,6 +31,7 @@ def runner_at(make_runner, monkeypatch):
         backend.close()
 
 
+@ONE_DATABASE
 class TestFaults:
     def test_each_ends_in_a_code_a_void_and_a_line(
         self, make_account, submit_one, runner_at, generation_of, balance_of, uow, log_lines, record_property
