@@ -9,15 +9,15 @@ from typing import Final
 
 import click
 
-from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
+from benchmark.plan import EXACT, PROFILES, WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
 USUAL: Final = ("api", "up", "drawing", "overhead", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "blocks")
+ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "switching", "blocks")
 ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
-FULL_SIZE: Final = ("drawing", "blocks")
+FULL_SIZE: Final = ("drawing", "switching", "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 
 ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
@@ -39,6 +39,13 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     "random weights made on the GPU; without a GPU, two of its blocks.",
 )
 @click.option("--entry", "entries", multiple=True, type=click.Choice(ENTRIES), help="By default all.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=click.Choice(PROFILES),
+    help="To draw the entries with; may be repeated. By default exact, and with FLUX.1 on a GPU all.",
+)
 @click.option("--through", type=click.Choice(["server"]), help="Also draw the entries through the API.")
 @click.option(
     "--gpu-usd-per-hour",
@@ -66,6 +73,7 @@ def bench(
     only: tuple[str, ...],
     kind: WeightsKind | None,
     entries: tuple[str, ...],
+    profiles: tuple[str, ...],
     through: str | None,
     gpu_usd_per_hour: float | None,
     models_dir: Path | None,
@@ -88,7 +96,8 @@ def bench(
     with tempfile.TemporaryDirectory() as scratch:
         folder = models_dir or (Path(scratch) if kind == "miniature" else None)
         weights = Weights(kind, folder.absolute() if folder else None)
-        plan = Plan(weights, Effort(**repeats), entries, through == "server")
+        drawn_with = [profile for profile in PROFILES if profile in (profiles or _all_profiles(kind))]
+        plan = Plan(weights, Effort(**repeats), entries, through == "server", tuple(drawn_with))
         _measure(plan, names, gpu_usd_per_hour, to, json_file)
 
 
@@ -113,6 +122,10 @@ def _usual(kind: WeightsKind) -> tuple[str, ...]:
     return FULL_SIZE if _has_gpu() else ("blocks",)
 
 
+def _all_profiles(kind: WeightsKind) -> tuple[str, ...]:
+    return PROFILES if kind != "miniature" and _has_gpu() else (EXACT,)
+
+
 def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> None:
     if through and "drawing" not in names:
         raise click.UsageError("--through server is a part of the measurement 'drawing'")
@@ -124,7 +137,7 @@ def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> No
     unsupported = [name for name in names if name not in FULL_SIZE]
     if unsupported or through:
         raise click.UsageError(f"a server does not draw with random weights: --only {' or '.join(FULL_SIZE)}")
-    if "drawing" in names and not _has_gpu():
+    if set(names) - {"blocks"} and not _has_gpu():
         raise click.UsageError(
             "all of FLUX.1 with random weights needs an NVIDIA GPU; --only blocks does not"
         )
