@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -21,6 +21,9 @@ from inference.miniature import architecture
 from inference.miniature.vocabulary import MAX_TEXT_TOKENS
 from server.settings import Settings
 from server.worker.backends import make_backend
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _MIB: Final = 2**20
 
@@ -39,6 +42,7 @@ class BarePipeline:
             else make_backend(settings, "local")
         )
         self._process = ProcessPeak()
+        self._last: Image | None = None
 
     @property
     def device(self) -> str:
@@ -49,7 +53,8 @@ class BarePipeline:
     def run(self, command: str, argument: Any) -> dict[str, Any]:
         """Run one command and return its measurements.
 
-        `close` takes no argument; `warm_up` and `draw` take an order as JSON.
+        `close` takes no argument; `warm_up` and `draw` take an order as JSON; `save` takes a file, into
+        which the last picture is written as PNG.
 
         Raises:
             InferenceError: the backend cannot load or draw.
@@ -57,6 +62,8 @@ class BarePipeline:
         """
         if command == "close":
             return self.close()
+        if command == "save":
+            return self._save(Path(argument))
         order = Order.from_json(argument)
         return self._warm_up(order) if command == "warm_up" else self._draw(order)
 
@@ -79,14 +86,22 @@ class BarePipeline:
         began = time.perf_counter()
         picture = self._backend.generate(order, lambda _: None)
         drawn = time.perf_counter()
+        self._last = picture.image
         picture.image.save(BytesIO(), "PNG")
         encoded = time.perf_counter()
         return {
             "draw_s": drawn - began,
+            "load_s": picture.seconds.get(Phase.LOAD, 0.0),
             "steps_s": picture.seconds[Phase.STEP],
             "encode_s": encoded - drawn,
             "peak_mib": self._peak_mib(),
         }
+
+    def _save(self, file: Path) -> dict[str, Any]:
+        if self._last is None:
+            raise RuntimeError("nothing has been drawn")
+        self._last.save(file, "PNG")
+        return {}
 
     def _peak_mib(self) -> float:
         if self._torch_device.type == "cuda":

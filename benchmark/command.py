@@ -9,15 +9,15 @@ from typing import Final
 
 import click
 
-from benchmark.plan import WEIGHTS, Effort, Plan, Weights, WeightsKind
+from benchmark.plan import EXACT, PROFILES, WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
 
 USUAL: Final = ("api", "up", "drawing", "overhead", "saturation", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "blocks")
+ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "switching", "blocks")
 ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
-ON_A_GPU: Final = ("drawing", "saturation")
+ON_A_GPU: Final = ("drawing", "saturation", "switching")
 FULL_SIZE: Final = (*ON_A_GPU, "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 
@@ -40,6 +40,13 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     "random weights made on the GPU; without a GPU, two of its blocks.",
 )
 @click.option("--entry", "entries", multiple=True, type=click.Choice(ENTRIES), help="By default all.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=click.Choice(PROFILES),
+    help="To draw the entries with; may be repeated. By default exact, and with FLUX.1 on a GPU all.",
+)
 @click.option("--through", type=click.Choice(["server"]), help="Also draw the entries through the API.")
 @click.option(
     "--gpu-usd-per-hour",
@@ -67,6 +74,7 @@ def bench(
     only: tuple[str, ...],
     kind: WeightsKind | None,
     entries: tuple[str, ...],
+    profiles: tuple[str, ...],
     through: str | None,
     gpu_usd_per_hour: float | None,
     models_dir: Path | None,
@@ -89,7 +97,8 @@ def bench(
     with tempfile.TemporaryDirectory() as scratch:
         folder = models_dir or (Path(scratch) if kind == "miniature" else None)
         weights = Weights(kind, folder.absolute() if folder else None)
-        plan = Plan(weights, Effort(**repeats), entries, through == "server")
+        drawn_with = [profile for profile in PROFILES if profile in (profiles or _all_profiles(kind))]
+        plan = Plan(weights, Effort(**repeats), entries, through == "server", tuple(drawn_with))
         _measure(plan, names, gpu_usd_per_hour, to, json_file)
 
 
@@ -112,6 +121,10 @@ def _usual(kind: WeightsKind) -> tuple[str, ...]:
     if kind != "random":
         return USUAL
     return FULL_SIZE if _has_gpu() else ("blocks",)
+
+
+def _all_profiles(kind: WeightsKind) -> tuple[str, ...]:
+    return PROFILES if kind != "miniature" and _has_gpu() else (EXACT,)
 
 
 def _check(kind: WeightsKind, names: tuple[str, ...], through: str | None) -> None:

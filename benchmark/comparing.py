@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from benchmark.plan import EXACT
 from benchmark.record import EntryTiming, Record
 from benchmark.tables import NOTHING, headline, rounded
 
@@ -45,10 +46,14 @@ def _entry_values(row: EntryTiming) -> Iterator[tuple[str, Value]]:
     for part, unit in _PARTS.items():
         value = getattr(row.measured, part, None)
         if value is not None:
-            yield f"{row.name}: {part.rpartition('_')[0].replace('_', ' ')}", (value, unit)
+            yield f"{_name(row)}: {part.rpartition('_')[0].replace('_', ' ')}", (value, unit)
     if row.served is not None:
-        yield f"{row.name}: through the server, p50", (row.served.p50_s, "s")
-        yield f"{row.name}: server adds, p50", (row.served.adds_p50_ms, "ms")
+        yield f"{_name(row)}: through the server, p50", (row.served.p50_s, "s")
+        yield f"{_name(row)}: server adds, p50", (row.served.adds_p50_ms, "ms")
+
+
+def _name(row: EntryTiming) -> str:
+    return row.name if row.profile == EXACT else f"{row.name}, {row.profile}"
 
 
 def _cell(value: Value | None) -> str:

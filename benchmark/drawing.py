@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from PIL import Image, ImageChops
+
 from benchmark.overhead import PROMPT, measure_served
-from benchmark.plan import Advance, Plan
+from benchmark.plan import EXACT, Advance, Plan
 from benchmark.record import EntryTiming, Figure, Measured, percentile
 from benchmark.reference import peak_tflops
 from benchmark.running import Child, NotMeasured, ask, child, read_line
@@ -21,28 +24,62 @@ _TARGET_MIB: Final = 1200.0
 
 
 def measure_drawing(plan: Plan, advance: Advance) -> list[Figure | EntryTiming]:
-    """Draw with every entry at its own size and steps, then with all pipelines resident together."""
-    with tempfile.TemporaryDirectory() as folder, child("bare", plan.weights, Path(folder)) as bare:
-        device = read_line(bare)["device"]
-        timings = [time_entry(bare, entry, plan.effort.runs, device, advance) for entry in plan.chosen()]
-        peaks_mib = [row.measured.peak_mib for row in timings if row.measured]
-        figures = [figure for row in timings for figure in entry_figures(row, plan.weights.kind)]
-        advance("drawing with all together")
-        try:
-            peaks_mib.append(peak_together(bare, plan.chosen()))
-        except NotMeasured as problem:
-            advance(f"not all together: {problem}")
-        else:
-            figures.append(memory_figure(max(peaks_mib), device, plan.weights.kind))
-    if plan.through_server:
-        served = measure_served(plan, advance)
-        keys = {entry.short_key: entry.key for entry in plan.chosen()}
-        timings = [replace(row, served=served[keys[row.name]]) for row in timings]
+    """Draw with every entry at its own size and steps, then with all pipelines resident together.
+
+    Each profile has a process of its own.
+    """
+    figures: list[Figure] = []
+    timings: list[EntryTiming] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for profile in plan.profiles:
+            rows, peak = _draw_with(plan, profile, Path(folder), advance)
+            if plan.through_server:
+                served = measure_served(plan, profile, advance)
+                rows = [replace(row, served=served[row.name]) for row in rows]
+            timings += rows
+            figures += [figure for row in rows for figure in entry_figures(row, plan.weights.kind)]
+            figures += [peak] if peak else []
     return [*figures, *timings]
 
 
+def _draw_with(
+    plan: Plan, profile: str, folder: Path, advance: Advance
+) -> tuple[list[EntryTiming], Figure | None]:
+    """Draw with one profile. Returns the entries' rows and the peak of all together, None if they do not fit.
+
+    folder: has the data of the process, and each entry's picture for the profiles that come after.
+    """
+    with child("bare", plan.weights, folder, DRAW_PROFILE=profile) as bare:
+        device = read_line(bare)["device"]
+        rows = []
+        for entry in plan.chosen():
+            row = replace(time_entry(bare, entry, plan.effort.runs, device, advance), profile=profile)
+            picture = folder / f"{entry.short_key}-{profile}.png"
+            if row.measured is not None:
+                ask(bare, save=str(picture))
+                exact = folder / f"{entry.short_key}-{EXACT}.png"
+                compared = profile != EXACT and exact.exists()
+                difference = largest_difference(exact, picture) if compared else None
+                row = replace(row, measured=replace(row.measured, difference=difference))
+            rows.append(row)
+        advance("drawing with all together")
+        try:
+            peak_mib = peak_together(bare, plan.chosen())
+        except NotMeasured as problem:
+            advance(f"not all together: {problem}")
+            return rows, None
+    peaks_mib = [peak_mib, *(row.measured.peak_mib for row in rows if row.measured)]
+    return rows, memory_figure(max(peaks_mib), device, plan.weights.kind, profile)
+
+
+def largest_difference(exact: Path, other: Path) -> int:
+    """Return the largest difference between two pictures of one size, of a channel of a pixel, in levels."""
+    extrema = ImageChops.difference(Image.open(exact), Image.open(other)).getextrema()
+    return int(np.max(extrema))
+
+
 def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advance) -> EntryTiming:
-    """Measure one entry while only its own pipeline is resident."""
+    """Measure one entry while only its own pipeline is resident. The last picture is with its adapter."""
     row = EntryTiming(
         name=entry.short_key,
         title=entry.name,
@@ -54,12 +91,12 @@ def time_entry(bare: Child, entry: Entry, runs: int, device: str, advance: Advan
     )
     order = Order.of_entry(entry, PROMPT, seed=0)
     try:
-        loaded, answers = load_and_draw(bare, order, runs, advance, entry.name)
         without_lora = (
             load_and_draw(bare, replace(order, adapter=None), runs, advance, "its base")[1]
             if entry.realism
             else None
         )
+        loaded, answers = load_and_draw(bare, order, runs, advance, entry.name)
     except NotMeasured as problem:
         return replace(row, problem=str(problem))
     adds_s = median_of(answers[1:]) - median_of(without_lora[1:]) if without_lora else None
@@ -108,6 +145,7 @@ def measured(
         tflop_per_step=loaded["tflop_per_step"],
         peak_share=loaded["tflop_per_step"] * per_s / peak if peak else None,
         lora_adds_s=lora_adds_s,
+        planned_mib=loaded.get("planned_mib"),
     )
 
 
@@ -130,16 +168,24 @@ def peak_together(bare: Child, entries: Sequence[Entry]) -> float:
 
 
 def entry_figures(row: EntryTiming, weights: str) -> list[Figure]:
-    """Return an entry's p50; only the miniature has targets."""
+    """Return an entry's p50; only the miniature has targets, with the exact profile."""
     if row.measured is None:
         return []
-    name = f"drawing {row.name}: {row.width_px} px, {row.steps} steps, p50"
-    at_most = _TARGETS_S.get(row.name) if weights == "miniature" else None
+    name = f"drawing {row.name}: {row.width_px} px, {row.steps} steps{_with(row.profile)}, p50"
+    at_most = _TARGETS_S.get(row.name) if weights == "miniature" and row.profile == EXACT else None
     return [Figure(name, row.measured.p50_s, "s", at_most=at_most)]
 
 
-def memory_figure(peak_mib: float, device: str, weights: str) -> Figure:
-    """Return the peak of memory with all pipelines resident; only the miniature on a CPU has a target."""
+def memory_figure(peak_mib: float, device: str, weights: str, profile: str) -> Figure:
+    """Return the peak of memory with all pipelines resident.
+
+    Only the miniature has a target, with the exact profile on a CPU.
+    """
     holder = "process" if device == "cpu" else "device"
-    at_most = _TARGET_MIB if weights == "miniature" and holder == "process" else None
-    return Figure(f"drawing: peak memory of the {holder}", peak_mib, "MiB", at_most=at_most)
+    at_most = _TARGET_MIB if (weights, holder, profile) == ("miniature", "process", EXACT) else None
+    return Figure(f"drawing: peak memory of the {holder}{_with(profile)}", peak_mib, "MiB", at_most=at_most)
+
+
+def _with(profile: str) -> str:
+    """Return how the name of a figure ends; what is exact is named as it was before there were profiles."""
+    return "" if profile == EXACT else f", {profile}"

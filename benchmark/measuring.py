@@ -21,6 +21,7 @@ from benchmark.saturation import MODES, measure_saturation
 from benchmark.serving import measure_api, measure_up
 from benchmark.streams import ROUNDS, measure_streams
 from benchmark.submits import measure_postgresql, measure_submits
+from benchmark.switching import measure_switching
 from benchmark.uploads import measure_uploads
 
 
@@ -35,7 +36,7 @@ def _drawing_parts(plan: Plan) -> int:
     """Count the loads and the images; entries with a LoRA are drawn with and without it."""
     parts = 2 + plan.effort.runs
     bare = sum((1 + entry.realism) * parts for entry in plan.chosen())
-    return bare + 1 + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
+    return len(plan.profiles) * (bare + 1) + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
@@ -51,6 +52,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
     "history": Measurement(measure_history, lambda _: 4),
     "claims": Measurement(measure_claims, lambda _: 5),
+    "switching": Measurement(measure_switching, lambda plan: 2 * len(plan.profiles)),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 

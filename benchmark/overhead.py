@@ -57,13 +57,16 @@ def measure_overhead(plan: Plan, advance: Advance) -> list[Figure]:
     return figures
 
 
-def measure_served(plan: Plan, advance: Advance) -> dict[str, Served]:
-    """Draw every entry through the API, and measure the time outside the pipeline's phases.
+def measure_served(plan: Plan, profile: str, advance: Advance) -> dict[str, Served]:
+    """Draw every entry through the API with one profile; return the times by the entry's short key.
 
     No other process holds weights meanwhile: FLUX.1 fits on a device once, not twice.
     """
     served = {}
-    with tempfile.TemporaryDirectory() as folder, serving(plan.weights, Path(folder)) as (demo, uow):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(plan.weights, Path(folder), DRAW_PROFILE=profile) as (demo, uow),
+    ):
         for entry in plan.chosen():
             timed = []
             for _ in range(1 + plan.effort.runs):  # the first loads and warms up
@@ -71,7 +74,7 @@ def measure_served(plan: Plan, advance: Advance) -> dict[str, Served]:
                 timed.append(draw_served(demo, uow, entry.key))
             seconds = [image.served_s for image in timed[1:]]
             added_ms = [(image.served_s - image.phases_s) * 1000 for image in timed[1:]]
-            served[entry.key] = Served(
+            served[entry.short_key] = Served(
                 p50_s=statistics.median(seconds),
                 p95_s=percentile(seconds, 95),
                 adds_p50_ms=statistics.median(added_ms),
@@ -80,9 +83,12 @@ def measure_served(plan: Plan, advance: Advance) -> dict[str, Served]:
 
 
 @contextmanager
-def serving(weights: Weights, data_dir: Path) -> Iterator[tuple[dict[str, str], UnitOfWork]]:
-    """Start the whole server, and let its demo account draw with every entry at no price."""
-    with running_up(data_dir, weights) as demo, database(data_dir) as uow:
+def serving(weights: Weights, data_dir: Path, **changes: str) -> Iterator[tuple[dict[str, str], UnitOfWork]]:
+    """Start the whole server, and let its demo account draw with every entry at no price.
+
+    changes: settings.
+    """
+    with running_up(data_dir, weights, **changes) as demo, database(data_dir) as uow:
         with uow.begin() as tx:
             Users(tx).find(DEMO_ID).tier = Tier.ENTERPRISE.value
         yield demo, uow

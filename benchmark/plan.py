@@ -11,6 +11,10 @@ from catalog.entries import Entry, shipped_entries
 WeightsKind = Literal["miniature", "random", "real"]
 WEIGHTS: Final[tuple[WeightsKind, ...]] = get_args(WeightsKind)
 
+EXACT: Final = "exact"
+PROFILES: Final = (EXACT, "fast", "turbo", "draft")
+"""The profiles that entries are drawn with; the others' pictures are compared with exact's."""
+
 Advance = Callable[[str], None]
 """Called before each part of a measurement with a description of that part."""
 
@@ -55,13 +59,14 @@ class Plan:
     """One run of the benchmark.
 
     entries: short keys of the catalogue's entries, empty for all. through_server: also draw each entry
-    through the API.
+    through the API. profiles: to draw the entries with, in this order.
     """
 
     weights: Weights
     effort: Effort = field(default_factory=Effort)
     entries: tuple[str, ...] = ()
     through_server: bool = False
+    profiles: tuple[str, ...] = (EXACT,)
 
     def chosen(self) -> tuple[Entry, ...]:
         """Return the entries to draw, as this environment would seed them."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.plan import EXACT
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -49,7 +51,9 @@ class Measured:
     images after the first. steps_per_s: of the denoising alone. peak_mib: the peak of memory for this entry
     alone, of the device or, on a CPU, of the process. tflop_per_step: counted from the config. peak_share:
     the rate of operations divided by the device's peak rate, None where that is unknown. lora_adds_s: p50
-    with the LoRA minus p50 of the same pipeline without it, None for entries without a LoRA.
+    with the LoRA minus p50 of the same pipeline without it, None for entries without a LoRA. planned_mib:
+    what the plan of the card's memory foresees, None without a plan. difference: the largest difference of a
+    channel of a pixel to the exact profile's picture, of 255 levels; None for that profile itself.
     """
 
     load_s: float
@@ -62,6 +66,8 @@ class Measured:
     tflop_per_step: float
     peak_share: float | None = None
     lora_adds_s: float | None = None
+    planned_mib: float | None = None
+    difference: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,10 @@ class Served:
 
 @dataclass(frozen=True)
 class EntryTiming:
-    """One row of the timing table. Where `measured` is None, `problem` gives the reason."""
+    """One row of the timing table. Where `measured` is None, `problem` gives the reason.
+
+    profile: that it was drawn with.
+    """
 
     name: str
     title: str
@@ -90,6 +99,7 @@ class EntryTiming:
     measured: Measured | None = None
     served: Served | None = None
     problem: str = ""
+    profile: str = EXACT
 
     @classmethod
     def of_json(cls, row: Mapping[str, Any]) -> Self:

@@ -43,7 +43,7 @@ def write_chart(record: Record, folder: Path) -> list[Path]:
     with_cost = record.gpu_usd_per_hour is not None and costs_are_real(record)
     # A fixed salt makes the file the same for the same data.
     with plt.rc_context({"svg.hashsalt": "benchmark", "svg.fonttype": "none"}):
-        figure, axes = plt.subplots(1, 1 + with_cost, figsize=(9 + 5 * with_cost, 4.5), squeeze=False)
+        figure, axes = plt.subplots(1, 1 + with_cost, figsize=(9 + 5 * with_cost, 1.5 + 0.75 * len(rows)), squeeze=False)
         _plot_seconds(axes[0][0], rows)
         if record.gpu_usd_per_hour is not None and with_cost:
             _plot_dollars(axes[0][1], rows, record.gpu_usd_per_hour)
@@ -89,7 +89,8 @@ def _plot_bars(
     ):
         bars = axes.barh([place + shift for place in places], values, _BAR, label=label, color=colour)
         axes.bar_label(bars, [f"{rounded(value)} {unit}" for value in values], padding=3, fontsize=8)
-    axes.set_yticks(list(places), [f"{row.title}\n{row.width_px} px, {row.steps} steps" for row in rows])
+    names = [f"{row.title}\n{row.width_px} px, {row.steps} steps, {row.profile}" for row in rows]
+    axes.set_yticks(list(places), names)
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.margins(x=0.15)

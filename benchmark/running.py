@@ -84,18 +84,19 @@ def running_api(data_dir: Path, weights: Weights, **changes: str) -> Iterator[tu
 
 
 @contextmanager
-def running_up(data_dir: Path, weights: Weights) -> Iterator[dict[str, str]]:
-    """Start the whole server, and yield the line of `up --json` as soon as it is ready."""
+def running_up(data_dir: Path, weights: Weights, **changes: str) -> Iterator[dict[str, str]]:
+    """Start the whole server, and yield the line of `up --json` as soon as it is ready. changes: settings."""
     command = [*program("up"), "--port", "0", "--json", "--data-dir", str(data_dir)]
-    with started(command, environment(weights, data_dir), stdout=PIPE, stderr=DEVNULL) as process:
+    environ = environment(weights, data_dir) | changes
+    with started(command, environ, stdout=PIPE, stderr=DEVNULL) as process:
         yield read_line(process)
 
 
 @contextmanager
-def child(job: str, weights: Weights, data_dir: Path) -> Iterator[Child]:
-    """Start a job of `benchmark.children`; it ends when its standard input closes."""
+def child(job: str, weights: Weights, data_dir: Path, **changes: str) -> Iterator[Child]:
+    """Start a job of `benchmark.children`; it ends when its standard input closes. changes: settings."""
     command = [sys.executable, "-P", "-m", "benchmark.children", job, weights.kind]
-    with started(command, environment(weights, data_dir), stdin=PIPE, stdout=PIPE) as process:
+    with started(command, environment(weights, data_dir) | changes, stdin=PIPE, stdout=PIPE) as process:
         yield process
 
 

@@ -36,18 +36,18 @@ def headline(record: Record) -> str:
 def timing_table(record: Record) -> str:
     """Return the measurements of each entry."""
     served = any(row.served for row in record.entries)
-    titles = ["entry", "size", "steps", "load", "first image", "p50", "p95", "runs", "it/s", "peak memory"]
-    titles += ["TFLOP a step", "of the peak", "LoRA adds"]
+    titles = ["entry", "profile", "size", "steps", "load", "first image", "p50", "p95", "runs", "it/s"]
+    titles += ["peak memory", "planned", "TFLOP a step", "of the peak", "LoRA adds", "differs from exact"]
     titles += ["through the server, p50", "p95", "server adds"] if served else []
     rows = [_timing_cells(row) + (_served_cells(row) if served else []) for row in record.entries]
     return _table(titles, rows, words=1)
 
 
 def _timing_cells(row: EntryTiming) -> list[str]:
-    name = [row.title, f"{row.width_px}x{row.height_px}", str(row.steps)]
+    name = [row.title, row.profile, f"{row.width_px}x{row.height_px}", str(row.steps)]
     measured = row.measured
     if measured is None:
-        return [*name, "not measured", *[NOTHING] * 9]
+        return [*name, "not measured", *[NOTHING] * 11]
     return [
         *name,
         *(
@@ -57,9 +57,11 @@ def _timing_cells(row: EntryTiming) -> list[str]:
         str(measured.runs),
         rounded(measured.steps_per_s),
         f"{rounded(measured.peak_mib)} MiB",
+        NOTHING if measured.planned_mib is None else f"{rounded(measured.planned_mib)} MiB",
         rounded(measured.tflop_per_step),
         NOTHING if measured.peak_share is None else f"{100 * measured.peak_share:.0f} %",
         NOTHING if measured.lora_adds_s is None else f"{rounded(measured.lora_adds_s)} s",
+        NOTHING if measured.difference is None else f"{measured.difference} levels",
     ]
 
 
@@ -75,7 +77,7 @@ def _served_cells(row: EntryTiming) -> list[str]:
 
 def hosted_table(record: Record) -> str:
     """Return the old hosted back end's timing table beside ours."""
-    titles = ["entry", "resolution", "steps", "LoRA", "here, p50", "hosted, average", "credits"]
+    titles = ["entry", "profile", "resolution", "steps", "LoRA", "here, p50", "hosted, average", "credits"]
     titles += ["1000 images here", "1000 images hosted"]
     return _table(titles, [_hosted_cells(row, record) for row in record.entries], words=1)
 
@@ -88,7 +90,8 @@ def _hosted_cells(row: EntryTiming, record: Record) -> list[str]:
         if record.gpu_usd_per_hour is not None and costs_are_real(record):
             cost = f"${own_usd(row.measured.p50_s, record.gpu_usd_per_hour):.2f}"
     return [
-        *(row.title, f"{row.width_px}x{row.height_px}", str(row.steps), "yes" if row.lora else "no"),
+        *(row.title, row.profile, f"{row.width_px}x{row.height_px}", str(row.steps)),
+        "yes" if row.lora else "no",
         here,
         f"{hosted.average_s:g} s" if hosted else NOTHING,
         str(row.credits),
@@ -114,7 +117,7 @@ def notes(record: Record) -> Iterable[str]:
     yield "The LoRA of the hosted back end added {}-{} s.".format(*LORA_ADDS_S)
     for row in record.entries:
         if row.problem:
-            yield f"{row.title} was not measured: {row.problem}"
+            yield f"{row.title}, {row.profile}, was not measured: {row.problem}"
 
 
 def figure_table(figures: Sequence[Figure]) -> str:

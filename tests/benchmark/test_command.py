@@ -44,7 +44,7 @@ class TestRun:
             timeout=240,
         )
         assert completed.returncode == 0, completed.stderr
-        assert "| FLUX.1-schnell Fast | 512x512 | 4 |" in completed.stdout
+        assert "| FLUX.1-schnell Fast | exact | 512x512 | 4 |" in completed.stdout
         assert {file.suffix for file in tmp_path.iterdir()} == {".md", ".json", ".png", ".svg"}
         record = Record.read(tmp_path / "benchmark.json")
         (row,) = record.entries

@@ -15,28 +15,37 @@ class TestTimingTable:
     def test_measured(self, record):
         """An entry's row has its times, its rate, its memory, its operations and their share of the peak."""
         row = row_of(as_markdown(record), "FLUX.1-dev Base", 0)
-        assert row[1:13] == [
-            *("512x512", "28", "20 s", "9 s", "3.6 s", "4.5 s", "5", "10", "34000 MiB"),
-            *("21.5", "25 %", "—"),
+        assert row[1:] == [
+            *("exact", "512x512", "28", "20 s", "9 s", "3.6 s", "4.5 s", "5", "10", "34000 MiB", "—"),
+            *("21.5", "25 %", "—", "—", "not measured", "—", "—"),
         ]
+
+    def test_profile(self, record):
+        """The row of another profile names it, its planned memory and how far its picture is from exact's."""
+        measured = replace(record.entries[0].measured, planned_mib=33_000.0, difference=3)
+        row = replace(record.entries[0], profile="turbo", measured=measured)
+        text = as_markdown(replace(record, entries=[row]))
+        cells = row_of(text, "FLUX.1-dev Base", 0)
+        assert [cells[at] for at in (1, 10, 11, 15)] == ["turbo", "34000 MiB", "33000 MiB", "3 levels"]
+        assert row_of(text, "FLUX.1-dev Base", 1)[1] == "turbo"
 
     def test_unknown_peak_stays_empty(self, record):
         """A device with an unknown peak has no share of it; the seconds that the adapter adds are shown."""
         row = row_of(as_markdown(record), "FLUX.1-dev + Realism LoRA", 0)
-        assert row[11:13] == ["—", "1.25 s"]
+        assert row[13:15] == ["—", "1.25 s"]
 
     def test_server(self, record):
         """The times through the API are beside the bare ones; an entry without them is `not measured`."""
         text = as_markdown(record)
-        assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[13:] == ["7.3 s", "7.5 s", "44 ms"]
-        assert row_of(text, "FLUX.1-dev Base", 0)[13:] == ["not measured", "—", "—"]
+        assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[16:] == ["7.3 s", "7.5 s", "44 ms"]
+        assert row_of(text, "FLUX.1-dev Base", 0)[16:] == ["not measured", "—", "—"]
 
     def test_not_measured(self, record):
         """An entry that could not be drawn keeps its row, without figures and with the reason."""
         text = as_markdown(record)
-        assert row_of(text, "HD", 0)[3:5] == ["not measured", "—"]
-        assert row_of(text, "HD", 1)[4:6] == ["not measured", "75 s"]
-        assert "HD was not measured: OUT_OF_MEMORY: full" in text
+        assert row_of(text, "HD", 0)[4:6] == ["not measured", "—"]
+        assert row_of(text, "HD", 1)[5:7] == ["not measured", "75 s"]
+        assert "HD, exact, was not measured: OUT_OF_MEMORY: full" in text
 
     def test_every_row_is_as_wide(self, record):
         """Every row of a table has as many cells as its head."""
@@ -49,19 +58,19 @@ class TestHostedTable:
     def test_cost(self, record):
         """A thousand images cost the hours they take times the card's price, beside the hosted price."""
         assert row_of(as_markdown(record), "FLUX.1-dev Base", 1) == [
-            *("FLUX.1-dev Base", "512x512", "28", "no", "3.6 s", "35 s", "8", "$2.00", "$50.00"),
+            *("FLUX.1-dev Base", "exact", "512x512", "28", "no", "3.6 s", "35 s", "8", "$2.00", "$50.00"),
         ]
 
     def test_without_a_price(self, record):
         """Without the card's price there is no cost."""
         text = as_markdown(replace(record, gpu_usd_per_hour=None))
-        assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
+        assert row_of(text, "FLUX.1-dev Base", 1)[8] == "—"
         assert "--gpu-usd-per-hour" in text
 
     def test_miniature(self, record):
         """The miniature's images have no price, and the text states that they are not FLUX.1's."""
         text = as_markdown(replace(record, weights="miniature"))
-        assert row_of(text, "FLUX.1-dev Base", 1)[7] == "—"
+        assert row_of(text, "FLUX.1-dev Base", 1)[8] == "—"
         assert "say nothing of FLUX.1" in text
 
 
