@@ -28,11 +28,14 @@ def count_needs(entries: Iterable[Entry]) -> tuple[Needs, ...]:
         "clip": _part("CLIP", fullsize.clip(_META), fullsize.CLIP),
         "vae": _part("VAE", fullsize.autoencoder(_META), fullsize.AUTOENCODER),
     }
-    transformers = {dev: fullsize.transformer(_META, guidance_embeds=dev) for dev in (True, False)}
-    needs = []
+    needs, bases = [], {}
     for entry in entries:
-        model = transformers["schnell" not in entry.model_id.lower()]
-        base = _part(entry.model_id, model, [entry.model_id, entry.revision])
+        key = (entry.model_id, entry.revision)
+        if key not in bases:
+            dev = "schnell" not in entry.model_id.lower()
+            model = fullsize.transformer(_META, guidance_embeds=dev)
+            bases[key] = model, _part(entry.model_id, model, key)
+        model, base = bases[key]
         adapted = _adapted(entry, entry.adapter, model) if entry.adapter else None
         needs.append(Needs(entry, base, adapted, **shared))
     return tuple(needs)

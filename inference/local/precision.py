@@ -36,6 +36,11 @@ def tensor_bytes(model: nn.Module, *, eight_bit: bool) -> Mapping[str, int]:
     return {name: _bytes(tensor, eight_bit and _is_quantised_weight(model, name)) for name, tensor in tensors}
 
 
+def layer_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of a model's layers, which own all of its tensors: its blocks, and what is in none."""
+    return tuple(dict.fromkeys(map(_layer, tensor_bytes(model, eight_bit=True))))
+
+
 def largest_layer_bytes(model: nn.Module) -> int:
     """Return the bytes of the largest layer of a quantised model: a block, or a module that is in none."""
     layers: dict[str, int] = {}

@@ -8,4 +8,4 @@ from server.worker.__main__ import main
 
 if __name__ == "__main__":
     script = Script(**ast.literal_eval(sys.argv[1]))
-    main(sys.argv[2:], lambda _settings, _name: ScriptedBackend(script))
+    main(sys.argv[2:], lambda _settings, _name, _entries: ScriptedBackend(script))
