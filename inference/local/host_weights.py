@@ -3,6 +3,7 @@
 Weights never change: to free the device its copy is dropped, and nothing is copied back.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
@@ -74,9 +75,14 @@ class HostWeights:
     def discard(self, model: nn.Module) -> None:
         """Hold nothing for a model any more; what others share with it stays."""
         gone = set(model.modules())
-        for held in self._held.values():
-            held.users = [(module, name) for module, name in held.users if module not in gone]
-        self._held = {key: held for key, held in self._held.items() if held.users}
+        self._held = _used_by(self._held, lambda module: module not in gone)
+
+    def part(self, layer: nn.Module) -> "HostWeights":
+        """Return the weights of a layer alone, in the same memory."""
+        own = set(layer.modules())
+        part = HostWeights(self._memory)
+        part._held = _used_by(self._held, own.__contains__)
+        return part
 
     def copy_to(self, device: torch.device) -> None:
         """Let the models use copies on the device. The copying may still go on; the device waits for it."""
@@ -94,10 +100,11 @@ def stream(model: nn.Module, device: torch.device, memory: HostMemory) -> None:
 
     The copies of a layer are freed in the order of the device's own work, so that it holds two at most.
     """
+    whole = HostWeights(memory)
+    whole.add(model)
     for name in layer_names(model):
         layer = model.get_submodule(name)
-        weights = HostWeights(memory)
-        weights.add(layer)
+        weights = whole.part(layer)
         layer.register_forward_pre_hook(_before(weights, device))
         layer.register_forward_hook(_after(weights), always_call=True)
 
@@ -108,3 +115,9 @@ def _before(weights: HostWeights, device: torch.device) -> Any:
 
 def _after(weights: HostWeights) -> Any:
     return lambda _module, _inputs, _output: weights.drop_copies()
+
+
+def _used_by(held: Mapping[int, _Held], uses: Callable[[nn.Module], bool]) -> dict[int, _Held]:
+    """Return what some modules use, with these alone as its users."""
+    users = {key: [user for user in each.users if uses(user[0])] for key, each in held.items()}
+    return {key: _Held(held[key].tensor, left) for key, left in users.items() if left}

@@ -13,7 +13,7 @@ def converted(tensor: Tensor, convert: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the tensor with all that it consists of converted; a parameter stays one."""
     data = tensor.detach()
     if hasattr(data, "__tensor_flatten__"):  # torch's protocol of a tensor that wraps others
-        result = transform_subclass(data, lambda _, inner: convert(inner))
+        result = transform_subclass(data, lambda _, inner: convert(inner))  # type: ignore[no-untyped-call]
     else:
         result = convert(data)
     return nn.Parameter(result, requires_grad=False) if isinstance(tensor, nn.Parameter) else result

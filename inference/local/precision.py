@@ -37,8 +37,12 @@ def tensor_bytes(model: nn.Module, *, eight_bit: bool) -> Mapping[str, int]:
 
 
 def layer_names(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of a model's layers, which own all of its tensors: its blocks, and what is in none."""
-    return tuple(dict.fromkeys(map(_layer, tensor_bytes(model, eight_bit=True))))
+    """Return the names of a model's layers, which have all of its tensors: blocks, and what is in none."""
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),  # two layers may share a weight
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    return tuple(dict.fromkeys(_layer(name) for name, _ in tensors))
 
 
 def largest_layer_bytes(model: nn.Module) -> int:

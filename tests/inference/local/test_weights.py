@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 from catalog.entries import shipped_entries
 from inference.errors import WeightsMissing
 from inference.local.backend import LocalConfig
+from inference.local.devices import Offload
 from inference.weights import locations as weights
 from inference.weights.locations import (
     ADAPTER_FILE,
@@ -243,7 +244,7 @@ class TestFullProfile:
     ):
         """Offloading is set up on the given device, and again for the variant of an adapter."""
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)  # there is none here
-        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
+        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=Offload(offload))
         for adapter in (None, realism):
             backend.warm_up(order.model_id, order.revision, adapter)
         assert hub.placed == [(call, torch.device("cuda:1"))] * 2
