@@ -81,6 +81,7 @@ class TestExhaustion:
         with pytest.raises(torch.OutOfMemoryError):
             decode_checked(pipeline, latents, canvas, lambda: True)
         assert torch.equal(decode_checked(pipeline, latents, canvas, lambda: True), whole)
+        assert not pipeline.vae.use_tiling
 
 
 class TestNotFinite:
