@@ -11,8 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from inference.local.inner_tensors import converted
 from inference.local.precision import layer_names
+from inference.local.quantising import converted
 
 _SLAB_BYTES: Final = 2**30
 """torch rounds each pinned allocation up to a power of two: FLUX.1's tensors would take 1.6 times as much."""

@@ -1,12 +1,12 @@
 """Quantises models to eight bits with torchao, by the rule that the plan counts with."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import transform_subclass
 
-from inference.local.inner_tensors import converted
 from inference.local.parts import Precision
 from inference.local.precision import is_quantised
 
@@ -30,6 +30,19 @@ def quantise(
             module.weight = _moved(module.weight, device)
             quantize_(module, config)
             module.weight = _moved(module.weight, home)
+
+
+def converted(tensor: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Return a tensor converted, or of a quantised one its values and scales; a parameter stays one.
+
+    torchao's tensors ignore `copy` and `non_blocking` when they are moved whole.
+    """
+    data = tensor.detach()
+    if hasattr(data, "__tensor_flatten__"):  # torch's protocol of a tensor that wraps others
+        result = transform_subclass(data, lambda _, inner: convert(inner))  # type: ignore[no-untyped-call]
+    else:
+        result = convert(data)
+    return nn.Parameter(result, requires_grad=False) if isinstance(tensor, nn.Parameter) else result
 
 
 def _moved(weight: torch.Tensor, device: torch.device) -> torch.Tensor:

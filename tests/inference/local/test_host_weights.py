@@ -3,13 +3,12 @@ import torch
 from diffusers import FluxPipeline
 from torch import nn
 
-from inference.local.activations import PeakMemory
 from inference.local.host_weights import HostMemory, HostWeights, stream
 from inference.local.parts import Precision
 from inference.local.precision import BLOCKS, layer_names
 from inference.local.quantising import quantise
 from inference.weights.locations import DEV
-from tests.inference.local.walk import Walk
+from tests.inference.local.walk import DevicePeak, Walk
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -102,14 +101,6 @@ class TestHostWeights:
         assert all(copy.data_ptr() % 64 == 0 for copy in copies)
 
 
-class DevicePeak(PeakMemory):
-    """The most that lies on the meta device."""
-
-    def _count(self, storage):
-        if storage.device.type == "meta":
-            super()._count(storage)
-
-
 class TestStream:
     @pytest.fixture
     def t5(self, miniature):
@@ -143,7 +134,7 @@ class TestStream:
         ]
         stream(t5, META, HostMemory(pinned=False))
         tokens = torch.zeros(1, 2, dtype=torch.long, device=META)  # few: activations are small beside weights
-        with DevicePeak(nn.Module()) as memory, torch.no_grad():
+        with DevicePeak() as memory, torch.no_grad():
             t5(tokens)
         assert max(layers) <= memory.peak_bytes < 2 * max(layers) < sum(layers)
 

@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from inference.errors import DeviceUnfit
 from inference.local import backend as backend_module
 from inference.local import placement
-from inference.local.activations import PeakMemory
 from inference.local.arrangements import ARRANGEMENTS
 from inference.local.backend import LocalBackend, LocalConfig
 from inference.local.cards import Card, Host
@@ -20,6 +19,7 @@ from inference.local.placement import Planned, plan_for
 from inference.local.quantising import quantise
 from inference.weights.locations import ADAPTER_FILE, DEV, SCHNELL
 from tests.inference.local.miniature_plan import BASE, ENTRIES, FAST, REALISM, count_needs, plan_of
+from tests.inference.local.walk import DevicePeak
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 BF16, _, INT8 = Precision
@@ -84,14 +84,6 @@ def resident_of(backend, entry):
     )
 
 
-class DevicePeak(PeakMemory):
-    """The most that lies on the meta device, as a card's memory would be filled."""
-
-    def _count(self, storage):
-        if storage.device.type == "meta":
-            super()._count(storage)
-
-
 class TestOneModelCard:
     TURNS = (BASE, FAST, REALISM, FAST, BASE, REALISM, FAST)
 
@@ -144,7 +136,7 @@ class TestOneModelCard:
     def test_the_device_never_holds_more_than_the_budget(self, make_planned, one_model, needs):
         """While models are swapped, the weights on the device never exceed what the card can have."""
         backend = make_planned(one_model, META)
-        with DevicePeak(torch.nn.Module()) as memory:
+        with DevicePeak() as memory:
             for entry in self.TURNS:
                 backend.warm_up(entry.model_id, entry.revision, entry.adapter)
                 transformer = resident_of(backend, entry).pipeline.transformer
