@@ -10,16 +10,19 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import save_file
 
-from catalog.entries import Adapter
+from catalog.entries import Adapter, shipped_entries
 from inference import fullsize
+from inference.local.arrangements import ARRANGEMENTS
 from inference.local.backend import LocalBackend, LocalConfig
-from inference.local.devices import AUTO, Offload, place
+from inference.local.devices import AUTO, Offload
 from inference.local.resident import Resident
+from inference.local.shared_parts import SHARED
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
 
 MAX_BATCH: Final = 4
 _SEED: Final = 1
+_WHOLE: Final = {Offload.AUTO, Offload.NONE}
 _ADAPTER_DEVIATION: Final = 0.01  # large enough to change the image, too small to overflow
 
 
@@ -38,25 +41,37 @@ class RandomBackend(LocalBackend):
         self,
         folder: Path,
         device: str = AUTO,
-        offload: Offload = Offload.NONE,
+        offload: Offload = Offload.AUTO,
         make: MakePipeline = fullsize.pipeline,
         lora_shapes: dict[str, tuple[int, int]] | None = None,
     ) -> None:
         """Write a random adapter into the folder. Makes no pipeline yet."""
-        super().__init__(LocalConfig("full", device=device, offload=offload, max_batch=MAX_BATCH))
+        super().__init__(
+            LocalConfig(
+                "full", device=device, offload=offload, entries=shipped_entries(), max_batch=MAX_BATCH
+            )
+        )
+        whole = self.plan.arrangement == ARRANGEMENTS[0] if self.plan else offload in _WHOLE
+        # Where the device has no room to make all parts, they are made in the host's memory.
+        self._made_on = self._device if whole else torch.device("cpu")
         self._make = make
         self._weights = _RandomAdapter(folder / "lora.safetensors", lora_shapes or fullsize.lora_shapes())
 
     def _load(self, model_id: str, revision: str | None) -> Resident:
-        del revision
         silence_libraries()
-        # Offloaded parts wait in the host's memory: the device has no room to make them all.
-        target = self._device if self._offload is Offload.NONE else torch.device("cpu")
         torch.manual_seed(_SEED)
-        pipeline = self._make(target, dev="schnell" not in model_id.lower())
+        pipeline = self._make(self._made_on, dev="schnell" not in model_id.lower())
         pipeline.set_progress_bar_config(disable=True)
-        place(pipeline, self._device, self._offload)
-        return Resident(pipeline, self._device, self._offload)
+        if self._placement.parts is not None:
+            self._placement.parts.share(pipeline, dict.fromkeys(SHARED, "random"))
+        transformer = pipeline.transformer
+        return self._take_over(
+            (model_id, revision),
+            pipeline,
+            lambda modules: {
+                name: transformer.get_submodule(name).weight.detach().dequantize() for name in modules
+            },
+        )
 
 
 class _RandomAdapter:

@@ -43,7 +43,9 @@ def write_chart(record: Record, folder: Path) -> list[Path]:
     with_cost = record.gpu_usd_per_hour is not None and costs_are_real(record)
     # A fixed salt makes the file the same for the same data.
     with plt.rc_context({"svg.hashsalt": "benchmark", "svg.fonttype": "none"}):
-        figure, axes = plt.subplots(1, 1 + with_cost, figsize=(9 + 5 * with_cost, 1.5 + 0.75 * len(rows)), squeeze=False)
+        figure, axes = plt.subplots(
+            1, 1 + with_cost, figsize=(9 + 5 * with_cost, 1.5 + 0.75 * len(rows)), squeeze=False
+        )
         _plot_seconds(axes[0][0], rows)
         if record.gpu_usd_per_hour is not None and with_cost:
             _plot_dollars(axes[0][1], rows, record.gpu_usd_per_hour)

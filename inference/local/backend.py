@@ -1,5 +1,6 @@
 """The backend that draws on this machine with diffusers."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,20 +12,21 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
-from catalog.entries import Adapter
+from catalog.entries import Adapter, Entry
 from catalog.orders import Order, Provenance
 from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError, OutOfMemory
 from inference.local import devices
 from inference.local.adapters import read_adapter
+from inference.local.arrangements import ModelKey
 from inference.local.batch import Row, draw_latents
 from inference.local.canvas import Canvas, canvas_for
-from inference.local.checks import check_pixels
-from inference.local.decoding import decode, to_image
+from inference.local.decoding import decode_checked, to_image
 from inference.local.devices import AUTO, Offload, StepThrottle
 from inference.local.encoding import EncodedPrompt
 from inference.local.phases import Phases
-from inference.local.pipelines import load_pipeline
+from inference.local.pipelines import load_pipeline, locate, read_weights
+from inference.local.placement import Placement, Planned, ReadWeights, Whole, plan_for
 from inference.local.residency import Residency
 from inference.local.resident import Resident
 from inference.miniature.building import build_miniature
@@ -32,6 +34,7 @@ from inference.row_reports import AllRowsEnded, RowReports
 from inference.weights.locations import FullWeights, MiniatureWeights, WeightSource
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,17 @@ class LocalConfig:
     models_dir: the folder with weights, as ORG/NAME; the miniature is built there, or in the user's cache.
     device: `auto`, or torch's name of a device, such as `cuda:1`.
     offload: see `inference.local.devices.Offload`; it has no effect on a CPU.
-    resident_pipelines: how many pipelines stay in memory; base and realism share one.
+    entries: what a plan for a card is made for.
+    workers: how many share the host's memory.
     max_batch: how many rows are drawn together, if the memory suffices; 1 for none.
     """
 
     profile: Literal["miniature", "full"]
     models_dir: Path | None = None
     device: str = AUTO
-    offload: Offload = Offload.NONE
-    resident_pipelines: int = 2
+    offload: Offload = Offload.AUTO
+    entries: Sequence[Entry] = ()
+    workers: int = 1
     max_batch: int = 1
     hf_token: str | None = field(default=None, repr=False)
 
@@ -59,8 +64,12 @@ class LocalBackend:
     """Draws with FLUX.1 pipelines that stay resident. See `inference.backend.Backend`."""
 
     def __init__(self, config: LocalConfig) -> None:
-        """Choose the device and locate the weights. Builds a missing miniature, but loads no pipeline."""
-        self._offload = Offload(config.offload)
+        """Choose the device, plan for its card, and build a missing miniature. Loads no pipeline.
+
+        Raises:
+            DeviceUnfit: no plan fits FLUX.1 to the card.
+
+        """
         self._device = devices.choose_device(config.device)
         devices.use(self._device)
         self._max_batch = config.max_batch
@@ -68,9 +77,15 @@ class LocalBackend:
         """The largest batch of a batch key for which the memory may suffice, where it has not."""
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
-        self._residents: Residency[tuple[str, str | None], Resident] = Residency(
-            config.resident_pipelines, devices.free_memory, devices.is_out_of_memory
+        planned = config.profile == "full" and self._device.type == "cuda" and config.offload is Offload.AUTO
+        self.plan = plan_for(self._device, config.entries, config.workers) if planned else None
+        self._placement: Placement = (
+            Planned(self.plan, self._device) if self.plan else Whole(self._device, config.offload)
         )
+        self._residents: Residency[ModelKey, Resident] = Residency(
+            self._placement.limit_bytes, devices.free_memory, devices.is_out_of_memory, Resident.leave
+        )
+        self._waiting: dict[ModelKey, Resident] = {}
 
     @property
     def resident(self) -> frozenset[str]:
@@ -126,6 +141,7 @@ class LocalBackend:
     def close(self) -> None:
         """Evict all pipelines and return their memory to the device, if it still answers."""
         with suppress(torch.AcceleratorError):
+            self._waiting.clear()
             self._residents.clear()
 
     def _draw(self, rows: Sequence[BatchRow], reports: RowReports) -> dict[int, Picture]:
@@ -149,7 +165,7 @@ class LocalBackend:
                     reports.to_all(Progress(Phase.DECODE))
                 if number not in reports.ended:
                     try:
-                        images[number] = _decoded(pipeline, latents, canvas)
+                        images[number] = self._decoded(pipeline, latents, canvas)
                     except InferenceError as error:
                         reports.ended[number] = error
         finally:
@@ -167,6 +183,10 @@ class LocalBackend:
             for number, image in images.items()
             if number not in reports.ended
         }
+
+    def _decoded(self, pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> Image.Image:
+        """Decode a row, checked. Row by row: all at once would take the memory of several decodings."""
+        return to_image(decode_checked(pipeline, latents, canvas, self._residents.evict_others))
 
     def _denoise(
         self,
@@ -211,7 +231,10 @@ class LocalBackend:
         resident = self._residents.get(key)
         if resident is None:
             phases.begin(Phase.LOAD)
-            resident = self._residents.admit(key, lambda: self._load(model_id, revision))
+            size_bytes = self._placement.model_bytes(key)
+            resident = self._residents.admit(
+                key, lambda: self._waiting.get(key) or self._load(*key), size_bytes
+            )
         if adapter is not None and not resident.has(adapter):
             phases.begin(Phase.LOAD)
             file = self._weights.adapter_file(adapter)
@@ -220,29 +243,38 @@ class LocalBackend:
         return resident
 
     def _load(self, model_id: str, revision: str | None) -> Resident:
-        weights = self._weights.pipeline(model_id, revision)
-        pipeline = load_pipeline(model_id, weights, self._dtype, self._device, self._offload)
-        return Resident(pipeline, self._device, self._offload)
+        """Load a pipeline into the host's memory, and what it shares to where that stays."""
+        folder = locate(model_id, self._weights.pipeline(model_id, revision))
+        pipeline = load_pipeline(model_id, folder, self._dtype, self._placement.parts)
+        return self._take_over(
+            (model_id, revision), pipeline, lambda modules: read_weights(folder, modules, self._dtype)
+        )
+
+    def _take_over(self, key: ModelKey, pipeline: FluxPipeline, read: ReadWeights) -> Resident:
+        resident = Resident(pipeline, self._placement.placer(key, pipeline.transformer, read))
+        if self._placement.waits(key):
+            self._waiting[key] = resident
+        return resident
 
     def _on_device(self, work: Callable[[], T]) -> T:
-        """Return what the work returns, and tell exhausted memory and a failed device from other errors."""
-        try:
-            return work()
-        except Exception as error:
-            if devices.is_device_broken(error):
-                raise DeviceBroken(str(self._device), str(error).partition("\n")[0]) from error
-            if not devices.is_out_of_memory(error):
-                raise
-        # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
+        """Return what the work returns, and tell exhausted memory and a failed device from other errors.
+
+        If the memory is exhausted beside other pipelines, these are evicted, and the work is done once more.
+        """
+        for _ in range(2):
+            try:
+                return work()
+            except Exception as error:
+                if devices.is_device_broken(error):
+                    raise DeviceBroken(str(self._device), str(error).partition("\n")[0]) from error
+                if not devices.is_out_of_memory(error):
+                    raise
+            # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
+            if not self._residents.evict_others():
+                break
+            log.warning("memory.exhausted: the other pipelines are evicted, and it is tried once more")
         self._residents.clear()
         raise OutOfMemory(str(self._device))
-
-
-def _decoded(pipeline: FluxPipeline, latents: torch.Tensor, canvas: Canvas) -> Image.Image:
-    """Decode a row, checked. Row by row: all at once would take the memory of several decodings."""
-    pixels = decode(pipeline, latents, canvas)
-    check_pixels(pixels)
-    return to_image(pixels)
 
 
 def _weights(config: LocalConfig) -> WeightSource:

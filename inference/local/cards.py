@@ -22,8 +22,10 @@ _FP8_CAPABILITY: Final = (8, 9)
 
 # Source: 55.6 GB/s of pinned memory over PCIe 5 x16, NVIDIA's post on nvbandwidth. PCIe 4 has half the rate:
 # 25 GB/s is assumed, since hosts with it are slower as well.
-_PCIE_5: Final = 55e9
-_PCIE_4: Final = 25e9
+PCIE_5: Final = 55e9
+PCIE_4: Final = 25e9
+PCIE_5_CAPABILITY: Final = (9, 0)
+"""Of the first cards with PCIe 5, Hopper."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def _card(name: str, memory_gib: float, capability: tuple[int, int], copy_bytes_
 # Source of the memory: "GPU 0 has a total capacity of …" in reports of torch's out-of-memory errors, the
 # least that was found. None was found for a 4080 under Linux: the same share of 16 GiB as of the 4090's 24.
 CARDS: Final[Mapping[str, Card]] = {
-    "h100-80g": _card("NVIDIA H100 80 GB", 79.11, (9, 0), _PCIE_5),
-    "a100-40g": _card("NVIDIA A100 40 GB", 39.50, (8, 0), _PCIE_4),
-    "l40s-48g": _card("NVIDIA L40S 48 GB", 44.40, (8, 9), _PCIE_4),
-    "4090-24g": _card("NVIDIA RTX 4090 24 GB", 23.52, (8, 9), _PCIE_4),
-    "4080-16g": _card("NVIDIA RTX 4080 16 GB", 15.68, (8, 9), _PCIE_4),
+    "h100-80g": _card("NVIDIA H100 80 GB", 79.11, (9, 0), PCIE_5),
+    "a100-40g": _card("NVIDIA A100 40 GB", 39.50, (8, 0), PCIE_4),
+    "l40s-48g": _card("NVIDIA L40S 48 GB", 44.40, (8, 9), PCIE_4),
+    "4090-24g": _card("NVIDIA RTX 4090 24 GB", 23.52, (8, 9), PCIE_4),
+    "4080-16g": _card("NVIDIA RTX 4080 16 GB", 15.68, (8, 9), PCIE_4),
 }

@@ -28,6 +28,7 @@ _EXHAUSTED: Final = (
 class Offload(StrEnum):
     """What stays in the host's memory until it is needed."""
 
+    AUTO = "auto"  # what the plan for the card leaves there; without a plan, nothing
     NONE = "none"  # nothing: fastest, needs 34 GB in bf16
     MODEL = "model"  # whole models: only the transformer must fit, 24 GB
     SEQUENTIAL = "sequential"  # single layers: slow, but fits on nearly any device
@@ -81,7 +82,7 @@ def choose_dtype(device: torch.device, *, full: bool) -> torch.dtype:
 
 def place(pipeline: "FluxPipeline", device: torch.device, offload: Offload) -> None:
     """Move a pipeline to its device, or enable offloading. May be called again."""
-    if device.type == "cpu" or offload is Offload.NONE:
+    if device.type == "cpu" or offload in (Offload.AUTO, Offload.NONE):
         pipeline.to(device)  # on a CPU there is no other memory to offload to
     elif offload is Offload.MODEL:
         pipeline.enable_model_cpu_offload(device=device)

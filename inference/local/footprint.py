@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final
 
 import torch
+from diffusers import FluxTransformer2DModel
 from torch import nn
 
 from catalog.entries import Adapter, Entry
 from inference import fullsize
 from inference.local.adapter_keys import parts_of
+from inference.local.arrangements import key_of
 from inference.local.parts import Needs, Part
 from inference.local.precision import largest_layer_bytes, tensor_bytes
 
@@ -28,14 +31,10 @@ def count_needs(entries: Iterable[Entry]) -> tuple[Needs, ...]:
         "clip": _part("CLIP", fullsize.clip(_META), fullsize.CLIP),
         "vae": _part("VAE", fullsize.autoencoder(_META), fullsize.AUTOENCODER),
     }
-    transformers = {dev: fullsize.transformer(_META, guidance_embeds=dev) for dev in (True, False)}
-    needs = []
-    for entry in entries:
-        model = transformers["schnell" not in entry.model_id.lower()]
-        base = _part(entry.model_id, model, [entry.model_id, entry.revision])
-        adapted = _adapted(entry, entry.adapter, model) if entry.adapter else None
-        needs.append(Needs(entry, base, adapted, **shared))
-    return tuple(needs)
+    return tuple(
+        Needs(entry, _base(*key_of(entry)), _adapted(*key_of(entry), entry.adapter), **shared)
+        for entry in entries
+    )
 
 
 def adapted_weights(transformer: Any) -> list[str]:
@@ -45,12 +44,25 @@ def adapted_weights(transformer: Any) -> list[str]:
     return [f"{module}.weight" for part in parts for module in part.modules]
 
 
-def _adapted(entry: Entry, adapter: Adapter, transformer: nn.Module) -> Part:
+def _transformer(model_id: str) -> FluxTransformer2DModel:
+    return fullsize.transformer(_META, guidance_embeds="schnell" not in model_id.lower())
+
+
+@cache
+def _base(model_id: str, revision: str | None) -> Part:
+    return _part(model_id, _transformer(model_id), [model_id, revision])
+
+
+@cache
+def _adapted(model_id: str, revision: str | None, adapter: Adapter | None) -> Part | None:
+    if adapter is None:
+        return None
+    transformer = _transformer(model_id)
     names = adapted_weights(transformer)
     sizes, quantised = (tensor_bytes(transformer, eight_bit=eight_bit) for eight_bit in (False, True))
     return Part(
-        name=f"{adapter.model_id} on {entry.model_id}",
-        digest=_digest([entry.model_id, entry.revision, adapter.model_id, adapter.revision, adapter.scale]),
+        name=f"{adapter.model_id} on {model_id}",
+        digest=_digest([model_id, revision, adapter.model_id, adapter.revision, adapter.scale]),
         bf16_bytes=sum(sizes[name] for name in names),
         eight_bit_bytes=sum(quantised[name] for name in names),
         largest_layer_bytes=max(quantised[name] for name in names),

@@ -4,6 +4,7 @@ The first arrangement is taken in which every entry draws its largest image. If 
 most room is taken, and each entry's largest image is what fits.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -62,7 +63,9 @@ class Placed:
 class PlannedEntry:
     """How an entry is drawn.
 
-    swap_s: to bring its base model to the device after another was there; 0 if all stay.
+    model_bytes: of its base model with all variants.
+    reloaded_from: where these lie while another base model has their place; None if all stay.
+    swap_s: to bring them to the device again; 0 if all stay.
     largest_px: width and height of the largest image, at most the entry's limit.
     largest_batch: of images of the entry's usual size, or of its largest image if that is smaller.
     """
@@ -70,6 +73,8 @@ class PlannedEntry:
     entry: Entry
     precision: Precision
     place: Place
+    model_bytes: int
+    reloaded_from: Place | None
     swap_s: float
     largest_px: tuple[int, int]
     largest_batch: int
@@ -79,6 +84,7 @@ class PlannedEntry:
 class Plan:
     """Where everything lies on one card.
 
+    models_limit_bytes: what base models may take of the device, beside the rest and the largest images.
     stream_s: what a prompt takes longer because T5 is streamed; 0 if it stays on the device.
     why: the arrangement, and what the preferred ones would have needed.
     """
@@ -87,6 +93,7 @@ class Plan:
     arrangement: Arrangement
     parts: tuple[Placed, ...]
     entries: tuple[PlannedEntry, ...]
+    models_limit_bytes: int
     stream_s: float
     why: str
 
@@ -94,6 +101,15 @@ class Plan:
     def device_bytes(self) -> int:
         """The weights on the device when the worker has started."""
         return sum(placed.size_bytes for placed in self.parts if placed.place is Place.DEVICE)
+
+    @property
+    def precisions(self) -> tuple[Precision, Precision]:
+        """The precisions of transformers and of T5."""
+        eight_bit, arrangement = self.card.eight_bit, self.arrangement
+        return (
+            eight_bit if arrangement.eight_bit else Precision.BF16,
+            eight_bit if arrangement.eight_bit_t5 else Precision.BF16,
+        )
 
 
 def make_plan(card: Card, host: Host, needs: Sequence[Needs], activations: Activations) -> Plan:
@@ -112,7 +128,9 @@ def make_plan(card: Card, host: Host, needs: Sequence[Needs], activations: Activ
     parts = tuple(_Placing(chosen, host).placed())
     entries = tuple(_entry(chosen, host, parts, need) for need in needs)
     streams = (_copy_s(card, host, placed) for placed in parts if placed.streamed)
-    return Plan(card, chosen.arrangement, parts, entries, sum(streams), _why(budgets, chosen))
+    peak_bytes = max(chosen.peak_bytes(math.prod(each.largest_px)) for each in entries)
+    limit_bytes = card.usable_bytes - chosen.shared_bytes - peak_bytes
+    return Plan(card, chosen.arrangement, parts, entries, limit_bytes, sum(streams), _why(budgets, chosen))
 
 
 class _Placing:
@@ -175,6 +193,8 @@ def _entry(budget: Budget, host: Host, parts: Sequence[Placed], need: Needs) -> 
         entry=need.entry,
         precision=transformer.precision,
         place=transformer.place,
+        model_bytes=budget.model_bytes(key_of(need.entry)),
+        reloaded_from=transformer.reloaded_from,
         swap_s=sum(_copy_s(budget.card, host, placed) for placed in own),
         largest_px=(width_px, height_px),
         largest_batch=max(

@@ -36,6 +36,15 @@ def tensor_bytes(model: nn.Module, *, eight_bit: bool) -> Mapping[str, int]:
     return {name: _bytes(tensor, eight_bit and _is_quantised_weight(model, name)) for name, tensor in tensors}
 
 
+def layer_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of a model's layers, which have all of its tensors: blocks, and what is in none."""
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),  # two layers may share a weight
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    return tuple(dict.fromkeys(_layer(name) for name, _ in tensors))
+
+
 def largest_layer_bytes(model: nn.Module) -> int:
     """Return the bytes of the largest layer of a quantised model: a block, or a module that is in none."""
     layers: dict[str, int] = {}

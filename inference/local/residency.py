@@ -9,25 +9,30 @@ T = TypeVar("T")
 
 
 class Residency(Generic[K, T]):
-    """A cache of at most `limit` residents; a new one replaces the least recently used one."""
+    """A cache of residents; a new one replaces the least recently used ones, if there is no room beside them.
+
+    Their sizes add up to at most the limit. One that is larger is alone.
+    """
 
     def __init__(
         self,
-        limit: int,
+        limit: float,
         free_memory: Callable[[], None],
         is_out_of_memory: Callable[[BaseException], bool],
+        evicted: Callable[[T], None] = lambda _: None,
     ) -> None:
         """Start empty.
 
+        limit: in the unit of the sizes; may be infinite.
         free_memory: called after an eviction, when the cache no longer refers to the evicted residents.
         is_out_of_memory: whether a load failed because there was too little memory.
+        evicted: called with each evicted resident.
         """
-        if limit < 1:
-            raise ValueError(f"at least one pipeline must be resident, not {limit}")
         self._limit = limit
         self._free_memory = free_memory
         self._is_out_of_memory = is_out_of_memory
-        self._residents: OrderedDict[K, T] = OrderedDict()
+        self._evicted = evicted
+        self._residents: OrderedDict[K, tuple[T, int]] = OrderedDict()
 
     @property
     def keys(self) -> tuple[K, ...]:
@@ -39,15 +44,15 @@ class Residency(Generic[K, T]):
         if key not in self._residents:
             return None
         self._residents.move_to_end(key)
-        return self._residents[key]
+        return self._residents[key][0]
 
-    def admit(self, key: K, load: Callable[[], T]) -> T:
+    def admit(self, key: K, load: Callable[[], T], size: int = 1) -> T:
         """Load a resident. Others are evicted first, so that memory never holds more than the limit.
 
         If the memory is too small for it beside the others, they are evicted and it is loaded once more.
         """
-        while len(self._residents) >= self._limit:
-            self.evict(next(iter(self._residents)))
+        while self._residents and self._size() + size > self._limit:
+            self._evict(next(iter(self._residents)))
         resident = None
         try:
             resident = load()
@@ -58,15 +63,24 @@ class Residency(Generic[K, T]):
             # Outside the handler: inside it, the error's traceback would keep the tensors in memory.
             self.clear()
             resident = load()
-        self._residents[key] = resident
+        self._residents[key] = (resident, size)
         return resident
 
-    def evict(self, key: K) -> None:
-        """Evict a resident, if it is there."""
-        if self._residents.pop(key, None) is not None:
-            self._free_memory()
+    def evict_others(self) -> bool:
+        """Evict all but the most recently used; return whether there were any."""
+        others = self.keys[:-1]
+        if others:
+            self._evict(*others)
+        return bool(others)
 
     def clear(self) -> None:
         """Evict all residents."""
-        self._residents.clear()
+        self._evict(*self.keys)
+
+    def _evict(self, *keys: K) -> None:
+        for key in keys:
+            self._evicted(self._residents.pop(key)[0])
         self._free_memory()
+
+    def _size(self) -> int:
+        return sum(size for _, size in self._residents.values())

@@ -15,14 +15,21 @@ from torch import nn
 from inference.local.adapters import CheckedAdapter
 
 
-def fuse(base: FluxTransformer2DModel, adapter: CheckedAdapter, scale: float) -> dict[str, torch.Tensor]:
+def fuse(
+    base: FluxTransformer2DModel,
+    adapter: CheckedAdapter,
+    scale: float,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
     """Return the weights W + scale * B A of the adapted modules, by the modules' names.
 
-    The sum is made in float32 and cast back to the base's format. The base must not be quantised.
+    The sum is made in float32 on the base's device, and cast back to the format of W.
+    weights: W by module, if the base is quantised; else they are the base's own.
     """
     fused = {}
     for name, low_rank in adapter.modules.items():
-        weight = base.get_submodule(name).weight.detach()  # (out, in)
+        own = base.get_submodule(name).weight.detach()  # (out, in)
+        weight = own if weights is None else weights[name].to(own.device)
         down, up = (factor.to(weight.device) for factor in (low_rank.down, low_rank.up))
         delta = (up.float() @ down.float()) * (scale * low_rank.scale)
         fused[name] = (weight.float() + delta).to(weight.dtype)

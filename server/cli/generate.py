@@ -14,7 +14,7 @@ from catalog.tiers import Tier
 from catalog.traits import Traits
 from inference.backend import Phase
 from inference.backend import Progress as Step
-from inference.errors import InferenceError
+from inference.errors import DeviceUnfit, InferenceError
 from server.cli.options import takes_settings
 from server.settings import Settings
 from server.worker.backends import make_backend
@@ -56,7 +56,10 @@ def generate(
         seed=secrets.randbelow(2**32) if seed is None else seed,
         size_px=(choice.width_px, choice.height_px),
     )
-    backend = make_backend(settings, settings.worker.backends[0])
+    try:
+        backend = make_backend(settings, settings.worker.backends[0])
+    except DeviceUnfit as error:
+        raise click.ClickException(str(error)) from error
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with bar:
         task = bar.add_task("starting", total=order.steps)

@@ -33,7 +33,7 @@ from server.settings.stores import DatabaseSettings, RedisSettings
 
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
-Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
+Offload = Literal["auto", "none", "model", "sequential"]  # the last two are accelerate's hooks
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 WithoutLora = Literal["fail", "base-price"]
 Switch = Literal["on", "off"]
@@ -160,9 +160,10 @@ class WorkerSettings(Group):
         "has a worker. Empty: one worker, on DEVICE.",
     )
     offload: Offload = Field(
-        "none", description="What waits in the host's memory: less memory of the accelerator for more time."
+        "auto",
+        description="What waits in the host's memory. auto: what the plan for the card leaves there, and in "
+        "eight bits if it must be; see avatar-creator plan. none, model, sequential: as named, in 16 bits.",
     )
-    resident_pipelines: Count = Field(2, description="How many base models stay in the accelerator's memory.")
     load_timeout_s: LongSeconds = Field(
         900, description="Seconds for one pipeline from a cold disk: FLUX.1-dev is 34 GB."
     )

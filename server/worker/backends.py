@@ -1,22 +1,29 @@
 """Which backend a worker draws with, and which generations it claims."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from catalog.entries import Entry, shipped_entries
 from inference.backend import Backend
+from server.logs import get_log
 from server.scheduling.claim_policy import HOSTED, ClaimPolicy, LocalPolicy, ReservePolicy
 from server.settings import Settings
+
+log = get_log(__name__)
 
 NO_KEY: Final = "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"
 
 
-def make_backend(settings: Settings, name: str) -> Backend:
+def make_backend(settings: Settings, name: str, entries: Sequence[Entry] = ()) -> Backend:
     """Return the backend of a name, its weights not yet loaded.
+
+    entries: what it is to draw; by default the shipped ones.
 
     Raises:
         DeviceUnfit: the device cannot draw what the settings ask for.
 
     """
-    return _hosted(settings) if name == HOSTED else _local(settings)
+    return _hosted(settings) if name == HOSTED else _local(settings, entries)
 
 
 def make_policy(settings: Settings, name: str) -> ClaimPolicy:
@@ -52,7 +59,7 @@ def _hosted(settings: Settings) -> Backend:
     )
 
 
-def _local(settings: Settings) -> Backend:
+def _local(settings: Settings, entries: Sequence[Entry]) -> Backend:
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
     from inference.local.devices import Offload, choose_device, require_fit  # noqa: PLC0415  # as below
     from inference.weights.hub_session import use_for_hub  # noqa: PLC0415  # imports the hub's client
@@ -62,14 +69,27 @@ def _local(settings: Settings) -> Backend:
     require_fit(choose_device(settings.worker.device), full=settings.worker.model_profile == "full")
     # Without a folder the full profile looks into the Hugging Face cache.
     miniatures = settings.server.data_dir / "models" if settings.worker.model_profile == "miniature" else None
-    return LocalBackend(
+    catalogue = settings.catalogue
+    backend = LocalBackend(
         LocalConfig(
             profile=settings.worker.model_profile,
             models_dir=settings.worker.models_dir or miniatures,
             device=settings.worker.device,
             offload=Offload(settings.worker.offload),
-            resident_pipelines=settings.worker.resident_pipelines,
             max_batch=settings.batches.batch_max,
+            entries=entries or shipped_entries(catalogue.flux_model, catalogue.flux_lora_model),
+            workers=len(settings.worker.devices),
             hf_token=settings.hosted.api_key,
         )
     )
+    if backend.plan is not None:
+        transformers, t5 = backend.plan.precisions
+        log.info(
+            "worker.plan",
+            arrangement=backend.plan.arrangement.words,
+            transformers=transformers.value,
+            t5=t5.value,
+            device_gb=round(backend.plan.device_bytes / 1e9, 1),
+            why=backend.plan.why,
+        )
+    return backend

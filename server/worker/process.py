@@ -3,10 +3,11 @@
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from catalog.entries import Entry
 from inference.backend import Backend
 from inference.errors import DeviceBroken, DeviceUnfit, InferenceError
 from server.db.engine import open_database
@@ -38,7 +39,8 @@ DEVICE_UNFIT: Final = 78  # as above, a configuration that does not fit
 EXIT_TIMEOUT_S: Final = 20.0
 """The watchdog kills a process whose device has failed if it has not ended by then."""
 
-BackendFactory = Callable[[Settings, str], Backend]
+BackendFactory = Callable[[Settings, str, Sequence[Entry]], Backend]
+"""Makes the backend of a name, which is to draw these entries."""
 
 
 def run_worker(
@@ -52,16 +54,19 @@ def run_worker(
 
     """
     heartbeat.busy(settings.worker.load_timeout_s)
+    uow = UnitOfWork(open_database(settings.database))
+    entries = _enabled_entries(uow)
     try:
-        backend = make_backend(settings, backend_name)
+        backend = make_backend(settings, backend_name, entries)
     except DeviceUnfit as error:
+        uow.close()
         heartbeat.failed(str(error), EXIT_TIMEOUT_S)
         log.critical("worker.device_unfit", worker=name, device=error.device, cause=error.cause)
         raise SystemExit(DEVICE_UNFIT) from error
     images = ImageStore(settings.server.images_dir)
     context = WorkerContext(
         worker=name,
-        uow=UnitOfWork(open_database(settings.database)),
+        uow=uow,
         backend=backend,
         images=images,
         room=StorageRoom(images),
@@ -72,7 +77,7 @@ def run_worker(
     )
     _stop_on_signals(context.stop)
     try:
-        _warm_up(context.backend, context.uow)
+        _warm_up(context.backend, entries)
         with registered(name, context.uow, context.policy):
             heartbeat.ready()
             resident = sorted(context.backend.resident)
@@ -115,16 +120,22 @@ def _stop_on_signals(stop: StopRequest) -> None:
         signal.signal(number, receive)
 
 
-def _warm_up(backend: Backend, uow: UnitOfWork) -> None:
-    """Load the pipeline that most entries use. Missing weights are logged, not fatal."""
+def _enabled_entries(uow: UnitOfWork) -> list[Entry]:
+    """Return what the catalogue offers; nothing, with a line in the log, if it cannot be read or is empty."""
     try:
         with uow.read() as tx:
             entries = [entry for entry in Entries(tx).all() if entry.enabled]
     except DatabaseAway as error:
         log.warning("worker.no_catalogue", cause=str(error))
-        return
+        return []
     if not entries:
         log.warning("worker.no_catalogue", hint="Run 'avatar-creator seed'")
+    return entries
+
+
+def _warm_up(backend: Backend, entries: Sequence[Entry]) -> None:
+    """Load the pipeline that most entries use. Missing weights are logged, not fatal."""
+    if not entries:
         return
     models = [entry.model_id for entry in entries]
     first = max(entries, key=lambda entry: (models.count(entry.model_id), entry.adapter is not None))

@@ -77,7 +77,6 @@ class TestFromEnvironment:
             ("GENERATION_TIMEOUT_S", "inf"),
             ("QUEUE_MAX_DEPTH", "0"),
             ("MAX_ATTEMPTS", "0"),
-            ("RESIDENT_PIPELINES", "0"),
             ("REAPER_PERIOD_S", "0"),
             ("ORPHAN_IMAGE_AGE_S", "1"),
             ("IMAGE_QUARANTINE_DAYS", "-1"),

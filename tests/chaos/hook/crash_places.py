@@ -223,7 +223,7 @@ def _script_drawing(module: ModuleType) -> None:
     if "CHAOS_SCRIPTED" in os.environ:
         from inference.scripted import Script, ScriptedBackend  # noqa: PLC0415  # only workers have it
 
-        module._local = lambda _settings: ScriptedBackend(Script(step_s=0.02))  # what is replaced
+        module._local = lambda *_: ScriptedBackend(Script(step_s=0.02))  # what is replaced
 
 
 PLACES: dict[str, Callable[[ModuleType], None]] = {

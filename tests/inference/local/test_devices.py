@@ -116,6 +116,7 @@ class TestPlace:
     @pytest.mark.parametrize(
         ("device", "offload", "call"),
         [
+            (CUDA, Offload.AUTO, ("to", (CUDA,), {})),
             (CUDA, Offload.NONE, ("to", (CUDA,), {})),
             (CUDA, Offload.MODEL, ("enable_model_cpu_offload", (), {"device": CUDA})),
             (CUDA, Offload.SEQUENTIAL, ("enable_sequential_cpu_offload", (), {"device": CUDA})),

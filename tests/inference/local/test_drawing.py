@@ -11,7 +11,8 @@ from catalog.entries import shipped_entries
 from inference.backend import Phase, Progress
 from inference.errors import AdapterMismatch, ImageFlat, ImageNotFinite, OutOfMemory
 from inference.local import backend as backend_module
-from inference.local import resident as resident_module
+from inference.local import batch as batch_module
+from inference.local import placement as placement_module
 from inference.weights.locations import ADAPTER_FILE
 
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
@@ -126,7 +127,7 @@ class TestAdapter:
 
         count(FluxPipeline, "from_pretrained")
         count(backend_module, "read_adapter")
-        count(resident_module, "variant_of")
+        count(placement_module, "variant_of")
         backend, reports = make_backend(), []
         for adapter in (None, realism, None, realism, None):
             backend.generate(replace(order, adapter=adapter), reports.append)
@@ -279,6 +280,61 @@ class TestFaults:
         assert caught.value.__context__ is None  # its traceback would keep the tensors in memory
         assert fresh.resident == frozenset()
         assert distance(pixels(fresh, order), pixels(backend, order)) == 0
+
+    def test_others_are_evicted_and_it_is_drawn_again(
+        self, backend, make_backend, order, order_of, monkeypatch, caplog
+    ):
+        """If the memory is exhausted beside another pipeline, that one goes, and the order is drawn."""
+        fresh, schnell = make_backend(), order_of(ENTRIES["flux-schnell-fast"])
+        fresh.warm_up(schnell.model_id, schnell.revision, None)
+        real, tries = batch_module.check_latents, []
+
+        def exhaust_once(latents):
+            tries.append(1)
+            if len(tries) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            real(latents)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(batch_module, "check_latents", exhaust_once)
+            image = pixels(fresh, order)
+        assert len(tries) == 2
+        assert fresh.resident == {DEV}
+        assert "memory.exhausted" in caplog.text
+        assert distance(image, pixels(backend, order)) == 0
+
+    def test_it_is_drawn_twice_at_most(self, make_backend, order, order_of, monkeypatch):
+        """If the memory is exhausted without the other pipelines too, the order fails and all are evicted."""
+        fresh, schnell, tries = make_backend(), order_of(ENTRIES["flux-schnell-fast"]), []
+        fresh.warm_up(schnell.model_id, schnell.revision, None)
+
+        def exhaust(_):
+            tries.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+        monkeypatch.setattr(batch_module, "check_latents", exhaust)
+        with pytest.raises(OutOfMemory):
+            fresh.generate(order, ignore_progress)
+        assert len(tries) == 2
+        assert fresh.resident == frozenset()
+
+    def test_an_exhausted_decoder_draws_in_tiles(self, damaged, order):
+        """If the memory is exhausted while an image is decoded, its latents are decoded again, in tiles."""
+        backend, pipeline = damaged
+        usual, reports, tries = pixels(backend, order), [], []
+
+        def exhaust_once(*_):
+            tries.append(1)
+            if len(tries) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+        pipeline.vae.decoder.register_forward_pre_hook(exhaust_once)
+        image = np.asarray(backend.generate(order, reports.append).image).astype(int)
+        assert len(tries) > 2
+        assert [report.step for report in reports if report.phase is Phase.STEP] == [1, 2, 3]
+        assert 0 < distance(image, usual) < 30
+        assert backend.resident == {DEV}
+        assert distance(pixels(backend, order), usual) == 0
 
     def test_offloaded_parts_leave_the_device(self, damaged, order, monkeypatch):
         """After an image and after an error the pipeline's offloaded parts leave the device."""

@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
 
 from catalog.entries import shipped_entries
 from inference import fullsize
+from inference.local import footprint
 from inference.local.footprint import adapted_weights, count_needs
 
 META = torch.device("meta")
@@ -44,6 +46,22 @@ class TestSizes:
         own = sum(transformer.get_parameter(name).numel() for name in names)
         assert len(set(names)) == 152
         assert own / fullsize.parameters(transformer) == pytest.approx(0.121, abs=0.001)
+
+
+class TestCounting:
+    def test_a_base_model_is_counted_once(self, monkeypatch):
+        """However many entries use a base model or a variant, its tensors are counted once a precision."""
+        footprint._base.cache_clear()
+        footprint._adapted.cache_clear()
+        counted = []
+        real = footprint.tensor_bytes
+        monkeypatch.setattr(
+            footprint, "tensor_bytes", lambda model, **how: counted.append(model) or real(model, **how)
+        )
+        base, realism, hd, schnell = shipped_entries()
+        count_needs([base, realism, hd, schnell, replace(base, key="another")])
+        transformers = [model for model in counted if isinstance(model, FluxTransformer2DModel)]
+        assert len(transformers) == 2 * (2 + 1)
 
 
 class TestIdentity:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from inference.local.devices import Offload
-from inference.local.pipelines import load_pipeline
+from inference.local.pipelines import load_pipeline, locate, read_weights
 from inference.weights.locations import DEV, SCHNELL, FullWeights
 from tests.inference.local.real_layout import SHARDS, write_real_layout
 
@@ -15,7 +15,7 @@ PROMPT = "Portrait of a young woman with red hair, smiling; unknownword"
 def load(models_dir, model_id):
     """Load a pipeline in bf16 on the CPU, by the worker's own way."""
     weights = FullWeights(models_dir).pipeline(model_id, None)
-    return load_pipeline(model_id, weights, torch.bfloat16, torch.device("cpu"), Offload.NONE)
+    return load_pipeline(model_id, locate(model_id, weights), torch.bfloat16)
 
 
 @pytest.fixture(scope="module", params=[DEV, SCHNELL])
@@ -61,6 +61,15 @@ class TestRealLayout:
         ours, real = (getattr(pipeline, name).state_dict() for pipeline in pipelines)
         assert real.keys() == ours.keys()
         assert [key for key in ours if not torch.equal(ours[key], real[key])] == []
+
+    def test_weights_are_read_from_all_shards(self, tmp_path, miniature):
+        """Single weights of a transformer, as for a variant, are read from whichever shard has them."""
+        folder = write_real_layout(miniature / DEV, tmp_path / DEV)
+        modules = load(miniature, DEV).transformer.named_modules()
+        names = {name for name, module in modules if isinstance(module, nn.Linear)}
+        ours, real = (read_weights(place, names, torch.bfloat16) for place in (miniature / DEV, folder))
+        assert real.keys() == ours.keys() == names
+        assert all(torch.equal(ours[name], real[name]) for name in names)
 
     @pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
     def test_tokens_are_equal(self, pipelines, name):

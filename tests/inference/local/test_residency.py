@@ -82,11 +82,41 @@ class TestResidency:
             memory.residency.admit(B, lambda: 1 // 0)
         assert memory.residency.keys == (A,)
 
-    def test_evicting_an_unknown_key_does_nothing(self):
-        """Evicting a key that is not resident frees no memory."""
-        memory = Memory()
-        memory.residency.evict(A)
-        assert memory.freed == 0
+    def test_room_is_made_by_size(self):
+        """As many of the least recently used are evicted as the new one's size needs, and no more."""
+        memory = Memory(limit=10)
+        for key, size in ((A, 4), (B, 3), (C, 3)):
+            memory.residency.admit(key, object, size)
+        memory.residency.admit(("d", None), object, 5)
+        assert memory.residency.keys == (C, ("d", None))
+        memory.residency.admit(("e", None), object, 2)
+        assert memory.residency.keys == (C, ("d", None), ("e", None))
+
+    def test_one_larger_than_the_limit_is_alone(self):
+        """What is larger than the limit is loaded after all others have been evicted."""
+        memory = Memory(limit=10)
+        memory.residency.admit(A, object, 1)
+        memory.residency.admit(B, object, 11)
+        assert memory.residency.keys == (B,)
+
+    def test_others_are_evicted(self):
+        """All but the most recently used are evicted on request, and it is said whether there were any."""
+        memory = Memory(limit=3)
+        for key in (A, B, C):
+            memory.use(key)
+        memory.use(B)
+        assert memory.residency.evict_others()
+        assert memory.residency.keys == (B,)
+        assert not memory.residency.evict_others()
+        assert memory.freed == 1
+
+    def test_an_evicted_resident_is_told(self):
+        """Each evicted resident is handed out once, before memory is freed."""
+        log = []
+        residency = Residency(1, lambda: log.append("freed"), lambda _: False, log.append)
+        residency.admit(A, lambda: "first")
+        residency.admit(B, lambda: "second")
+        assert log == ["first", "freed"]
 
     def test_clearing_frees(self):
         """Clearing evicts all residents and frees memory."""
@@ -94,11 +124,6 @@ class TestResidency:
         memory.use(A)
         memory.residency.clear()
         assert (memory.residency.keys, memory.freed) == ((), 1)
-
-    def test_no_room_at_all_is_refused(self):
-        """A limit below one is refused."""
-        with pytest.raises(ValueError, match="at least one pipeline"):
-            Residency(0, lambda: None, lambda _: False)
 
 
 def _exhaust():

@@ -12,6 +12,7 @@ from inference.local.batch import Row, draw_latents
 from inference.local.canvas import canvas_for
 from inference.local.decoding import decode
 from inference.local.devices import Offload
+from inference.local.placement import WholePlacer
 from inference.local.resident import MAX_VARIANTS, Resident
 from inference.weights.locations import ADAPTER_FILE, DEV
 
@@ -23,7 +24,6 @@ def place_on_cpu(pipeline, device, offload):
     if offload is Offload.MODEL:
         pipeline.enable_model_cpu_offload(device=device)
     elif offload is Offload.SEQUENTIAL:
-        pipeline.remove_all_hooks()
         for model in pipeline.components.values():
             if isinstance(model, nn.Module):
                 # enable_sequential_cpu_offload does this on "cpu:0", where no parameter stays one.
@@ -37,8 +37,9 @@ def make_resident(miniature, monkeypatch):
 
     def make(offload=Offload.NONE):
         pipeline = FluxPipeline.from_pretrained(miniature / DEV, dtype=torch.float32)
-        place_on_cpu(pipeline, CPU, offload)
-        return Resident(pipeline, CPU, offload)
+        resident = Resident(pipeline, WholePlacer(CPU, offload))
+        resident.switch(None)
+        return resident
 
     return make
 

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 from catalog.entries import shipped_entries
 from inference.errors import WeightsMissing
 from inference.local.backend import LocalConfig
+from inference.local.devices import Offload
 from inference.weights import locations as weights
 from inference.weights.locations import (
     ADAPTER_FILE,
@@ -30,8 +31,6 @@ from inference.weights.locations import (
 
 TOKEN = "hf_secretsecretsecret"  # noqa: S105 - not a real token
 
-HOW = {"dtype": torch.bfloat16, "use_safetensors": True}
-"""How every pipeline is loaded."""
 ENTRIES = {entry.key.removeprefix("avatar-creator:"): entry for entry in shipped_entries()}
 
 
@@ -110,7 +109,7 @@ class TestMissing:
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr(FluxPipeline, "from_pretrained", fail)
+        monkeypatch.setattr(FluxPipeline, "download", fail)
         backend = make_backend(profile="full", models_dir=None, hf_token=TOKEN)
         with pytest.raises(WeightsMissing, match=sentence) as caught:
             backend.generate(order, ignore_progress)
@@ -158,12 +157,16 @@ class Recorder:
     """Replaces the hub: it records the requests and returns the miniature."""
 
     def __init__(self, miniature, monkeypatch):
-        self.pipelines, self.adapters, self.placed, self.drawn = [], [], [], []
+        self.downloaded, self.pipelines, self.adapters, self.placed, self.drawn = [], [], [], [], []
         load, forward = FluxPipeline.from_pretrained, FluxTransformer2DModel.forward
 
-        def from_pretrained(source, **arguments):
-            self.pipelines.append((source, arguments))
-            pipeline = load(miniature / source, dtype=torch.float32)  # see the fixture float32
+        def download(source, **arguments):
+            self.downloaded.append((source, arguments))
+            return str(miniature / source)
+
+        def from_pretrained(folder, *, dtype, use_safetensors, **parts):
+            self.pipelines.append((folder.relative_to(miniature).as_posix(), dtype, use_safetensors))
+            pipeline = load(folder, dtype=torch.float32, **parts)  # see the fixture float32
             pipeline.tokenizer_2.model_max_length = 512  # FLUX.1's limit, so that the entry's limit applies
             return pipeline
 
@@ -175,6 +178,7 @@ class Recorder:
             self.drawn.append((transformer, arguments))
             return forward(transformer, **arguments)
 
+        monkeypatch.setattr(FluxPipeline, "download", download)
         monkeypatch.setattr(FluxPipeline, "from_pretrained", from_pretrained)
         monkeypatch.setattr(weights, "hf_hub_download", hf_hub_download)
         monkeypatch.setattr(FluxTransformer2DModel, "forward", record)
@@ -200,9 +204,10 @@ class TestFullProfile:
                 order_of(entry, width_px=512, height_px=512, max_text_tokens=32), ignore_progress
             )
         revision = ENTRIES["flux-dev-base"].revision
-        assert hub.pipelines == [
-            (DEV, {"revision": revision, "token": TOKEN} | HOW),
+        assert hub.downloaded == [
+            (DEV, {"revision": revision, "token": TOKEN, "use_safetensors": True}),
         ]
+        assert hub.pipelines == [(DEV, torch.bfloat16, True)]
         assert hub.adapters == [
             (("XLabs-AI/flux-RealismLora", "lora.safetensors"), {"revision": None, "token": TOKEN}),
         ]
@@ -218,8 +223,9 @@ class TestFullProfile:
         """Schnell is loaded at its revision and draws in four steps, without guidance, from 256 tokens."""
         entry = ENTRIES["flux-schnell-fast"]
         make_backend(profile="full", models_dir=None).generate(order_of(entry), ignore_progress)
-        assert hub.pipelines[0][0] == SCHNELL
-        assert hub.pipelines[0][1] == {"revision": entry.revision, "token": None} | HOW
+        assert hub.downloaded == [
+            (SCHNELL, {"revision": entry.revision, "token": None, "use_safetensors": True})
+        ]
         assert len(hub.drawn) == 4
         for _, arguments in hub.drawn:
             assert arguments["guidance"] is None
@@ -238,28 +244,32 @@ class TestFullProfile:
     ):
         """Offloading is set up on the given device, and again for the variant of an adapter."""
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)  # there is none here
-        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=offload)
-        backend.warm_up(order.model_id, order.revision, realism)
+        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=Offload(offload))
+        for adapter in (None, realism):
+            backend.warm_up(order.model_id, order.revision, adapter)
         assert hub.placed == [(call, torch.device("cuda:1"))] * 2
 
     def test_models_dir_needs_no_hub(self, float32, hub, make_backend, miniature, order, realism):
         """If MODELS_DIR has all weights, no request is sent to the hub."""
         backend = make_backend(profile="full", models_dir=miniature)
         backend.generate(replace(order, adapter=realism), ignore_progress)
-        assert [source for source, _ in hub.pipelines] == [str(miniature / DEV)]
-        assert hub.adapters == []
+        assert [source for source, *_ in hub.pipelines] == [DEV]
+        assert hub.downloaded == hub.adapters == []
 
 
 class TestResidency:
-    def test_one_pipeline_replaces_another(self, make_backend, order, order_of):
-        """With a limit of one pipeline, dev and schnell replace each other, and draw the same as before."""
-        backend = make_backend(resident_pipelines=1)
+    def test_dev_and_schnell_share_their_parts(self, make_backend, order, order_of):
+        """T5, CLIP and the VAE of both are the same objects, and each draws what it draws alone."""
         schnell = order_of(ENTRIES["flux-schnell-fast"], max_text_tokens=64)
-        first = backend.generate(order, ignore_progress).image.tobytes()
-        backend.generate(schnell, ignore_progress)
-        assert backend.resident == {SCHNELL}
-        assert backend.generate(order, ignore_progress).image.tobytes() == first
-        assert backend.resident == {DEV}
+        backend = make_backend()
+        images = [backend.generate(each, ignore_progress).image.tobytes() for each in (order, schnell)]
+        assert backend.resident == {DEV, SCHNELL}
+        first, second = (backend._residents.get((each.model_id, each.revision)) for each in (order, schnell))
+        for name in ("text_encoder", "text_encoder_2", "vae"):
+            assert getattr(first.pipeline, name) is getattr(second.pipeline, name)
+        alone = make_backend().generate(schnell, ignore_progress).image.tobytes()
+        assert images[1] == alone
+        assert backend.generate(order, ignore_progress).image.tobytes() == images[0]
 
     def test_closing_evicts_all(self, make_backend, order):
         """A closed backend has no resident pipeline."""

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from inference.local.activations import FusedAttention
+from inference.local.activations import FusedAttention, PeakMemory
 
 aten = torch.ops.aten
 PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.convolution.default}
@@ -82,6 +82,17 @@ class Walk(TorchDispatchMode):
         name = type(module).__name__
         if name not in IN_FLOAT32:
             self.check_dtypes(name, _tensors(outputs))
+
+
+class DevicePeak(PeakMemory):
+    """The most that lies on the meta device, as a card's memory would be filled."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Module())
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage.device.type == "meta":
+            super()._count(storage)
 
 
 class _Attention(FusedAttention):

@@ -16,4 +16,4 @@ if __name__ == "__main__":
     if stall_s := fields.pop("stall_storing_s", None):
         ImageStore.put = lambda *_: time.sleep(stall_s)
     script = Script(**fields)
-    main(sys.argv[2:], lambda _settings, _name: ScriptedBackend(script))
+    main(sys.argv[2:], lambda _settings, _name, _entries: ScriptedBackend(script))

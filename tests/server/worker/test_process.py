@@ -3,14 +3,21 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 from redis import Redis
 from rq import Worker
+from structlog.testing import capture_logs
 
+from catalog.entries import shipped_entries
+from inference.local import devices, placement
+from inference.local.cards import Card
 from inference.scripted import Script
-from server.scheduling.claim_policy import ReservePolicy
+from server.scheduling.claim_policy import LOCAL, ReservePolicy
 from server.scheduling.wakeups import open_queue
+from server.supervisor.heartbeat import FAILED, READY
+from server.worker.backends import make_backend
 from server.worker.lease_guard import SAME_SIGNAL_S, StopRequest
-from server.worker.process import draw_until_stopped
+from server.worker.process import DEVICE_UNFIT, draw_until_stopped, run_worker
 
 PATIENCE_S = 20
 
@@ -79,6 +86,49 @@ class TestDrawing:
             completed(submit_one(make_account()))
         with Redis.from_url(settings.redis.url) as client:
             assert len(open_queue(client).get_job_ids()) == 1
+
+
+@pytest.fixture
+def with_card(settings, monkeypatch):
+    """A function that gives the worker a card of so many bytes, and FLUX.1 to draw; returns its settings."""
+
+    def give(memory_bytes):
+        card = Card("Small", memory_bytes, (8, 9), 25e9)
+        monkeypatch.setattr(devices, "require_fit", lambda *_, **__: None)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+        monkeypatch.setattr(placement, "card_of", lambda _: card)
+        return settings.changed(model_profile="full", device="cuda")
+
+    return give
+
+
+class TestPlan:
+    def test_an_impossible_card_gets_a_sentence(self, with_card, heartbeat):
+        """On a card that no plan fits the worker ends with status 78 and a sentence, and was never ready."""
+        with capture_logs() as logs, pytest.raises(SystemExit) as ended:
+            run_worker(with_card(12_000_000_000), "worker-1", heartbeat, LOCAL, make_backend)
+        assert ended.value.code == DEVICE_UNFIT
+        lines = heartbeat.lines()
+        states = [line.partition(" ")[0] for line in lines]
+        assert states[-1] == FAILED
+        assert READY not in states
+        assert "cuda cannot draw: Small is too small for FLUX.1: an image of 512x512 needs" in lines[-1]
+        assert [line["event"] for line in logs if line["log_level"] == "critical"] == ["worker.device_unfit"]
+
+    def test_it_is_logged_once(self, with_card):
+        """A worker with a plan logs it in one line: arrangement, precisions, gigabytes and the reason."""
+        with capture_logs() as logs:
+            backend = make_backend(with_card(48_000_000_000), LOCAL)
+        [line] = [line for line in logs if line["event"] == "worker.plan"]
+        assert line["arrangement"] == "transformers in eight bits"
+        assert (line["transformers"], line["t5"], line["device_gb"]) == ("fp8", "bf16", 35.3)
+        assert line["why"] == backend.plan.why
+
+    def test_it_is_for_what_is_offered(self, with_card):
+        """The plan is made for the entries that are on offer: schnell alone fits 40 GB in bf16."""
+        _, _, _, schnell = shipped_entries()
+        backend = make_backend(with_card(40_000_000_000), LOCAL, [schnell])
+        assert [each.precision.value for each in backend.plan.entries] == ["bf16"]
 
 
 class TestStopRequest:
