@@ -10,7 +10,6 @@ from sqlalchemy import (
     UpdateBase,
     bindparam,
     delete,
-    func,
     insert,
     select,
     update,
