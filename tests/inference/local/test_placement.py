@@ -193,6 +193,18 @@ class TestEightBits:
             ).images[0]
             assert np.array_equal(draw(backend, order), np.asarray(expected)), entry.key
 
+    def test_both_stay_where_both_fit(self, make_planned, needs, streaming, orders):
+        """On a card for both models none leaves the device, and each draws the same as on a smaller card."""
+        base, realism, fast = needs
+        parts = (base.t5, base.clip, base.vae, base.transformer, realism.adapted, fast.transformer)
+        plan = plan_of(needs, sum(part.eight_bit_bytes for part in parts))
+        assert plan.arrangement == ARRANGEMENTS[2]
+        roomy, tight = make_planned(plan), make_planned(streaming)
+        for entry in ENTRIES:
+            assert np.array_equal(draw(roomy, orders[entry]), draw(tight, orders[entry]))
+        assert roomy.resident == {DEV, SCHNELL}
+        assert roomy._waiting == {}
+
     def test_the_variant_shares_the_quantised_base(self, make_planned, streaming, orders):
         """The variant owns the adapted weights alone, in int8."""
         backend = make_planned(streaming)

@@ -156,6 +156,16 @@ class TestPlaces:
 
 
 class TestLimits:
+    @pytest.mark.parametrize("name", GOLDEN)
+    def test_the_limit_holds_what_stays(self, plan_for, name):
+        """Base models that stay fit the limit together; of those that take turns, each fits alone."""
+        plan = plan_for(name)
+        sizes = {each.entry.model_id: each.model_bytes for each in plan.entries}.values()
+        takes_turns = plan.entries[0].reloaded_from is not None
+        assert max(sizes) <= plan.models_limit_bytes
+        assert (sum(sizes) > plan.models_limit_bytes) is takes_turns
+        assert takes_turns is (name in {"4090-24g", "4080-16g"})
+
     def test_the_largest_image_fits_and_the_next_does_not(self, plan_for, activations):
         """On 16 GB the largest image's activations fit beside the weights; 16 px more do not."""
         plan = plan_for("4080-16g")
