@@ -22,6 +22,7 @@ MAX_PIPELINED: Final = 8  # requests that wait for the answer to an earlier one;
 LINGER_S: Final = 2.0
 """How long a refused client may go on sending: its answer would be lost if the connection were reset."""
 MAX_DISCARDED_BYTES: Final = 16 * 2**20
+MAX_UNSENT_BYTES: Final = 65_536  # more is sent at once: the transport then says when a client does not read
 
 INVALID: Final = "VALIDATION_ERROR"
 MALFORMED: Final = Described(400, INVALID, "The request is not valid HTTP")
@@ -58,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Take a place, or refuse the connection."""
-        super().connection_made(cast("asyncio.Transport", _Guarded(transport)))
+        super().connection_made(cast("asyncio.Transport", _Guarded(transport, self.loop)))
         refusal = self._places.enter(self, self.client[0] if self.client else "")
         if refusal is not None:
             self._deaf = True
@@ -254,21 +255,46 @@ class _Guarded:
 
     uvloop raises an error then, and tells the protocol a moment later that the client is gone: what a
     request does in between would look like a bug of ours.
+
+    What is written in one turn of the loop, as the head of an answer and its body, is sent in one packet.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self._loop = loop
         self._ended = False
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._ended and not self._transport.is_closing():
-            self._transport.write(data)
+        if self._ended or self._transport.is_closing():
+            return
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_bytes = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size() + self._unsent_bytes
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
 
     def write_eof(self) -> None:
         if not self._ended and not self._transport.is_closing():
+            self._send()
             self._ended = True
             self._transport.write_eof()
 

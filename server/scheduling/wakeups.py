@@ -35,6 +35,7 @@ FORGOTTEN_S: Final = 60
 What is cancelled while every worker draws leaves its wake-up: with an hour, that was 1 MiB for 1,000 of them.
 """
 
+TOGETHER_S: Final = 0.02  # a worker looks by itself every second
 LOOK_S: Final = 0.5  # so often the sending thread looks whether it shall stop
 
 T = TypeVar("T")
@@ -96,10 +97,11 @@ class WakeUps:
         self._noted.put(generation_id)
 
     def run(self, stopped: threading.Event) -> None:
-        """Send what is noted until stopped: what came together, in one message."""
+        """Send what is noted until stopped: the first at once, and what comes soon after in one message."""
         while not stopped.is_set():
             with suppress(Empty):
                 self.notify(self._noted.get(timeout=LOOK_S), *self._rest())
+                stopped.wait(TOGETHER_S)
         if rest := list(self._rest()):
             self.notify(*rest)
 
