@@ -103,7 +103,7 @@ openapi: install  ## write docs/openapi.json anew from the API's code
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock, with the hash of every file
-	$(COMPILE) pyproject.toml --extra worker --extra bench --output-file requirements/cuda.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra worker --extra turbo --extra bench --output-file requirements/cuda.lock $(ARGS)
 	$(COMPILE) pyproject.toml --extra dev --excludes requirements/cuda-only.txt --output-file requirements/cpu.lock $(ARGS)
 	$(BIN)/python -m scripts.unhash_torch
 	$(COMPILE) requirements/build.txt --constraint requirements/cpu.lock --output-file requirements/build.lock $(ARGS)

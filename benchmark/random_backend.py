@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from catalog.entries import Adapter
 from inference import fullsize
 from inference.local.backend import LocalBackend, LocalConfig
-from inference.local.devices import AUTO, Offload, place
+from inference.local.devices import AUTO, Offload
 from inference.local.resident import Resident
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
@@ -52,10 +52,10 @@ class RandomBackend(LocalBackend):
         # Offloaded parts wait in the host's memory: the device has no room to make them all.
         target = self._device if self._offload is Offload.NONE else torch.device("cpu")
         torch.manual_seed(_SEED)
-        pipeline = self._make(target, dev="schnell" not in model_id.lower())
+        dev = "schnell" not in model_id.lower()
+        pipeline = self._make(target, dev=dev)
         pipeline.set_progress_bar_config(disable=True)
-        place(pipeline, self._device, self._offload)
-        return Resident(pipeline, self._device, self._offload)
+        return self._placed(pipeline, lambda: self._make(torch.device("cpu"), dev=dev).transformer)
 
 
 class _RandomAdapter:

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import platformdirs
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
@@ -22,8 +22,10 @@ from inference.local.checks import check_pixels
 from inference.local.decoding import decode, to_image
 from inference.local.devices import AUTO, Offload, StepThrottle
 from inference.local.encoding import EncodedPrompt
+from inference.local.engine import Engine
 from inference.local.phases import Phases
-from inference.local.pipelines import load_pipeline
+from inference.local.pipelines import load_pipeline, load_transformer
+from inference.local.profiles import Profile, choose_profile
 from inference.local.residency import Residency
 from inference.local.resident import Resident
 from inference.miniature.building import build_miniature
@@ -41,6 +43,7 @@ class LocalConfig:
     device: `auto`, or torch's name of a device, such as `cuda:1`.
     offload: see `inference.local.devices.Offload`; it has no effect on a CPU.
     resident_pipelines: how many pipelines stay in memory; base and realism share one.
+    draw_profile: `auto`, or the name of an `inference.local.profiles.Profile`.
     """
 
     profile: Literal["miniature", "full"]
@@ -48,6 +51,7 @@ class LocalConfig:
     device: str = AUTO
     offload: Offload = Offload.NONE
     resident_pipelines: int = 2
+    draw_profile: str = AUTO
     hf_token: str | None = field(default=None, repr=False)
 
 
@@ -55,11 +59,17 @@ class LocalBackend:
     """Draws with FLUX.1 pipelines that stay resident. See `inference.backend.Backend`."""
 
     def __init__(self, config: LocalConfig) -> None:
-        """Choose the device and locate the weights. Builds a missing miniature, but loads no pipeline."""
+        """Choose the device and locate the weights. Builds a missing miniature, but loads no pipeline.
+
+        Raises:
+            DeviceUnfit: the profile needs what this machine or the configuration lacks.
+
+        """
         self._offload = Offload(config.offload)
         self._device = devices.choose_device(config.device)
         devices.use(self._device)
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
+        self._engine = Engine(choose_profile(config.draw_profile, self._device, self._offload), self._device)
         self._weights = _weights(config)
         self._residents: Residency[tuple[str, str | None], Resident] = Residency(
             config.resident_pipelines, devices.free_memory, devices.is_out_of_memory
@@ -69,6 +79,11 @@ class LocalBackend:
     def resident(self) -> frozenset[str]:
         """The ids of the models whose pipelines are ready in memory."""
         return frozenset(model_id for model_id, _ in self._residents.keys)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that orders are drawn with."""
+        return self._engine.profile
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
         """Load a pipeline, and fuse an adapter into a variant of it, before the first order needs it.
@@ -114,7 +129,8 @@ class LocalBackend:
         finally:
             # A pipeline that was interrupted, or has decoded, keeps offloaded parts on the device.
             pipeline.maybe_free_model_hooks()
-        return Picture(image, Provenance.of_order("local", order), phases.seconds(), prompt.warnings)
+        provenance = Provenance.of_order("local", order, self._engine.provenance(pipeline.transformer))
+        return Picture(image, provenance, phases.seconds(), prompt.warnings)
 
     def _denoise(
         self, pipeline: FluxPipeline, order: Order, prompt: EncodedPrompt, canvas: Canvas, phases: Phases
@@ -133,6 +149,7 @@ class LocalBackend:
             steps=order.steps,
             guidance_scale=order.guidance_scale,
             step_queued=StepThrottle(self._device).step_queued,
+            engine=self._engine,
         )
         if isinstance(outcome, Exception):
             raise outcome
@@ -156,8 +173,15 @@ class LocalBackend:
 
     def _load(self, model_id: str, revision: str | None) -> Resident:
         weights = self._weights.pipeline(model_id, revision)
-        pipeline = load_pipeline(model_id, weights, self._dtype, self._device, self._offload)
-        return Resident(pipeline, self._device, self._offload)
+        pipeline = load_pipeline(model_id, weights, self._dtype)
+        return self._placed(pipeline, lambda: load_transformer(model_id, weights, self._dtype))
+
+    def _placed(self, pipeline: FluxPipeline, original: Callable[[], FluxTransformer2DModel]) -> Resident:
+        """Put a pipeline on the device. original: reads its transformer again."""
+        # Quantised first: a device may have no room for it before.
+        self._engine.quantise(pipeline.transformer)
+        devices.place(pipeline, self._device, self._offload)
+        return Resident(pipeline, self._device, self._offload, self._engine, original)
 
     def _on_device(self, work: Callable[[], T]) -> T:
         """Return what the work returns, and tell exhausted memory and a failed device from other errors."""

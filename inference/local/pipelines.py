@@ -1,17 +1,14 @@
-"""Loads a FLUX.1 pipeline, places it on its device, and keeps prompts out of its logs."""
+"""Loads a FLUX.1 pipeline, or its transformer alone, and keeps prompts out of the logs."""
 
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 
-from inference.local.devices import Offload, place
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights, translate_load_errors
 
 
-def load_pipeline(
-    model_id: str, weights: PipelineWeights, dtype: torch.dtype, device: torch.device, offload: Offload
-) -> FluxPipeline:
-    """Load a pipeline and put it on its device.
+def load_pipeline(model_id: str, weights: PipelineWeights, dtype: torch.dtype) -> FluxPipeline:
+    """Load a pipeline into the host's memory.
 
     Raises:
         WeightsMissing: its weights are not on this machine and cannot be downloaded.
@@ -27,5 +24,22 @@ def load_pipeline(
             use_safetensors=True,  # a pickle would run what is in it
         )
     pipeline.set_progress_bar_config(disable=True)
-    place(pipeline, device, offload)
     return pipeline
+
+
+def load_transformer(model_id: str, weights: PipelineWeights, dtype: torch.dtype) -> FluxTransformer2DModel:
+    """Load the transformer of a pipeline into the host's memory.
+
+    Raises:
+        WeightsMissing: as for `load_pipeline`.
+
+    """
+    with translate_load_errors(model_id):
+        return FluxTransformer2DModel.from_pretrained(
+            weights.source,
+            subfolder="transformer",
+            revision=weights.revision,
+            token=weights.token,
+            dtype=dtype,
+            use_safetensors=True,
+        )

@@ -32,6 +32,7 @@ from server.settings.stores import DatabaseSettings, RedisSettings
 
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
+DrawProfile = Literal["auto", "exact", "fast", "turbo", "draft"]
 Offload = Literal["none", "model", "sequential"]  # Source: accelerate's hooks, as diffusers offers them
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 WithoutLora = Literal["fail", "base-price"]
@@ -160,6 +161,12 @@ class WorkerSettings(Group):
     )
     offload: Offload = Field(
         "none", description="What waits in the host's memory: less memory of the accelerator for more time."
+    )
+    draw_profile: DrawProfile = Field(
+        "auto",
+        description="exact draws one image at a time, as diffusers does, bit for bit. fast compiles, and "
+        "differs by rounding. turbo has eight-bit weights besides, and needs the extra turbo. draft computes "
+        "about half of dev's steps besides. auto is fast on CUDA without OFFLOAD, else exact.",
     )
     resident_pipelines: Count = Field(2, description="How many base models stay in the accelerator's memory.")
     load_timeout_s: LongSeconds = Field(

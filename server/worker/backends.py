@@ -1,5 +1,7 @@
 """Which backend a worker draws with, and which generations it claims."""
 
+import os
+from pathlib import Path
 from typing import Final
 
 from inference.backend import Backend
@@ -53,6 +55,7 @@ def _hosted(settings: Settings) -> Backend:
 
 
 def _local(settings: Settings) -> Backend:
+    _keep_compiled(settings.server.data_dir)
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
     from inference.local.devices import Offload, choose_device, require_fit  # noqa: PLC0415  # as below
     from inference.weights.hub_session import use_for_hub  # noqa: PLC0415  # imports the hub's client
@@ -69,6 +72,17 @@ def _local(settings: Settings) -> Backend:
             device=settings.worker.device,
             offload=Offload(settings.worker.offload),
             resident_pipelines=settings.worker.resident_pipelines,
+            draw_profile=settings.worker.draw_profile,
             hf_token=settings.hosted.api_key,
         )
     )
+
+
+def _keep_compiled(data_dir: Path) -> None:
+    """Let torch and Triton keep what they compile, so that only the first start of a worker waits for it.
+
+    They read these variables when torch is imported. Those that the operator has set stay.
+    """
+    folder = data_dir / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
