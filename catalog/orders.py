@@ -70,6 +70,8 @@ class Provenance:
     adapter: the adapter that was applied, with its scale.
     cost_microusd: in millionths of a dollar, including failed attempts that may have been charged.
     attempts: the failed attempts at hosted providers before the image.
+    profile: of the local backend: `exact`, `fast`, `turbo` or `draft`, with `-eager` if compiling failed.
+    None for other backends, and for images of before there were profiles.
     """
 
     backend: str
@@ -80,11 +82,12 @@ class Provenance:
     provider: str | None = None
     cost_microusd: int = 0
     attempts: tuple[Mapping[str, Any], ...] = ()
+    profile: str | None = None
 
     @classmethod
-    def of_order(cls, backend: str, order: Order) -> Self:
-        """Return the provenance of an image that a backend drew exactly as ordered."""
-        return cls(backend, order.model_id, order.revision, order.adapter, order.seed)
+    def of_order(cls, backend: str, order: Order, profile: str | None = None) -> Self:
+        """Return the provenance of an image that a backend drew as ordered."""
+        return cls(backend, order.model_id, order.revision, order.adapter, order.seed, profile=profile)
 
     def to_json(self) -> dict[str, Any]:
         """Return the provenance as a JSON object, in which the adapter is an object or null."""

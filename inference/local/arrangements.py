@@ -42,6 +42,18 @@ ARRANGEMENTS: Final = (
 )
 """The best images first, then the least waiting."""
 
+_IN_TURNS: Final = Arrangement(
+    "one base model at a time, in bf16", eight_bit=False, eight_bit_t5=False, in_turns=True
+)
+"""Only for who insists on 16 bits: others wait less."""
+
+
+def arrangements(eight_bit: bool | None = None) -> Sequence[Arrangement]:
+    """Return the arrangements in the order of preference. eight_bit: of transformers; None for either."""
+    if eight_bit is None:
+        return ARRANGEMENTS
+    return [each for each in (*ARRANGEMENTS, _IN_TURNS) if each.eight_bit is eight_bit]
+
 
 def largest_px(entry: Entry) -> int:
     """Return the pixels of an entry's largest image."""

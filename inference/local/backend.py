@@ -24,9 +24,11 @@ from inference.local.canvas import Canvas, canvas_for
 from inference.local.decoding import decode_checked, to_image
 from inference.local.devices import AUTO, Offload, StepThrottle
 from inference.local.encoding import EncodedPrompt
+from inference.local.engine import Engine
 from inference.local.phases import Phases
 from inference.local.pipelines import load_pipeline, locate, read_weights
-from inference.local.placement import Placement, Planned, ReadWeights, Whole, plan_for
+from inference.local.placement import Placement, Planned, ReadWeights, Whole, plan_for, precision_of
+from inference.local.profiles import Profile, choose_profile, wanted_eight_bit
 from inference.local.residency import Residency
 from inference.local.resident import Resident
 from inference.miniature.building import build_miniature
@@ -48,6 +50,7 @@ class LocalConfig:
     entries: what a plan for a card is made for.
     workers: how many share the host's memory.
     max_batch: how many rows are drawn together, if the memory suffices; 1 for none.
+    draw_profile: `auto`, or the name of an `inference.local.profiles.Profile`.
     """
 
     profile: Literal["miniature", "full"]
@@ -57,6 +60,7 @@ class LocalConfig:
     entries: Sequence[Entry] = ()
     workers: int = 1
     max_batch: int = 1
+    draw_profile: str = AUTO
     hf_token: str | None = field(default=None, repr=False)
 
 
@@ -67,21 +71,29 @@ class LocalBackend:
         """Choose the device, plan for its card, and build a missing miniature. Loads no pipeline.
 
         Raises:
-            DeviceUnfit: no plan fits FLUX.1 to the card.
+            DeviceUnfit: no plan fits FLUX.1 to the card, or the profile lacks what it needs.
 
         """
         self._device = devices.choose_device(config.device)
         devices.use(self._device)
-        self._max_batch = config.max_batch
         self._fitting: dict[str, int] = {}
         """The largest batch of a batch key for which the memory may suffice, where it has not."""
         self._dtype = devices.choose_dtype(self._device, full=config.profile == "full")
         self._weights = _weights(config)
         planned = config.profile == "full" and self._device.type == "cuda" and config.offload is Offload.AUTO
-        self.plan = plan_for(self._device, config.entries, config.workers) if planned else None
-        self._placement: Placement = (
-            Planned(self.plan, self._device) if self.plan else Whole(self._device, config.offload)
+        wanted = wanted_eight_bit(config.draw_profile)
+        self.plan = (
+            plan_for(self._device, config.entries, config.workers, eight_bit=wanted) if planned else None
         )
+        eight_bit = self.plan.arrangement.eight_bit if self.plan else bool(wanted)
+        self._placement: Placement = (
+            Planned(self.plan, self._device)
+            if self.plan
+            else Whole(self._device, config.offload, precision_of(self._device, eight_bit=eight_bit))
+        )
+        profile = choose_profile(config.draw_profile, self._device, config.offload, eight_bit=eight_bit)
+        self._engine = Engine(profile, self._device)
+        self._max_batch = config.max_batch if profile.batches else 1
         self._residents: Residency[ModelKey, Resident] = Residency(
             self._placement.limit_bytes, devices.free_memory, devices.is_out_of_memory, Resident.leave
         )
@@ -91,6 +103,11 @@ class LocalBackend:
     def resident(self) -> frozenset[str]:
         """The ids of the models whose pipelines are ready in memory."""
         return frozenset(model_id for model_id, _ in self._residents.keys)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that orders are drawn with."""
+        return self._engine.profile
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:
         """Load a pipeline, and fuse an adapter into a variant of it, before the first order needs it.
@@ -172,11 +189,12 @@ class LocalBackend:
             # A pipeline that was interrupted, or has decoded, keeps offloaded parts on the device.
             pipeline.maybe_free_model_hooks()
         seconds = {phase: spent / max(1, len(images)) for phase, spent in phases.seconds().items()}
+        drawn_by = self._engine.provenance(pipeline.transformer)
         box = canvas.box(order.width_px, order.height_px)
         return {
             number: Picture(
                 image.crop(box),
-                Provenance.of_order("local", rows[number].order),
+                Provenance.of_order("local", rows[number].order, drawn_by),
                 seconds,
                 prompts[number].warnings,
             )
@@ -212,6 +230,7 @@ class LocalBackend:
             steps=order.steps,
             guidance_scale=order.guidance_scale,
             step_queued=StepThrottle(self._device).step_queued,
+            engine=self._engine,
         )
         finished = {}
         for number, outcome in zip(prompts, outcomes, strict=True):
@@ -251,7 +270,8 @@ class LocalBackend:
         )
 
     def _take_over(self, key: ModelKey, pipeline: FluxPipeline, read: ReadWeights) -> Resident:
-        resident = Resident(pipeline, self._placement.placer(key, pipeline.transformer, read))
+        placer = self._placement.placer(key, pipeline.transformer, read)
+        resident = Resident(pipeline, placer, self._engine)
         if self._placement.waits(key):
             self._waiting[key] = resident
         return resident

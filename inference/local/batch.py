@@ -12,6 +12,7 @@ from inference.local.canvas import Canvas
 from inference.local.checks import check_latents
 from inference.local.denoising import Conditioning, denoise, schedule_for
 from inference.local.encoding import EncodedPrompt
+from inference.local.engine import Engine
 from inference.local.latents import image_ids, noise
 
 
@@ -39,10 +40,12 @@ def draw_latents(
     steps: int,
     guidance_scale: float,
     step_queued: Callable[[], None],
+    engine: Engine | None = None,
 ) -> list[Outcome]:
     """Denoise rows of one size and one token limit together. Returns the outcome of each, in their order.
 
     step_queued: called after each step of the batch, before `step_ended` of each row.
+    engine: that has prepared the transformer; None for one as it was loaded, which is drawn with exactly.
     An exception that is not one row's, such as exhausted memory, is raised.
     """
     device = get_module_execution_device(pipeline.transformer)
@@ -61,7 +64,8 @@ def draw_latents(
     )
     schedule = schedule_for(pipeline.scheduler, steps, height * width, device, embeds.dtype)
     progress = _Progress(rows, steps, step_queued)
-    finished = denoise(pipeline.transformer, schedule, latents.to(device), conditioning, progress.at_step_end)
+    velocity = (engine or Engine()).velocity(pipeline.transformer, schedule, conditioning)
+    finished = denoise(velocity, schedule, latents.to(device), progress.at_step_end)
     return progress.outcomes(finished)
 
 

@@ -1,15 +1,16 @@
 """FLUX.1's denoising loop: a rectified flow from noise to an image's latents, in Euler steps.
 
-It knows no prompt, no seed and no report: `inference.local.batch` brings these.
+It knows no prompt, no seed and no report: `inference.local.batch` brings these. How a velocity is computed is
+`inference.local.velocity`'s.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 Schedule = Sequence[tuple[torch.Tensor, torch.Tensor]]
@@ -64,35 +65,35 @@ def schedule_for(
     return list(zip(timesteps.unbind(), scheduler.sigmas.diff().unbind(), strict=True))
 
 
+class Velocity(Protocol):
+    """The velocity of the latents of a batch, from image to noise, at each step."""
+
+    def __call__(self, step: int, latents: torch.Tensor) -> torch.Tensor:
+        """Return the velocity (B, T, 64) at a step (1 to steps). Steps are asked for in their order."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch, by their positions in it."""
+        ...
+
+
 @torch.no_grad()
 def denoise(
-    transformer: FluxTransformer2DModel,
-    schedule: Schedule,
-    latents: torch.Tensor,
-    conditioning: Conditioning,
-    at_step_end: AtStepEnd,
+    velocity: Velocity, schedule: Schedule, latents: torch.Tensor, at_step_end: AtStepEnd
 ) -> torch.Tensor:
     """Return the latents after the last step, of the rows that `at_step_end` has kept.
 
     latents: (B, T, 64) of noise, T = (H/16)(W/16) packed 2x2 patches of 16 channels.
     Source: rectified flow, Liu et al. 2022.
     """
-    for step, (timestep, dt) in enumerate(schedule, 1):
+    for step, (_, dt) in enumerate(schedule, 1):
         batch = len(latents)
-        velocity = transformer(  # (B, T, 64): noise minus image
-            hidden_states=latents,
-            timestep=timestep.expand(batch),
-            guidance=None if conditioning.guidance is None else conditioning.guidance.expand(batch),
-            pooled_projections=conditioning.pooled,
-            encoder_hidden_states=conditioning.embeds,
-            txt_ids=conditioning.text_ids,
-            img_ids=conditioning.image_ids,
-            return_dict=False,
-        )[0]
-        latents = (latents.float() + dt * velocity).to(velocity.dtype)  # Euler
+        direction = velocity(step, latents)  # (B, T, 64): noise minus image
+        latents = (latents.float() + dt * direction).to(direction.dtype)  # Euler
         kept = at_step_end(step, latents)
         if not kept:
             return latents[:0]
         if len(kept) < batch:
-            latents, conditioning = latents[kept], conditioning.rows(kept)
+            latents = latents[kept]
+            velocity.keep(kept)
     return latents

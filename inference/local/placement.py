@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Final, Protocol
 
 import torch
@@ -20,12 +19,14 @@ from inference.local.footprint import count_needs
 from inference.local.host_weights import HostMemory, HostWeights, stream
 from inference.local.parts import Place, Precision
 from inference.local.plan import CardTooSmall, Plan, make_plan
-from inference.local.quantising import quantise
+from inference.local.quantising import quantise, require_torchao
 from inference.local.shared_parts import SharedParts
 from inference.local.this_machine import card_of, host_of
 from inference.local.variants import fuse, variant_of
 
 _T5: Final = "text_encoder_2"
+HOOKED: Final = (Offload.MODEL, Offload.SEQUENTIAL)
+"""What accelerate's hooks offload."""
 
 ReadWeights = Callable[[Iterable[str]], Mapping[str, torch.Tensor]]
 """Returns the weights of a transformer's modules as they were before it was quantised."""
@@ -99,9 +100,9 @@ class Planned:
 
     def placer(self, key: ModelKey, base: FluxTransformer2DModel, read: ReadWeights) -> Placer:
         """Quantise a base model; if it will wait on the host, pin it."""
-        quantise(base, self._precision, self._device)
-        memory = self._pinned if self.waits(key) else None
-        return _PlannedPlacer(base, self._precision, self._device, memory, read)
+        making = VariantMaking(self._precision, self._device, read)
+        making.quantise(base)
+        return _PlannedPlacer(base, self._device, self._pinned if self.waits(key) else None, making)
 
     def _place_part(self, name: str, part: nn.Module) -> None:
         if name == _T5:
@@ -119,39 +120,36 @@ class _PlannedPlacer:
     def __init__(
         self,
         base: FluxTransformer2DModel,
-        precision: Precision,
         device: torch.device,
         memory: HostMemory | None,
-        read: ReadWeights,
+        making: "VariantMaking",
     ) -> None:
-        self._precision = precision
         self._device = device
-        self._read = read
+        self._making = making
         self._waiting = HostWeights(memory) if memory else None
-        self._copied = False  # the base and its variants together
+        self._on_device = False  # the base and its variants together
         if self._waiting:
             self._waiting.add(base)
 
     def place(self, pipeline: FluxPipeline, transformer: FluxTransformer2DModel) -> None:
-        if self._waiting and not self._copied:
-            self._waiting.copy_to(self._device)
-            self._copied = True
-        if not self._waiting:
-            transformer.to(self._device)
+        if not self._on_device:
+            if self._waiting:
+                self._waiting.copy_to(self._device)
+            else:  # only the base, once: variants are made where it lies
+                transformer.to(self._device)
+            self._on_device = True
         pipeline.register_modules(transformer=transformer)
 
     def leave(self, pipeline: FluxPipeline) -> None:
         del pipeline
-        self._copied = False
         if self._waiting:
             self._waiting.drop_copies()
+            self._on_device = False
 
     def variant(
         self, base: FluxTransformer2DModel, adapter: CheckedAdapter, scale: float
     ) -> FluxTransformer2DModel:
-        weights = None if self._precision is Precision.BF16 else self._read(adapter.modules)
-        variant = variant_of(base, fuse(base, adapter, scale, weights))
-        quantise(variant, self._precision, self._device, only=adapter.modules)
+        variant = self._making.variant(base, adapter, scale)
         if self._waiting:
             self._waiting.add(variant)
         return variant
@@ -166,12 +164,14 @@ class Whole:
 
     limit_bytes: float = math.inf
 
-    def __init__(self, device: torch.device, offload: Offload) -> None:
-        hooked = device.type != "cpu" and offload in (Offload.MODEL, Offload.SEQUENTIAL)
+    def __init__(self, device: torch.device, offload: Offload, precision: Precision = Precision.BF16) -> None:
+        """offload: has no effect on a CPU. precision: of transformers; in 16 bits they stay as loaded."""
+        hooked = device.type != "cpu" and offload in HOOKED
         # Hooks belong to one pipeline: another that shares a part would lose them.
         self.parts = None if hooked else SharedParts(lambda _name, _part: None)
         self._device = device
-        self._offload = offload
+        self._offload = offload if hooked else Offload.NONE
+        self._precision = precision
 
     def model_bytes(self, _: ModelKey) -> int:
         """Return nothing: what a pipeline takes is not counted."""
@@ -182,23 +182,30 @@ class Whole:
         return False
 
     def placer(self, key: ModelKey, base: FluxTransformer2DModel, read: ReadWeights) -> Placer:
-        """Prepare nothing."""
-        del key, base, read
-        return WholePlacer(self._device, self._offload)
+        """Quantise a base model."""
+        del key
+        making = VariantMaking(self._precision, self._device, read)
+        making.quantise(base)
+        return WholePlacer(self._device, self._offload, making)
 
 
 class WholePlacer:
     """See `Whole`."""
 
-    def __init__(self, device: torch.device, offload: Offload) -> None:
+    def __init__(self, device: torch.device, offload: Offload, making: "VariantMaking | None" = None) -> None:
+        """making: how variants are made; None if the base is not quantised."""
         self._device = device
         self._offload = offload
+        self._making = making or VariantMaking(Precision.BF16, device, lambda _: {})
+        self._placed = False
 
     def place(self, pipeline: FluxPipeline, transformer: FluxTransformer2DModel) -> None:
-        """Move the pipeline, or set its hooks up anew."""
+        """Move the pipeline the first time, or set its hooks up anew: what is compiled cannot be moved."""
         pipeline.remove_all_hooks()
         pipeline.register_modules(transformer=transformer)
-        devices.place(pipeline, self._device, self._offload)
+        if not self._placed or self._offload in HOOKED:
+            devices.place(pipeline, self._device, self._offload)
+            self._placed = True
 
     def leave(self, pipeline: FluxPipeline) -> None:
         """Remove the hooks: with them, the weights are not in the modules."""
@@ -208,26 +215,59 @@ class WholePlacer:
         self, base: FluxTransformer2DModel, adapter: CheckedAdapter, scale: float
     ) -> FluxTransformer2DModel:
         """Make a variant where the base lies."""
-        return variant_of(base, fuse(base, adapter, scale))
+        return self._making.variant(base, adapter, scale)
 
     def forget(self, variant: FluxTransformer2DModel) -> None:
         """Hold nothing anyway."""
 
 
-def plan_for(device: torch.device, entries: Sequence[Entry], workers: int) -> Plan:
+class VariantMaking:
+    """Makes variants of a base in its precision, fused from the weights of before it was quantised."""
+
+    def __init__(self, precision: Precision, device: torch.device, read: ReadWeights) -> None:
+        self._precision = precision
+        self._device = device
+        self._read = read
+
+    def quantise(self, base: FluxTransformer2DModel) -> None:
+        """Give a base that was loaded its precision, where it lies."""
+        quantise(base, self._precision, self._device)
+
+    def variant(
+        self, base: FluxTransformer2DModel, adapter: CheckedAdapter, scale: float
+    ) -> FluxTransformer2DModel:
+        """Return a variant that lies where the base lies."""
+        weights = None if self._precision is Precision.BF16 else self._read(adapter.modules)
+        variant = variant_of(base, fuse(base, adapter, scale, weights))
+        quantise(variant, self._precision, self._device, only=adapter.modules)
+        return variant
+
+
+def plan_for(
+    device: torch.device, entries: Sequence[Entry], workers: int, *, eight_bit: bool | None = None
+) -> Plan:
     """Plan for a CUDA device and the host's free memory, which so many workers share.
+
+    eight_bit: whether transformers must have eight bits, or 16; None if the plan decides.
 
     Raises:
         DeviceUnfit: the card is too small, or what quantises is not installed and the plan needs it.
 
     """
+    needs, activations = count_needs(entries), measure_activations()
     try:
-        plan = make_plan(card_of(device), host_of(workers), count_needs(entries), measure_activations())
+        plan = make_plan(card_of(device), host_of(workers), needs, activations, eight_bit=eight_bit)
     except CardTooSmall as error:
-        raise DeviceUnfit(str(device), str(error)) from error
-    if set(plan.precisions) != {Precision.BF16} and find_spec("torchao") is None:
-        raise DeviceUnfit(
-            str(device),
-            "FLUX.1 fits only in eight bits, for which torchao is missing: pip install avatar-creator[turbo]",
-        )
+        advice = "" if eight_bit is not False else ", with this DRAW_PROFILE; auto and turbo take eight bits"
+        raise DeviceUnfit(str(device), f"{error}{advice}") from error
+    if set(plan.precisions) != {Precision.BF16}:
+        require_torchao(device)
     return plan
+
+
+def precision_of(device: torch.device, *, eight_bit: bool) -> Precision:
+    """Return the precision of transformers on a device without a plan."""
+    if not eight_bit:
+        return Precision.BF16
+    require_torchao(device)
+    return card_of(device).eight_bit if device.type == "cuda" else Precision.INT8

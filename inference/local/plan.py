@@ -11,9 +11,9 @@ from typing import Final
 
 from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX, Entry
 from inference.local.arrangements import (
-    ARRANGEMENTS,
     Arrangement,
     Budget,
+    arrangements,
     key_of,
     largest_px,
     smallest_px,
@@ -112,14 +112,23 @@ class Plan:
         )
 
 
-def make_plan(card: Card, host: Host, needs: Sequence[Needs], activations: Activations) -> Plan:
+def make_plan(
+    card: Card,
+    host: Host,
+    needs: Sequence[Needs],
+    activations: Activations,
+    *,
+    eight_bit: bool | None = None,
+) -> Plan:
     """Choose the arrangement and place every part.
+
+    eight_bit: whether transformers must have eight bits, or 16; None if either will do.
 
     Raises:
         CardTooSmall: the smallest image of some entry fits in no arrangement.
 
     """
-    budgets = [Budget(card, arrangement, needs, activations) for arrangement in ARRANGEMENTS]
+    budgets = [Budget(card, arrangement, needs, activations) for arrangement in arrangements(eight_bit)]
     chosen = next((budget for budget in budgets if budget.lacking_bytes(largest_px) <= 0), None)
     if chosen is None:
         chosen = min(budgets, key=lambda budget: budget.lacking_bytes(smallest_px))

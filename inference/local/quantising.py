@@ -1,12 +1,14 @@
 """Quantises models to eight bits with torchao, by the rule that the plan counts with."""
 
 from collections.abc import Callable, Container
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import transform_subclass
 
+from inference.errors import DeviceUnfit
 from inference.local.parts import Precision
 from inference.local.precision import is_quantised
 
@@ -30,6 +32,18 @@ def quantise(
             module.weight = _moved(module.weight, device)
             quantize_(module, config)
             module.weight = _moved(module.weight, home)
+
+
+def require_torchao(device: torch.device) -> None:
+    """Check that torchao is installed.
+
+    Raises:
+        DeviceUnfit: it is not, in a sentence that names the extra.
+
+    """
+    if find_spec("torchao") is None:
+        cause = "eight bits need torchao, which is missing: pip install 'avatar-creator[turbo]'"
+        raise DeviceUnfit(str(device), cause)
 
 
 def converted(tensor: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

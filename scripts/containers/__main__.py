@@ -2,7 +2,8 @@
 
 buildah builds the images on a small Debian. Compose starts the stack of docker-compose.gpu.yml on podman
 without a GPU. The test updates a running stack of the earlier release, draws avatars over HTTP, restarts
-the API, Redis and the worker meanwhile, looks at what each container may do, and restores a backup.
+the API, Redis and the worker meanwhile, looks at what each container may do, compiles the miniature in the
+worker's, and restores a backup.
 """
 
 import os
@@ -129,6 +130,7 @@ def build(engine: Engine) -> None:
             **base,
             LOCK="requirements/cpu.lock",
             HASHES="--verify-hashes",
+            COMPILER="gcc g++ libc6-dev libpython3-dev",  # this base has Debian's Python
         )
     for target in ("api", "hosted", "worker"):
         size_mb = engine.size_mb(f"localhost/{target}")

@@ -77,14 +77,14 @@ class Engine:
     def import_base(self, name: str) -> None:
         """Make a small Debian with Python, in place of a registry's Python image."""
         tar = self.folder / "base.tar"
-        # As in the slim images: no documentation, no apt and no perl. The hook merges /usr without perl.
+        # As in the slim images: no documentation and no perl. The hook merges /usr without perl.
         slim = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
         merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
         packages = "--include=usr-is-merged,python3,python3-venv,passwd,libstdc++6,ca-certificates"
         command = (
             "mmdebstrap",
             "--quiet",
-            "--variant=essential",
+            "--variant=apt",
             merged,
             packages,
             *slim,

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from scripts.containers import backups, hardening, upgrade
+from scripts.containers import backups, compiling, hardening, upgrade
 from scripts.containers.engine import ROOT, Engine
 from scripts.containers.stack import Stack, User, expect, health_checked, is_ready, new_user, serving, until
 from scripts.earlier import CommitMissing
@@ -62,6 +62,7 @@ def run_smoke_test(engine: Engine, compose: Path) -> None:
         draw(user)
         restart_meanwhile(stack, user)
         hardening.check(stack)
+        compiling.check(stack)
         backups.check(stack, user)
     if left := stack.containers():
         raise click.ClickException(f"Still running: {left}")

@@ -88,6 +88,7 @@ class ProvenanceView(View):
     lora_model: str | None
     lora_scale: float | None
     seed: int
+    profile: str | None
 
     @classmethod
     def of(cls, provenance: Provenance) -> Self:
@@ -101,6 +102,7 @@ class ProvenanceView(View):
             lora_model=adapter.model_id if adapter else None,
             lora_scale=adapter.scale if adapter else None,
             seed=provenance.seed,
+            profile=provenance.profile,
         )
 
 

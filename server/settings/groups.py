@@ -33,6 +33,7 @@ from server.settings.stores import DatabaseSettings, RedisSettings
 
 Profile = Literal["miniature", "full"]
 BackendName = Literal["local", "huggingface", "auto"]
+DrawProfile = Literal["auto", "exact", "fast", "turbo", "draft"]
 Offload = Literal["auto", "none", "model", "sequential"]  # the last two are accelerate's hooks
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 WithoutLora = Literal["fail", "base-price"]
@@ -163,6 +164,12 @@ class WorkerSettings(Group):
         "auto",
         description="What waits in the host's memory. auto: what the plan for the card leaves there, and in "
         "eight bits if it must be; see avatar-creator plan. none, model, sequential: as named, in 16 bits.",
+    )
+    draw_profile: DrawProfile = Field(
+        "auto",
+        description="exact draws one image at a time, as diffusers does, bit for bit. fast compiles, and "
+        "differs by rounding. turbo has eight-bit weights besides, and needs the extra turbo. draft computes "
+        "about half of dev's steps besides. auto is fast on CUDA without OFFLOAD, else exact.",
     )
     load_timeout_s: LongSeconds = Field(
         900, description="Seconds for one pipeline from a cold disk: FLUX.1-dev is 34 GB."

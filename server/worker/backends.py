@@ -1,6 +1,8 @@
 """Which backend a worker draws with, and which generations it claims."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from catalog.entries import Entry, shipped_entries
@@ -60,6 +62,7 @@ def _hosted(settings: Settings) -> Backend:
 
 
 def _local(settings: Settings, entries: Sequence[Entry]) -> Backend:
+    _keep_compiled(settings.server.data_dir)
     from inference.local.backend import LocalBackend, LocalConfig  # noqa: PLC0415  # imports torch
     from inference.local.devices import Offload, choose_device, require_fit  # noqa: PLC0415  # as below
     from inference.weights.hub_session import use_for_hub  # noqa: PLC0415  # imports the hub's client
@@ -77,6 +80,7 @@ def _local(settings: Settings, entries: Sequence[Entry]) -> Backend:
             device=settings.worker.device,
             offload=Offload(settings.worker.offload),
             max_batch=settings.batches.batch_max,
+            draw_profile=settings.worker.draw_profile,
             entries=entries or shipped_entries(catalogue.flux_model, catalogue.flux_lora_model),
             workers=len(settings.worker.devices),
             hf_token=settings.hosted.api_key,
@@ -93,3 +97,13 @@ def _local(settings: Settings, entries: Sequence[Entry]) -> Backend:
             why=backend.plan.why,
         )
     return backend
+
+
+def _keep_compiled(data_dir: Path) -> None:
+    """Let torch and Triton keep what they compile, so that only the first start of a worker waits for it.
+
+    They read these variables when torch is imported. Those that the operator has set stay.
+    """
+    folder = data_dir / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))

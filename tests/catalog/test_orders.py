@@ -48,6 +48,13 @@ class TestProvenance:
         )
         assert Provenance.from_json(json.loads(json.dumps(provenance.to_json()))) == provenance
 
+    def test_a_row_of_before_there_were_profiles(self):
+        """A provenance that was stored without a profile is read as one of none."""
+        order = Order.of_entry(shipped_entries()[1], "a fox", seed=3)
+        stored = Provenance.of_order("local", order, "fast").to_json()
+        assert stored.pop("profile") == "fast"
+        assert Provenance.from_json(stored) == Provenance.of_order("local", order)
+
 
 class TestOfEntry:
     @pytest.mark.parametrize("entry", shipped_entries(), ids=lambda entry: entry.name)

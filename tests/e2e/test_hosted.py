@@ -44,6 +44,7 @@ class TestHosted:
             "loraModel": "XLabs-AI/flux-RealismLora",
             "loraScale": 0.9,
             "seed": 7,
+            "profile": None,
         }
         with program.reading() as tx:
             provenance = Events(tx).of(ended["id"])[-1].data["provenance"]

@@ -1,4 +1,6 @@
-"""What a worker tells the others of its backend before it has drawn anything."""
+"""What a worker's backend is made from, and what it tells the others before it has drawn anything."""
+
+import os
 
 import pytest
 
@@ -7,7 +9,7 @@ from server.observability.readiness import readiness
 from server.scheduling.claim_policy import HOSTED, LOCAL
 from server.scheduling.registry import WorkerRegistry
 from server.scheduling.wakeups import WakeUps
-from server.worker.backends import NO_KEY, make_policy
+from server.worker.backends import NO_KEY, make_backend, make_policy
 
 
 class TestPolicyOfAHostedWorker:
@@ -32,3 +34,27 @@ class TestPolicyOfAHostedWorker:
         with uow.begin() as tx:
             WorkerRegistry(tx).record_heartbeat("one", HOSTED, accepts=True, last_error=policy.last_error)
         assert readiness(uow, wakeups, images, settings).checks["hosted"] == NO_KEY
+
+
+class TestLocalBackend:
+    @pytest.fixture
+    def local(self, settings, monkeypatch, tmp_path_factory):
+        """Settings of a CPU, with one miniature for all tests, while no variable of a cache is set."""
+        for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+            monkeypatch.setenv(name, "")  # so that what the test sets is unset after it
+            monkeypatch.delenv(name)
+        return settings.changed(device="cpu", models_dir=tmp_path_factory.getbasetemp() / "miniature")
+
+    def test_what_is_compiled_is_kept_in_the_data_folder(self, local):
+        """Torch and Triton keep what they compile in folders of DATA_DIR."""
+        make_backend(local, LOCAL).close()
+        folder = local.server.data_dir / "compiled"
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "inductor")
+        assert os.environ["TRITON_CACHE_DIR"] == str(folder / "triton")
+
+    def test_it_is_as_the_operator_has_set(self, local, monkeypatch):
+        """DRAW_PROFILE reaches the backend, and a folder that is set already is not changed."""
+        monkeypatch.setenv("TRITON_CACHE_DIR", "/mine")
+        assert make_backend(local, LOCAL).profile == "exact"  # auto, on a CPU
+        assert make_backend(local.changed(draw_profile="draft"), LOCAL).profile == "draft"
+        assert os.environ["TRITON_CACHE_DIR"] == "/mine"

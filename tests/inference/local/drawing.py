@@ -1,0 +1,59 @@
+"""Loads the miniature as the backend does for a profile, and draws latents with it."""
+
+import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel
+
+from inference.local.adapters import read_adapter
+from inference.local.batch import Row, draw_latents
+from inference.local.canvas import canvas_for
+from inference.local.devices import Offload
+from inference.local.resident import Resident
+from inference.weights.locations import ADAPTER_FILE
+
+CPU = torch.device("cpu")
+
+
+def load(miniature, model_id, engine=None, dtype=torch.float32):
+    """Load a model of the miniature, prepared by an engine."""
+    pipeline = FluxPipeline.from_pretrained(miniature / model_id, dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    if engine is None:
+        return Resident(pipeline, CPU, Offload.NONE)
+    engine.quantise(pipeline.transformer)
+
+    def original():
+        return FluxTransformer2DModel.from_pretrained(
+            miniature / model_id, subfolder="transformer", dtype=dtype
+        )
+
+    return Resident(pipeline, CPU, Offload.NONE, engine, original)
+
+
+def add(resident, miniature, adapter):
+    """Add the variant of the miniature's adapter."""
+    resident.add(adapter, read_adapter(miniature / ADAPTER_FILE, adapter.model_id, resident.base))
+
+
+def latents(resident, *, batch=1, size_px=(512, 576), steps=4, tokens=32, step_ended=lambda _: None):
+    """Draw a batch with what the resident has switched to. Returns the latents (B, T, 64).
+
+    step_ended: of the first row.
+    """
+    rows = [
+        Row(
+            resident.prompts.encode(f"an old man with {number} hats", tokens),
+            number,
+            step_ended if number == 0 else lambda _: None,
+        )
+        for number in range(batch)
+    ]
+    outcomes = draw_latents(
+        resident.pipeline,
+        rows,
+        canvas_for(*size_px, 2 * resident.pipeline.vae_scale_factor),
+        steps=steps,
+        guidance_scale=3.5,
+        step_queued=lambda: None,
+        engine=resident.engine,
+    )
+    return torch.cat([outcome for outcome in outcomes if isinstance(outcome, torch.Tensor)])
