@@ -10,7 +10,7 @@ from tests.chaos.postgres import open_postgres
 from tests.chaos.stage import open_stage
 from tests.inference.hosted.box import open_box
 
-SHORT_S = 8
+SHORT_S = 10
 SECONDS = float(os.environ.get("CHAOS_S", SHORT_S))
 SEED = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(10**6))
 POINTS = os.environ.get("CHAOS_POINTS", "")

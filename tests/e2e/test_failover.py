@@ -12,7 +12,7 @@ from tests.inference.hosted.box import KEY
 
 pytestmark = pytest.mark.e2e
 
-GENERATIONS = 24
+GENERATIONS = 12
 
 
 @pytest.fixture(scope="class")

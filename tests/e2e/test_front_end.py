@@ -33,7 +33,7 @@ class FrontEnd:
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Origin": ORIGIN} | ({"Authorization": f"Bearer {token}"} if token else {})
         self.client = httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
-        self.steps = 0
+        self.steps: set[tuple[str, str]] = set()  # each once, however often the page polls
 
     def call(self, method: str, path: str, status: int = 200, **request: Any) -> Any:
         """Make one call, check what a browser needs to let the page read the answer, and return it."""
@@ -41,7 +41,7 @@ class FrontEnd:
         assert answer.status_code == status, (method, path, answer.text)
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert answer.headers["access-control-allow-credentials"] == "true"
-        self.steps += 1
+        self.steps.add((method, path))
         return answer.json()
 
     def refused(self, method: str, path: str, status: int, **request: Any) -> str:
@@ -58,7 +58,7 @@ class FrontEnd:
         assert answer.headers["content-type"].startswith("image/")
         opened = Image.open(BytesIO(answer.content))
         opened.load()
-        self.steps += 1
+        self.steps.add(("IMAGE", path))
         return opened
 
     def delivered(self, generation_id: str) -> Any:
@@ -227,7 +227,7 @@ class TestSession:
         """A user of the platform plays the whole session with the platform's own token."""
         page = open_page(self.session())
         play(page)
-        assert page.steps >= 40
+        assert len(page.steps) >= 32
 
     def test_with_a_key(self, program, open_page):
         """A user with a key of this server plays the same session."""

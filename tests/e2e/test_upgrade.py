@@ -60,7 +60,7 @@ class Deployment:
 
     def earlier_environment(self):
         """The environment of a process of the earlier release, which is the database's superuser."""
-        models = str(self.folder / "models")
+        models = f"{self.earlier}-models"  # built once, and not by today's code
         return environment(
             PYTHONPATH=str(self.earlier), DATABASE_URL=self.database_url, MODELS_DIR=models, **self.settings
         )
