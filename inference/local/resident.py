@@ -24,7 +24,7 @@ class Resident:
         engine: by default one that draws exactly.
         """
         self.pipeline = pipeline
-        self._engine = engine or Engine()
+        self.engine = engine or Engine()
         self.prompts = PromptEncoder(pipeline)
         self._base: FluxTransformer2DModel = pipeline.transformer
         self._placed: FluxTransformer2DModel | None = None
@@ -33,7 +33,7 @@ class Resident:
             MAX_VARIANTS, devices.free_memory, devices.is_out_of_memory, placer.forget
         )
         self.switch(None)
-        self._engine.prepare(self._base)
+        self.engine.prepare(self._base)
 
     @property
     def base(self) -> FluxTransformer2DModel:
@@ -61,7 +61,7 @@ class Resident:
 
     def _variant(self, checked: CheckedAdapter, scale: float) -> FluxTransformer2DModel:
         variant = self._placer.variant(self._base, checked, scale)
-        self._engine.prepare_variant(variant)
+        self.engine.prepare_variant(variant)
         return variant
 
     def leave(self) -> None:

@@ -1,12 +1,14 @@
 """Loads the miniature as the backend does for a profile, and draws latents with it."""
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from inference.local.adapters import read_adapter
 from inference.local.batch import Row, draw_latents
 from inference.local.canvas import canvas_for
 from inference.local.devices import Offload
+from inference.local.engine import Engine
+from inference.local.pipelines import load_pipeline, read_weights
+from inference.local.placement import Whole, precision_of
 from inference.local.resident import Resident
 from inference.weights.locations import ADAPTER_FILE
 
@@ -14,19 +16,14 @@ CPU = torch.device("cpu")
 
 
 def load(miniature, model_id, engine=None, dtype=torch.float32):
-    """Load a model of the miniature, prepared by an engine."""
-    pipeline = FluxPipeline.from_pretrained(miniature / model_id, dtype=dtype)
-    pipeline.set_progress_bar_config(disable=True)
-    if engine is None:
-        return Resident(pipeline, CPU, Offload.NONE)
-    engine.quantise(pipeline.transformer)
-
-    def original():
-        return FluxTransformer2DModel.from_pretrained(
-            miniature / model_id, subfolder="transformer", dtype=dtype
-        )
-
-    return Resident(pipeline, CPU, Offload.NONE, engine, original)
+    """Load a model of the miniature, quantised and prepared as an engine's profile has it."""
+    engine, folder = engine or Engine(), miniature / model_id
+    pipeline = load_pipeline(model_id, folder, dtype)
+    precision = precision_of(CPU, eight_bit=engine.profile.quantises)
+    placer = Whole(CPU, Offload.NONE, precision).placer(
+        (model_id, None), pipeline.transformer, lambda modules: read_weights(folder, modules, dtype)
+    )
+    return Resident(pipeline, placer, engine)
 
 
 def add(resident, miniature, adapter):

@@ -5,7 +5,9 @@ import torch
 
 from inference.local.adapters import LowRank, read_adapter
 from inference.local.engine import Engine
+from inference.local.parts import Precision
 from inference.local.profiles import Profile
+from inference.local.quantising import quantise
 from inference.local.variants import fuse, variant_of
 from inference.weights.locations import ADAPTER_FILE, DEV, SCHNELL
 from tests.inference.local import drawing
@@ -109,7 +111,7 @@ class TestTurbo:
         fused = variant_of(whole.base, fuse(whole.base, checked, realism.scale))
         for expected, transformer in ((base, whole.base), (variant, fused)):
             engine = make_engine(Profile.TURBO)
-            engine.quantise(transformer)
+            quantise(transformer, Precision.INT8, CPU)
             engine.prepare(transformer)
             resident.pipeline.register_modules(transformer=transformer)
             assert torch.equal(drawing.latents(resident), expected)
