@@ -47,18 +47,17 @@ def _start(*within: ColumnElement[bool]) -> UpdateBase:
     free = first_in(_GENERATIONS.c.id, *of_lane, allowed, *within).with_for_update(skip_locked=True)
     first = free.correlate(None).scalar_subquery()
     return (
-        update(Generation)
-        .where(Generation.id == first)
+        update(_GENERATIONS)
+        .where(_GENERATIONS.c.id == first)
         .values(
             status=Status.PROCESSING.value,
-            attempt=Generation.attempt + 1,
+            attempt=_GENERATIONS.c.attempt + 1,
             worker=bindparam("by_worker"),
             lease_until=bindparam("until"),
             started_at=bindparam("at"),
             updated_at=bindparam("at"),
         )
-        .returning(Generation)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .returning(*(_GENERATIONS.c[name] for name, _ in _COLUMNS))
     )
 
 
@@ -200,8 +199,10 @@ class Generations(Repository):
         statement = _START
         if max_drawn_per_user is not None:
             statement, values["of_drawn"] = _START_WITHIN, max_drawn_per_user
-        started: Generation | None = self._session.scalar(statement, values)
-        return started
+        row = self._session.connection().execute(statement, values).one_or_none()
+        if row is None:
+            return None
+        return Generation(**{attribute: row[n] for n, (_, attribute) in enumerate(_COLUMNS)})
 
     def close_ranks(self, gone: Iterable[Generation]) -> None:
         """Move forward what waits behind generations that were given up: they took no turn."""
