@@ -22,14 +22,13 @@ from server.db.unit_of_work import Repository
 from server.errors import NotFound
 from server.generations.claims import Claim, LeaseLost
 from server.generations.lanes import NO_LIMIT, Lane
-from server.generations.starting import JOIN, JOIN_WITHIN, START, START_WITHIN
+from server.generations.starting import COLUMNS, JOIN, JOIN_WITHIN, START, START_WITHIN
 from server.generations.states import UNFINISHED, Reason, Status, check
 from server.generations.tables import Generation
 from server.generations.turns import STEP_S
 
 _GENERATIONS: Final = Generation.core()
 _ADD: Final = insert(_GENERATIONS)
-_COLUMNS: Final = tuple((column.key, attribute) for attribute, column in Generation.__mapper__.c.items())
 
 _HELD: Final = select(_GENERATIONS.c.id).where(
     _GENERATIONS.c.id == bindparam("of_generation"),
@@ -54,7 +53,7 @@ class Generations(Repository):
 
     def add(self, generation: Generation) -> None:
         """Add a pending generation, all its columns set."""
-        row = {name: getattr(generation, attribute) for name, attribute in _COLUMNS}
+        row = {name: getattr(generation, attribute) for name, attribute in COLUMNS.items()}
         self._session.connection().execute(_ADD, row)
 
     def owned_by(self, user_id: str, generation_id: str) -> Generation:
@@ -190,8 +189,10 @@ class Generations(Repository):
         of_drawn = {} if max_drawn_per_user is None else {"of_drawn": max_drawn_per_user}
         until = moment + timedelta(seconds=lease_s)
         by = {"by_worker": worker, "until": until, "at": moment}
-        started: Generation | None = self._session.scalar(statement, values | of_drawn | by)
-        return started
+        row = self._session.connection().execute(statement, values | of_drawn | by).one_or_none()
+        if row is None:
+            return None
+        return Generation(**dict(zip(COLUMNS.values(), row, strict=True)))
 
     def close_ranks(self, gone: Iterable[Generation]) -> None:
         """Move forward what waits behind generations that were given up: they took no turn."""

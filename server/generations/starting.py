@@ -23,25 +23,26 @@ from server.generations.states import Status
 from server.generations.tables import Generation
 
 _GENERATIONS: Final = Generation.core()
+COLUMNS: Final = {column.key: attribute for attribute, column in Generation.__mapper__.c.items()}
+"""The attribute of each column of a generation."""
 
 
 def _start(first: Select[Any], companion: ColumnElement[bool]) -> UpdateBase:
     """Build the statement that starts the generation of an id, if nobody has locked it."""
     free = first.with_for_update(skip_locked=True).correlate(None).scalar_subquery()
     return (
-        update(Generation)
-        .where(Generation.id == free)
+        update(_GENERATIONS)
+        .where(_GENERATIONS.c.id == free)
         .values(
             status=Status.PROCESSING.value,
-            attempt=Generation.attempt + 1,
+            attempt=_GENERATIONS.c.attempt + 1,
             worker=bindparam("by_worker"),
             lease_until=bindparam("until"),
             started_at=bindparam("at"),
             updated_at=bindparam("at"),
             companion=companion,
         )
-        .returning(Generation)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .returning(*(_GENERATIONS.c[name] for name in COLUMNS))
     )
 
 

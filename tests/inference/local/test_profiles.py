@@ -30,7 +30,9 @@ class TestChooseProfile:
     def test_offloading_is_for_exact_alone(self):
         """A profile that needs the whole transformer on the device is refused with offloading."""
         assert choose_profile("exact", CUDA, Offload.MODEL) is Profile.EXACT
-        with pytest.raises(DeviceUnfit, match="DRAW_PROFILE=turbo needs OFFLOAD=none, and it is model"):
+        with pytest.raises(
+            DeviceUnfit, match="DRAW_PROFILE=turbo needs OFFLOAD=auto or none, and it is model"
+        ):
             choose_profile("turbo", CUDA, Offload.MODEL)
 
 
