@@ -37,7 +37,12 @@ class BarePipeline:
         self._torch_device = devices.choose_device(settings.worker.device)
         self._kind = kind
         self._backend: Backend = (
-            RandomBackend(folder, str(self._torch_device), Offload(settings.worker.offload))
+            RandomBackend(
+                folder,
+                str(self._torch_device),
+                Offload(settings.worker.offload),
+                draw_profile=settings.worker.draw_profile,
+            )
             if kind == "random"
             else make_backend(settings, "local")
         )
@@ -80,7 +85,22 @@ class BarePipeline:
         self._backend.warm_up(order.model_id, order.revision, order.adapter)
         self._synchronise()
         load_s = time.perf_counter() - began
-        return {"load_s": load_s, "tflop_per_step": step_flop(self._kind, order).total / 1e12}
+        return {
+            "load_s": load_s,
+            "tflop_per_step": step_flop(self._kind, order).total / 1e12,
+            "planned_mib": self._planned_mib(order),
+        }
+
+    def _planned_mib(self, order: Order) -> float | None:
+        """Return what the backend's plan foresees for the order's entry; None without a plan."""
+        plan = getattr(self._backend, "plan", None)
+        planned = [] if plan is None else plan.entries
+        of_order = (order.model_id, order.adapter, order.width_px, order.height_px)
+        for each in planned:
+            entry = each.entry
+            if (entry.model_id, entry.adapter, entry.width_px, entry.height_px) == of_order:
+                return float(each.peak_bytes) / _MIB
+        return None
 
     def _draw(self, order: Order) -> dict[str, Any]:
         began = time.perf_counter()

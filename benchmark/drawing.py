@@ -145,7 +145,7 @@ def measured(
         tflop_per_step=loaded["tflop_per_step"],
         peak_share=loaded["tflop_per_step"] * per_s / peak if peak else None,
         lora_adds_s=lora_adds_s,
-        planned_mib=loaded.get("planned_mib"),
+        planned_mib=loaded["planned_mib"],
     )
 
 

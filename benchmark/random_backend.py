@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 from catalog.entries import Adapter, shipped_entries
 from inference import fullsize
-from inference.local.arrangements import ARRANGEMENTS
 from inference.local.backend import LocalBackend, LocalConfig
 from inference.local.devices import AUTO, Offload
 from inference.local.resident import Resident
@@ -22,6 +21,7 @@ from inference.weights.locations import PipelineWeights
 
 MAX_BATCH: Final = 4
 _SEED: Final = 1
+_PIPELINE_BYTES: Final = 34e9  # of a whole one in bf16
 _WHOLE: Final = {Offload.AUTO, Offload.NONE}
 _ADAPTER_DEVIATION: Final = 0.01  # large enough to change the image, too small to overflow
 
@@ -44,18 +44,28 @@ class RandomBackend(LocalBackend):
         offload: Offload = Offload.AUTO,
         make: MakePipeline = fullsize.pipeline,
         lora_shapes: dict[str, tuple[int, int]] | None = None,
+        draw_profile: str = AUTO,
     ) -> None:
         """Write a random adapter into the folder. Makes no pipeline yet."""
         super().__init__(
             LocalConfig(
-                "full", device=device, offload=offload, entries=shipped_entries(), max_batch=MAX_BATCH
+                "full",
+                device=device,
+                offload=offload,
+                entries=shipped_entries(),
+                max_batch=MAX_BATCH,
+                draw_profile=draw_profile,
             )
         )
-        whole = self.plan.arrangement == ARRANGEMENTS[0] if self.plan else offload in _WHOLE
-        # Where the device has no room to make all parts, they are made in the host's memory.
-        self._made_on = self._device if whole else torch.device("cpu")
+        # Where the device has no room for a whole pipeline in bf16, it is made in the host's memory.
+        self._made_on = self._device if self._has_room(offload) else torch.device("cpu")
         self._make = make
         self._weights = _RandomAdapter(folder / "lora.safetensors", lora_shapes or fullsize.lora_shapes())
+
+    def _has_room(self, offload: Offload) -> bool:
+        if self.plan is None:
+            return offload in _WHOLE
+        return self.plan.card.usable_bytes >= self.plan.device_bytes + _PIPELINE_BYTES
 
     def _load(self, model_id: str, revision: str | None) -> Resident:
         silence_libraries()

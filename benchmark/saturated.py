@@ -126,7 +126,7 @@ def run_turns(kind: str, lines: Iterator[dict[str, Any]], answer: Callable[..., 
     configure_logs("benchmark", "warning")  # to standard error: standard output is for answers
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         backend = (
-            RandomBackend(Path(folder), settings.worker.device)
+            RandomBackend(Path(folder), settings.worker.device, draw_profile="fast")
             if kind == "random"
             else make_backend(settings, "local")
         )

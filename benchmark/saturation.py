@@ -22,7 +22,10 @@ MODES: Final[dict[str, tuple[str, str, float | None]]] = {
 def measure_saturation(plan: Plan, advance: Advance) -> list[Figure]:
     """Draw the same images bare and by a worker, in each of its ways by turns."""
     turns: dict[str, list[dict[str, float]]] = {mode: [] for mode in (BARE, *MODES)}
-    with prepared_folder() as data_dir, child("saturation", plan.weights, data_dir) as process:
+    with (
+        prepared_folder() as data_dir,
+        child("saturation", plan.weights, data_dir, DRAW_PROFILE="fast") as process,
+    ):  # exact draws no batches
         assert_that(read_line(process)["ready"], "the worker is ready")
         for number in range(1 + plan.effort.runs):  # the first warms up
             for mode, answers in turns.items():

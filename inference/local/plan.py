@@ -68,6 +68,7 @@ class PlannedEntry:
     swap_s: to bring them to the device again; 0 if all stay.
     largest_px: width and height of the largest image, at most the entry's limit.
     largest_batch: of images of the entry's usual size, or of its largest image if that is smaller.
+    peak_bytes: the most on the device while one such image is drawn; CUDA's context comes to it.
     """
 
     entry: Entry
@@ -78,6 +79,7 @@ class PlannedEntry:
     swap_s: float
     largest_px: tuple[int, int]
     largest_batch: int
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ def _entry(budget: Budget, host: Host, parts: Sequence[Placed], need: Needs) -> 
         largest_batch=max(
             batch for batch in range(1, MAX_BATCH + 1) if budget.peak_bytes(usual_px, batch) <= room
         ),
+        peak_bytes=budget.card.usable_bytes - room + budget.peak_bytes(usual_px),
     )
 
 

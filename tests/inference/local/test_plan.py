@@ -53,8 +53,9 @@ def activations():
 def plan_for(needs, activations):
     """A function that plans for a card, by default beside a host of 64 GB, and by default for all entries."""
 
-    def plan(card, host=HOST, needs=needs):
-        return make_plan(CARDS[card] if isinstance(card, str) else card, host, needs, activations)
+    def plan(card, host=HOST, needs=needs, **demands):
+        card = CARDS[card] if isinstance(card, str) else card
+        return make_plan(card, host, needs, activations, **demands)
 
     return plan
 
@@ -179,6 +180,33 @@ class TestLimits:
         plan = plan_for(card_with(plan_for("4080-16g").device_bytes + 950_000_000))
         rows = [(each.largest_px, each.largest_batch) for each in plan.entries[:3]]
         assert rows == [((784, 784), 4), ((784, 784), 3), ((784, 784), 3)]
+
+    def test_the_peak_of_an_entry(self, plan_for, activations):
+        """Where all stays, an entry's peak is all weights and what its usual image takes; in turns, less."""
+        plan = plan_for("h100-80g")
+        for planned in plan.entries:
+            image_bytes = activations.peak_bytes(planned.entry.width_px * planned.entry.height_px)
+            assert planned.peak_bytes == plan.device_bytes + image_bytes
+        for planned in plan_for("4090-24g").entries:
+            assert planned.model_bytes < planned.peak_bytes <= CARDS["4090-24g"].usable_bytes
+
+
+class TestDemands:
+    def test_eight_bits_where_16_would_fit(self, plan_for):
+        """Who insists on eight bits gets them on a card with room for 16."""
+        assert plan_for("h100-80g", eight_bit=True).precisions == (FP8, BF16)
+
+    def test_16_bits_in_turns(self, plan_for):
+        """Who insists on 16 bits on a card with too little for all has one base model there at a time."""
+        plan = plan_for("l40s-48g", eight_bit=False)
+        assert plan.precisions == (BF16, BF16)
+        assert plan.arrangement.in_turns
+        assert {planned.place for planned in plan.entries} == {DEVICE, PINNED}
+
+    def test_16_bits_on_a_small_card(self, plan_for):
+        """A card that holds no base model in 16 bits is too small for who insists on them."""
+        with pytest.raises(CardTooSmall):
+            plan_for("4090-24g", eight_bit=False)
 
 
 class TestTooSmall:
