@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from inference.local.devices import Offload
 from inference.local.pipelines import load_pipeline
 from inference.weights.locations import DEV, SCHNELL, FullWeights
 from tests.inference.local.real_layout import SHARDS, write_real_layout
@@ -13,9 +12,9 @@ PROMPT = "Portrait of a young woman with red hair, smiling; unknownword"
 
 
 def load(models_dir, model_id):
-    """Load a pipeline in bf16 on the CPU, by the worker's own way."""
+    """Load a pipeline in bf16, by the worker's own way."""
     weights = FullWeights(models_dir).pipeline(model_id, None)
-    return load_pipeline(model_id, weights, torch.bfloat16, torch.device("cpu"), Offload.NONE)
+    return load_pipeline(model_id, weights, torch.bfloat16)
 
 
 @pytest.fixture(scope="module", params=[DEV, SCHNELL])
