@@ -18,7 +18,9 @@ from inference.local import devices
 T = TypeVar("T")
 
 INDUCTOR: Final = "inductor"
-MAX_LOGGED: Final = 1000  # characters: the first lines say which part failed, all of them fill a screen
+LOGGED: Final = (
+    700  # characters of each end: the first say which part failed, the last what the compiler said
+)
 
 _FAILURES: Final = (TorchDynamoException, FailOnRecompileLimitHit)
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -47,7 +49,7 @@ class Compilation:
         except errors as error:
             if self.failed or devices.is_out_of_memory(error) or devices.is_device_broken(error):
                 raise
-            log.warning("compile.failed", error=f"{type(error).__name__}: {error}"[:MAX_LOGGED])
+            log.warning("compile.failed", error=_both_ends(f"{type(error).__name__}: {error}"))
         self._give_up()
         return work()
 
@@ -61,3 +63,7 @@ class Compilation:
             for module in transformer.modules():
                 module._compiled_call_impl = None  # noqa: SLF001  # torch has no other way back
         torch._dynamo.reset()  # noqa: SLF001  # as above: frees what was compiled
+
+
+def _both_ends(text: str) -> str:
+    return text if len(text) <= 2 * LOGGED else f"{text[:LOGGED]} … {text[-LOGGED:]}"

@@ -33,25 +33,26 @@ class ExtrapolatedVelocity:
     def __init__(self, computed: Velocity, schedule: Schedule) -> None:
         """Compute nothing yet."""
         self._computed = computed
-        self._schedule = schedule
-        self._points: list[tuple[torch.Tensor, torch.Tensor]] = []  # timestep and velocity, the last two
+        # From the steps' dt, since two timesteps may be the same number in bfloat16.
+        elapsed = torch.stack([dt for _, dt in schedule]).cumsum(0)
+        self._times = [torch.zeros_like(elapsed[0]), *elapsed[:-1].unbind()]
+        self._points: list[tuple[torch.Tensor, torch.Tensor]] = []  # time and velocity, the last two
 
     def __call__(self, step: int, latents: torch.Tensor) -> torch.Tensor:
         """Return the velocity at a step, computed or extrapolated."""
-        timestep, _ = self._schedule[step - 1]
-        if not is_computed(step, len(self._schedule)):
-            return self._extrapolate(timestep)
+        time = self._times[step - 1]
+        if not is_computed(step, len(self._times)):
+            return self._extrapolate(time)
         velocity = self._computed(step, latents)
-        self._points = [*self._points[-1:], (timestep, velocity)]
+        self._points = [*self._points[-1:], (time, velocity)]
         return velocity
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows."""
         self._computed.keep(rows)
-        self._points = [(timestep, velocity[rows]) for timestep, velocity in self._points]
+        self._points = [(time, velocity[rows]) for time, velocity in self._points]
 
-    def _extrapolate(self, timestep: torch.Tensor) -> torch.Tensor:
+    def _extrapolate(self, time: torch.Tensor) -> torch.Tensor:
         (before, earlier), (last, velocity) = self._points
-        # In float32: two timesteps differ in the last digits of a bfloat16.
-        ratio = (timestep.float() - last.float()) / (last.float() - before.float())
+        ratio = (time - last) / (last - before)
         return (velocity + ratio * (velocity.float() - earlier.float())).to(velocity.dtype)

@@ -107,3 +107,5 @@ def _keep_compiled(data_dir: Path) -> None:
     folder = data_dir / "compiled"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
+    # Precompiled headers are in the temporary folder whatever is set, where a container has no room for them.
+    os.environ.setdefault("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "0")

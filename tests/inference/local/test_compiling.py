@@ -1,5 +1,6 @@
 import random
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -124,6 +125,17 @@ class TestFailure:
         [(event, error)] = logged
         assert event == "compile.failed"
         assert "no C compiler" in error
+
+    def test_its_provenance_says_so(self, make_backend, order, monkeypatch, logged):
+        """A backend whose compiler fails returns the picture, and its provenance has `-eager`."""
+        torch._dynamo.reset()
+        monkeypatch.setattr("inference.local.backend.Engine", partial(Engine, backend=fail))
+        pictures = [
+            make_backend(draw_profile=profile).generate(order, lambda _: None)
+            for profile in ("exact", "fast")
+        ]
+        assert [picture.provenance.profile for picture in pictures] == ["exact", "fast-eager"]
+        assert len(logged) == 1
 
     def test_a_later_failure_costs_no_image(self, miniature, logged):
         """If a graph is wanted that cannot be compiled, the step is computed eagerly and the image drawn."""

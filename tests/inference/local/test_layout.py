@@ -13,7 +13,7 @@ PROMPT = "Portrait of a young woman with red hair, smiling; unknownword"
 
 
 def load(models_dir, model_id):
-    """Load a pipeline in bf16 on the CPU, by the worker's own way."""
+    """Load a pipeline in bf16, by the worker's own way."""
     weights = FullWeights(models_dir).pipeline(model_id, None)
     return load_pipeline(model_id, locate(model_id, weights), torch.bfloat16)
 

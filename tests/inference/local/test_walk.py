@@ -11,6 +11,9 @@ from catalog.entries import shipped_entries
 from catalog.orders import Order
 from inference.backend import Phase
 from inference.fullsize import CLIP, T5
+from inference.local.compiling import Compilation
+from inference.local.engine import Engine
+from inference.local.profiles import Profile
 from tests.inference.local.walk import Walk
 
 BASE, _, _, SCHNELL = shipped_entries()
@@ -60,6 +63,16 @@ class TestFlux:
         ]
         assert len(walk.read_scalars) <= 3  # each waits for the device: the checks of latents and pixels
         assert phases == [Phase.ENCODE, Phase.STEP, Phase.STEP, Phase.DECODE]
+
+    def test_hoisted(self, tmp_path, monkeypatch):
+        """So it does with everything hoisted that steps share, and two steps read no more from the device."""
+        monkeypatch.setattr(Compilation, "compile", lambda *_: None)
+        backend = RandomBackend(tmp_path, device="meta")
+        backend._engine = Engine(Profile.FAST, META)
+        walk, image, _ = walked(backend, BASE, 528, 784)
+        assert walk.wrong == []
+        assert image.size == (528, 784)
+        assert len(walk.read_scalars) <= 3
 
 
 class TestWalk:

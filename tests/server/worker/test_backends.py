@@ -40,7 +40,8 @@ class TestLocalBackend:
     @pytest.fixture
     def local(self, settings, monkeypatch, tmp_path_factory):
         """Settings of a CPU, with one miniature for all tests, while no variable of a cache is set."""
-        for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        headers = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
+        for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", headers):
             monkeypatch.setenv(name, "")  # so that what the test sets is unset after it
             monkeypatch.delenv(name)
         return settings.changed(device="cpu", models_dir=tmp_path_factory.getbasetemp() / "miniature")
