@@ -70,6 +70,18 @@ class TestWhatIsDrawnTogether:
         assert ids(batch()) == [suspect.id]
         assert ids(batch()) == ids(others)
 
+    def test_what_lost_a_worker_joins_nobody(self, uow, make_account, submit_one, claim, batch):
+        """It is no companion of what has lost none."""
+        account = make_account()
+        first, suspect = submit_one(account), submit_one(account)
+        held = claim()
+        claim(lease_s=-1)
+        with uow.begin() as tx:
+            Generations(tx).return_lost()
+            Generations(tx).release(held)
+        assert ids(batch()) == [first.id]
+        assert ids(batch()) == [suspect.id]
+
     def test_what_an_older_program_submitted_is_drawn_alone(self, owner, make_account, submit_one, batch):
         """A generation without a key has no companions."""
         account = make_account()

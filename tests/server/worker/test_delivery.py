@@ -6,6 +6,7 @@ import time
 import pytest
 
 from inference.scripted import Script, ScriptedBackend
+from server.clock import now
 from server.generations import settlement
 from server.images.store import StorageFull
 from server.scheduling.claim_policy import HOSTED, ClaimPolicy
@@ -131,6 +132,21 @@ class TestOverlap:
         runner.close()
         assert ends(waiting) == ["completed", "CANCELLED"]
         assert balance_of(account) == 20 - PRICE
+
+    def test_what_waits_to_be_stored_keeps_its_lease(self, two, overlapping, gate, generation_of):
+        """However long the first takes to be stored, the second stays the worker's."""
+        _, waiting = two
+        runner = overlapping(phase_timeout_s=1.0, lease_margin_s=0.5)
+        runner.run_next()
+        thread = threading.Thread(target=runner.run_next)
+        thread.start()
+        until(lambda: len(runner.context.backend.orders) == 2)
+        until(lambda: generation_of(waiting[0].id).lease_until < now())
+        assert generation_of(waiting[1].id).lease_until > now()
+        time.sleep(1.6)  # longer than a lease that nobody renews
+        assert generation_of(waiting[1].id).lease_until > now()
+        gate.opened.set()
+        thread.join(PATIENCE_S)
 
     def test_hosted_images_do_not_overlap(self, two, overlapping, gate, ends):
         """The budget must know what an image has cost before the next one is asked for."""
