@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 from safetensors.torch import load_file
+from torch._dynamo.testing import CompileCounter
 
 from inference.errors import DeviceUnfit
 from inference.local import backend as backend_module
@@ -14,8 +15,10 @@ from inference.local import placement
 from inference.local.arrangements import ARRANGEMENTS
 from inference.local.backend import LocalBackend, LocalConfig
 from inference.local.cards import Card, Host
+from inference.local.engine import Engine
 from inference.local.parts import Place, Precision
 from inference.local.placement import Planned, plan_for
+from inference.local.profiles import Profile
 from inference.local.quantising import quantise
 from inference.weights.locations import ADAPTER_FILE, DEV, SCHNELL
 from tests.inference.local.miniature_plan import BASE, ENTRIES, FAST, REALISM, count_needs, plan_of
@@ -114,6 +117,21 @@ class TestOneModelCard:
         for entry in self.TURNS:
             draw(backend, orders[entry])
         assert loads == [DEV, SCHNELL]
+
+    @pytest.mark.timeout(600)  # on one core beside another process
+    def test_a_swap_compiles_nothing(self, make_planned, one_model, orders, monkeypatch):
+        """Compiled blocks take the copies of a swap, and of a variant's own weights, without a new graph."""
+        backend, counter = make_planned(one_model), CompileCounter()
+        torch._dynamo.reset()
+        monkeypatch.setattr("inference.local.engine.WARM_BATCHES", (1,))
+        backend._engine = Engine(Profile.FAST, CPU, counter)
+        for entry in (REALISM, FAST):
+            draw(backend, orders[entry])
+        graphs = counter.frame_count
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            for entry in (BASE, REALISM):
+                assert backend.generate(orders[entry], lambda _: None).provenance.profile == "fast"
+        assert counter.frame_count == graphs > 0
 
     def test_nothing_is_copied_back(self, make_planned, one_model, orders):
         """The weights on the host are the same tensors before and after swaps: none was written."""
