@@ -169,8 +169,8 @@ class WorkerSettings(Group):
         "auto",
         description="exact draws one image at a time, as diffusers does, bit for bit. fast compiles, and "
         "differs by rounding. turbo has eight-bit weights besides, and needs the extra turbo. draft computes "
-        "about half of dev's steps besides. auto is fast on CUDA, turbo if the plan has eight bits, and exact "
-        "on a CPU or with OFFLOAD=model or sequential.",
+        "about half of dev's steps besides. auto is fast on CUDA, turbo if the plan has eight bits, and "
+        "exact on a CPU or with OFFLOAD=model or sequential.",
     )
     load_timeout_s: LongSeconds = Field(
         900, description="Seconds for one pipeline from a cold disk: FLUX.1-dev is 34 GB."
