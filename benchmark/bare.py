@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from benchmark.memory import ProcessPeak
 from benchmark.random_backend import RandomBackend
 from catalog.orders import Order
 from inference import flops, fullsize
-from inference.backend import Backend, Phase
+from inference.backend import Backend, BatchRow, Phase, picture_of
 from inference.flops import Flop, TransformerShape
 from inference.local import devices
 from inference.local.canvas import canvas_for
@@ -59,7 +60,8 @@ class BarePipeline:
         """Run one command and return its measurements.
 
         `close` takes no argument; `warm_up` and `draw` take an order as JSON; `save` takes a file, into
-        which the last picture is written as PNG.
+        which the last picture is written as PNG; `batch` takes an order and a number of rows, which differ by
+        their seeds.
 
         Raises:
             InferenceError: the backend cannot load or draw.
@@ -69,6 +71,8 @@ class BarePipeline:
             return self.close()
         if command == "save":
             return self._save(Path(argument))
+        if command == "batch":
+            return self._draw_batch(Order.from_json(argument["order"]), argument["rows"])
         order = Order.from_json(argument)
         return self._warm_up(order) if command == "warm_up" else self._draw(order)
 
@@ -116,6 +120,13 @@ class BarePipeline:
             "encode_s": encoded - drawn,
             "peak_mib": self._peak_mib(),
         }
+
+    def _draw_batch(self, order: Order, rows: int) -> dict[str, Any]:
+        batch = [BatchRow(replace(order, seed=seed), lambda _: None) for seed in range(rows)]
+        began = time.perf_counter()
+        for outcome in self._backend.generate_batch(batch):
+            picture_of(outcome)
+        return {"draw_s": time.perf_counter() - began}
 
     def _save(self, file: Path) -> dict[str, Any]:
         if self._last is None:

@@ -15,9 +15,9 @@ from catalog.entries import shipped_entries
 USUAL: Final = ("api", "up", "drawing", "overhead", "saturation", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "switching", "blocks")
+ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "switching", "batch", "blocks")
 ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
-ON_A_GPU: Final = ("drawing", "saturation", "switching")
+ON_A_GPU: Final = ("drawing", "switching", "batch", "saturation")
 FULL_SIZE: Final = (*ON_A_GPU, "blocks")
 """The measurements that random weights allow: a server does not draw with them."""
 

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmark.batching import SIZES, measure_batches, profiles_of
+from benchmark.batching import WARM_UPS as BATCH_WARM_UPS
 from benchmark.claims import measure_claims
 from benchmark.drawing import measure_drawing
 from benchmark.full_width import measure_blocks
@@ -39,6 +41,11 @@ def _drawing_parts(plan: Plan) -> int:
     return len(plan.profiles) * (bare + 1) + plan.through_server * len(plan.chosen()) * (1 + plan.effort.runs)
 
 
+def _batch_parts(plan: Plan) -> int:
+    rounds = BATCH_WARM_UPS + plan.effort.runs
+    return len(profiles_of(plan)) * len(plan.chosen()) * rounds * len(SIZES)
+
+
 MEASUREMENTS: Final[dict[str, Measurement]] = {
     "api": Measurement(measure_api, lambda plan: plan.effort.starts),
     "up": Measurement(measure_up, lambda plan: plan.effort.starts),
@@ -53,6 +60,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "history": Measurement(measure_history, lambda _: 4),
     "claims": Measurement(measure_claims, lambda _: 5),
     "switching": Measurement(measure_switching, lambda plan: 2 * len(plan.profiles)),
+    "batch": Measurement(measure_batches, _batch_parts),
     "blocks": Measurement(measure_blocks, lambda _: 4),
 }
 
