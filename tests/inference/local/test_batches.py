@@ -84,7 +84,7 @@ class TestRows:
             calls.append(pixels)
             check_pixels(torch.zeros_like(pixels) if len(calls) == 2 else pixels)
 
-        monkeypatch.setattr("inference.local.backend.check_pixels", second_is_flat)
+        monkeypatch.setattr("inference.local.decoding.check_pixels", second_is_flat)
         outcomes, _ = drawn()
         assert [type(outcome) for outcome in outcomes] == [Picture, ImageFlat, Picture]
 
@@ -104,11 +104,16 @@ class TestRows:
 class TestLargestBatch:
     def test_one_means_never(self, make_backend, order):
         """Without the setting nothing is drawn together."""
-        assert make_backend().largest_batch(order) == 1
+        assert make_backend(draw_profile="fast").largest_batch(order) == 1
+
+    def test_exact_draws_no_batches(self, make_backend, order):
+        """A row of a batch differs from the row alone by rounding: exact draws each alone."""
+        assert make_backend(max_batch=4, draw_profile="exact").largest_batch(order) == 1
 
     def test_exhausted_memory_makes_smaller_batches(self, make_backend, order, drawn, monkeypatch):
         """After it, orders of this key are drawn in smaller batches, and others as before."""
-        backend = make_backend(max_batch=4)
+        monkeypatch.setattr("inference.local.compiling.Compilation.compile", lambda *_: None)
+        backend = make_backend(max_batch=4, draw_profile="fast")
         assert backend.largest_batch(order) == 4
 
         def exhaust(*_):

@@ -77,7 +77,7 @@ class TestCompile:
         assert len(drawn) == 3
         with torch._dynamo.config.patch(error_on_recompile=True):
             for _ in range(SIZES):
-                size_px = (64 * chance.randint(1, 16), 64 * chance.randint(1, 16))
+                size_px = (32 * chance.randint(1, 12), 32 * chance.randint(1, 12))
                 for batch in BATCHES:
                     for model_id, adapter in drawn:
                         resident = residents[model_id]
@@ -137,8 +137,9 @@ class TestFailure:
         assert [picture.provenance.profile for picture in pictures] == ["exact", "fast-eager"]
         assert len(logged) == 1
 
-    def test_a_later_failure_costs_no_image(self, miniature, logged):
+    def test_a_later_failure_costs_no_image(self, miniature, logged, monkeypatch):
         """If a graph is wanted that cannot be compiled, the step is computed eagerly and the image drawn."""
+        monkeypatch.setattr("inference.local.engine.WARM_BATCHES", (1,))
         engine = Engine(Profile.FAST, CPU, counting())
         resident = drawing.load(miniature, SCHNELL, engine)
         expected = drawing.latents(resident, steps=2)

@@ -257,8 +257,8 @@ class TestPlanFor:
         """If the plan needs eight bits and torchao is not installed, the sentence names the extra."""
         card(24_000_000_000)
         assert plan_for(torch.device("cuda"), ENTRIES, 1).precisions == (Precision.FP8, Precision.FP8)
-        monkeypatch.setattr(placement, "find_spec", lambda _: None)
-        with pytest.raises(DeviceUnfit, match=r"only in eight bits.*avatar-creator\[turbo\]"):
+        monkeypatch.setattr("inference.local.quantising.find_spec", lambda _: None)
+        with pytest.raises(DeviceUnfit, match=r"eight bits need torchao.*avatar-creator\[turbo\]"):
             plan_for(torch.device("cuda"), ENTRIES, 1)
 
     def test_workers_share_the_host(self, card):

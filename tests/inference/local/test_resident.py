@@ -98,18 +98,24 @@ class TestOffloading:
 
 class TestSwitch:
     def test_only_a_change_is_placed(self, make_resident, checked, realism, monkeypatch):
-        """Switching to what is placed already moves and hooks nothing."""
-        resident = make_resident()
+        """Switching to what is placed already sets no hooks up; without offloading no switch moves anything."""
+        resident = make_resident(Offload.MODEL)
         resident.add(realism, checked(resident))
         placed = []
         monkeypatch.setattr(devices, "place", lambda *_: placed.append(True))
         for adapter in (None, None, realism, realism, None):
             resident.switch(adapter)
         assert len(placed) == 3
+        resident = make_resident()
+        placed.clear()
+        for adapter in (realism, None):
+            resident.add(realism, checked(resident))
+            resident.switch(adapter)
+        assert placed == []
 
     def test_an_interrupted_switch_begins_again(self, make_resident, checked, realism, monkeypatch):
         """If placing was interrupted, the next switch to the same variant places it."""
-        resident = make_resident()
+        resident = make_resident(Offload.MODEL)
         resident.add(realism, checked(resident))
 
         def interrupt(*_):

@@ -232,22 +232,27 @@ class TestFullProfile:
             assert arguments["encoder_hidden_states"].shape[1] == len(arguments["txt_ids"]) == 256
 
     @pytest.mark.parametrize(
-        ("offload", "call"),
+        ("offload", "call", "times"),
         [
-            ("none", "to"),
-            ("model", "enable_model_cpu_offload"),
-            ("sequential", "enable_sequential_cpu_offload"),
+            ("none", "to", 1),
+            ("model", "enable_model_cpu_offload", 2),
+            ("sequential", "enable_sequential_cpu_offload", 2),
         ],
     )
     def test_offload_uses_the_given_device(
-        self, hub, make_backend, order, realism, offload, call, monkeypatch
+        self, hub, make_backend, order, realism, offload, call, times, monkeypatch
     ):
-        """Offloading is set up on the given device, and again for the variant of an adapter."""
+        """Offloading is set up on the given device, and again for the variant of an adapter.
+
+        Without it, the variant is made where the base lies.
+        """
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)  # there is none here
-        backend = make_backend(profile="full", models_dir=None, device="cuda:1", offload=Offload(offload))
+        backend = make_backend(
+            profile="full", models_dir=None, device="cuda:1", offload=Offload(offload), draw_profile="exact"
+        )
         for adapter in (None, realism):
             backend.warm_up(order.model_id, order.revision, adapter)
-        assert hub.placed == [(call, torch.device("cuda:1"))] * 2
+        assert hub.placed == [(call, torch.device("cuda:1"))] * times
 
     def test_models_dir_needs_no_hub(self, float32, hub, make_backend, miniature, order, realism):
         """If MODELS_DIR has all weights, no request is sent to the hub."""

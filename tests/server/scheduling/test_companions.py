@@ -115,7 +115,7 @@ class TestFairness:
         waiting = [submit_one(flood) for _ in range(6)]
         batch()
         with uow.read() as tx:
-            standing = PendingQueue(tx).standing(make_account().user_id, DEV)
+            standing = PendingQueue(tx).room(make_account().user_id, DEV).standing
         assert standing.drawn_of_model == standing.drawn == waiting[0].turn
         assert turn_of(standing, waiting[5].created_at.timestamp()) < waiting[4].turn
 
