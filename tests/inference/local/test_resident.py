@@ -98,7 +98,7 @@ class TestOffloading:
 
 class TestSwitch:
     def test_only_a_change_is_placed(self, make_resident, checked, realism, monkeypatch):
-        """Switching to what is placed already sets no hooks up; without offloading no switch moves anything."""
+        """Switching to what is placed sets up no hooks; without offloading no switch moves anything."""
         resident = make_resident(Offload.MODEL)
         resident.add(realism, checked(resident))
         placed = []
