@@ -135,8 +135,11 @@ class LocalBackend:
         return picture_of(outcome)
 
     def largest_batch(self, order: Order) -> int:
-        """Return the configured size, or a smaller one once a batch of these orders exhausted the memory."""
-        return self._fitting.get(order.batch_key, self._max_batch)
+        """Return the configured size, or a smaller one by the plan, or by what exhausted the memory before."""
+        most = self._fitting.get(order.batch_key, self._max_batch)
+        if self.plan is None:
+            return most
+        return min(most, self.plan.largest_batch(order.model_id, order.width_px * order.height_px))
 
     def generate_batch(self, rows: Sequence[BatchRow]) -> list[RowOutcome]:
         """Draw orders of one batch key in one denoising loop. Each picture's seconds are its share of them.

@@ -181,6 +181,12 @@ class TestLimits:
         rows = [(each.largest_px, each.largest_batch) for each in plan.entries[:3]]
         assert rows == [((784, 784), 4), ((784, 784), 3), ((784, 784), 3)]
 
+    def test_batches_by_size(self, plan_for):
+        """Images of a usual size have the entry's batches; what is larger than all of them is drawn alone."""
+        plan, dev = plan_for("h100-80g"), ENTRIES["flux-dev-base"].model_id
+        assert [plan.largest_batch(dev, side**2) for side in (512, 1024, 1536)] == [4, 4, 1]
+        assert plan.largest_batch("unknown/model", 512**2) == 1
+
     def test_the_peak_of_an_entry(self, plan_for, activations):
         """Where all stays, an entry's peak is all weights and what its usual image takes; in turns, less."""
         plan = plan_for("h100-80g")
