@@ -135,7 +135,7 @@ class LocalBackend:
         return picture_of(outcome)
 
     def largest_batch(self, order: Order) -> int:
-        """Return the configured size, or a smaller one by the plan, or by what exhausted the memory before."""
+        """Return the configured size, or a smaller one by the plan or after exhausted memory."""
         most = self._fitting.get(order.batch_key, self._max_batch)
         if self.plan is None:
             return most

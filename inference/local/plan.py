@@ -105,7 +105,7 @@ class Plan:
         return sum(placed.size_bytes for placed in self.parts if placed.place is Place.DEVICE)
 
     def largest_batch(self, model_id: str, pixels: int) -> int:
-        """Return how many images of so many pixels may be drawn together; 1 for what no entry usually draws."""
+        """Return how many images of so many pixels may be drawn together; 1 for unusual ones."""
         entries = (each for each in self.entries if each.entry.model_id == model_id)
         fitting = (each for each in entries if pixels <= each.entry.width_px * each.entry.height_px)
         return max((each.largest_batch for each in fitting), default=1)
