@@ -1,9 +1,11 @@
 """Image generation: backends, pipelines, adapters, devices. Independent of HTTP, SQL and Redis.
 
 Importing this package loads no heavy library. It only sets environment variables that torch and the Hugging
-Face libraries read at their first import. Variables that the operator has set already are left unchanged.
+Face libraries read at their first import, and the level of a logger. Variables that the operator has set
+already are left unchanged.
 """
 
+import logging
 import os
 from typing import Final
 
@@ -22,3 +24,6 @@ LIBRARY_SETTINGS: Final = {
 
 for _name, _value in LIBRARY_SETTINGS.items():
     os.environ.setdefault(_name, _value)
+
+# diffusers imports torchao, which then warns of each kernel that its wheel has for other cards.
+logging.getLogger("torchao").setLevel(logging.ERROR)
