@@ -35,6 +35,13 @@ class TestImports:
         )
         assert heavy == "[]"
 
+    def test_torchao_does_not_warn(self):
+        """Importing inference lets torchao, which diffusers imports, log errors only."""
+        assert (
+            run("import logging, inference; print(logging.getLogger('torchao.kernel').isEnabledFor(30))")
+            == "False"
+        )
+
     def test_threads_sleep_while_they_wait(self):
         """Importing inference sets OpenMP's wait policy to sleep before torch reads it."""
         assert run("import os, inference; print(os.environ['OMP_WAIT_POLICY'])") == "PASSIVE"
