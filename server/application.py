@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from litestar.plugins.pydantic import PydanticPlugin
 
 from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
-from server.db.engine import POOL_SIZE, open_database
+from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
 from server.http import openapi
@@ -146,7 +145,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=openapi.CONFIG,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
-        lifespan=[_handling, _running(uow, tasks), _reading(feed)],
+        lifespan=[_running(uow, tasks), _reading(feed)],
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
@@ -184,16 +183,6 @@ def _running(
             uow.close()
 
     return lifespan
-
-
-@asynccontextmanager
-async def _handling(_app: Litestar) -> AsyncIterator[None]:
-    """Handle requests in as many threads as there are connections to the database.
-
-    By default there are four more than cores: those that wait for a commit would keep others out.
-    """
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(POOL_SIZE, "handler"))
-    yield
 
 
 def _reading(feed: EventFeed) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.errors import _WaitTimeout
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
-POOL_SIZE: Final = 20  # as many as the API has threads
+POOL_SIZE: Final = 20  # the API has at most 40 threads, of which few hold a connection at a time
 SQLITE_CACHE_KIB: Final = 256  # SQLite's default of 2,000 takes 60 MB for a full pool, and saves no time
 ANSWER_MARGIN_S: Final = 2  # beyond the deadline of a statement, for a server that says nothing at all
 

@@ -56,7 +56,7 @@ def spend_once(
 
     """
     keyed = None if key is None else _keyed(request, key, data)
-    with services.uow.begin(joint=True) as tx:
+    with services.uow.begin() as tx:
         if keyed and (kept := KeptAnswers(tx).find(keyed)) is not None:
             return _response(kept, {REPLAYED: "true"})
         spent = spend(tx)

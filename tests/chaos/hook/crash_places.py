@@ -93,8 +93,8 @@ def _watch_transactions(module: ModuleType) -> None:
         setattr(module.UnitOfWork, name, functools.partialmethod(_named, opening, writes))
 
 
-def _named(self: Any, opening: Callable[..., Any], writes: bool, **options: bool) -> "_Named":
-    return _Named(opening(self, **options), _Transaction(use_case(), writes=writes))
+def _named(self: Any, opening: Callable[[Any], Any], writes: bool) -> "_Named":
+    return _Named(opening(self), _Transaction(use_case(), writes=writes))
 
 
 class _Named:
