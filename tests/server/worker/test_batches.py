@@ -9,6 +9,7 @@ from inference.errors import DeviceBroken, ImageFlat, OutOfMemory
 from inference.scripted import Script, ScriptedBackend
 from server.clock import now
 from server.events.repository import Events
+from server.events.tables import Kind
 from server.generations import settlement
 from server.generations.tables import Generation
 from server.images.store import StorageFull
@@ -59,7 +60,9 @@ class TestABatch:
         assert balance_of(account) == 100 - 5 * PRICE
         with uow.read() as tx:
             kinds = [[event.kind for event in Events(tx).of(one.id)] for one in waiting[:4]]
-        assert kinds == [["queued", "claimed", "completed"]] * 4
+        # A step is recorded if it ends long enough after the last: on a busy machine some do.
+        ends_of = [[kind for kind in of_one if kind != Kind.STEP] for of_one in kinds]
+        assert ends_of == [["queued", "claimed", "completed"]] * 4
         assert runner.run_next()
         assert ends(waiting) == ["completed"] * 5
 
