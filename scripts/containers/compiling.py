@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from catalog.entries import shipped_entries
 from catalog.orders import Order
-from inference.local import engine
 from server.settings import Settings
 from server.worker.backends import make_backend
+backend = make_backend(Settings.from_environment(), 'local')  # before torch, it sets where that compiles
+from inference.local import engine
 engine.WARM_BATCHES = (1,)  # half the graphs: the others take as long and show nothing new
 order = replace(Order.of_entry(shipped_entries()[0], 'a woman with red hair', seed=1), steps=2)
-picture = make_backend(Settings.from_environment(), 'local').generate(order, lambda _: None)
+picture = backend.generate(order, lambda _: None)
 compiled = [str(each) for each in Path(os.environ['TORCHINDUCTOR_CACHE_DIR']).rglob('*.so')]
 print(json.dumps([picture.provenance.profile, shutil.which('cc'), shutil.which('c++'), compiled]))
 """
