@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from benchmark.memory import ProcessPeak
-from benchmark.random_backend import RandomBackend
+from benchmark.random_backend import open_backend
 from catalog.orders import Order
 from inference import flops, fullsize
-from inference.backend import Backend, BatchRow, Phase, picture_of
+from inference.backend import BatchRow, Phase, picture_of
 from inference.flops import Flop, TransformerShape
 from inference.local import devices
 from inference.local.canvas import canvas_for
-from inference.local.devices import Offload
 from inference.miniature import architecture
 from inference.miniature.vocabulary import MAX_TEXT_TOKENS
 from server.settings import Settings
-from server.worker.backends import make_backend
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,20 +31,11 @@ class BarePipeline:
     """One backend, driven by the benchmark's commands."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        """Make the backend that the environment's settings describe, or RandomBackend for `random`."""
+        """Make the backend for the environment's settings. For `kind` and `folder` see `open_backend`."""
         settings = Settings.from_environment()
         self._torch_device = devices.choose_device(settings.worker.device)
         self._kind = kind
-        self._backend: Backend = (
-            RandomBackend(
-                folder,
-                str(self._torch_device),
-                Offload(settings.worker.offload),
-                draw_profile=settings.worker.draw_profile,
-            )
-            if kind == "random"
-            else make_backend(settings, "local")
-        )
+        self._backend = open_backend(kind, folder, settings)
         self._process = ProcessPeak()
         self._last: Image | None = None
 

@@ -47,7 +47,7 @@ def measure_claims(plan: Plan, advance: Advance) -> list[Figure]:
 
 
 def claim_until(url: str, most: int, answer: Callable[..., None], ready: Callable[[], object]) -> None:
-    """Say that it is ready, and claim as many as `most` when it is told to begin. Answers with the ids."""
+    """Answer that this process is ready; then, when told, claim `most` generations and answer the ids."""
     uow = UnitOfWork(open_engine(url))
     try:
         with uow.read() as tx:

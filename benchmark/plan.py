@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from catalog.entries import Entry, shipped_entries
+from server.settings.groups import DrawProfile
 
 WeightsKind = Literal["miniature", "random", "real"]
 WEIGHTS: Final[tuple[WeightsKind, ...]] = get_args(WeightsKind)
 
 EXACT: Final = "exact"
-PROFILES: Final = (EXACT, "fast", "turbo", "draft")
+PROFILES: Final = tuple(profile for profile in get_args(DrawProfile) if profile != "auto")
 """The profiles that entries are drawn with; the others' pictures are compared with exact's."""
 
 Advance = Callable[[str], None]

@@ -12,14 +12,17 @@ from safetensors.torch import save_file
 
 from catalog.entries import Adapter, shipped_entries
 from inference import fullsize
+from inference.backend import Backend
 from inference.local.backend import LocalBackend, LocalConfig
 from inference.local.devices import AUTO, Offload
+from inference.local.plan import MAX_BATCH
 from inference.local.resident import Resident
 from inference.local.shared_parts import SHARED
 from inference.silence import silence_libraries
 from inference.weights.locations import PipelineWeights
+from server.settings import Settings
+from server.worker.backends import make_backend
 
-MAX_BATCH: Final = 4
 _SEED: Final = 1
 _PIPELINE_BYTES: Final = 34e9  # of a whole one in bf16
 _WHOLE: Final = {Offload.AUTO, Offload.NONE}
@@ -103,3 +106,14 @@ class _RandomAdapter:
     def adapter_file(self, adapter: Adapter) -> Path:
         del adapter
         return self._file
+
+
+def open_backend(kind: str, folder: Path, settings: Settings) -> Backend:
+    """Make the backend that the settings describe, or for `random` one with random weights.
+
+    folder: for what random weights have on the disk.
+    """
+    if kind != "random":
+        return make_backend(settings, "local")
+    worker = settings.worker
+    return RandomBackend(folder, worker.device, Offload(worker.offload), draw_profile=worker.draw_profile)

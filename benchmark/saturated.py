@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from benchmark.filling import LIMITS, new_user, request_in
 from benchmark.overhead import PROMPT
-from benchmark.random_backend import RandomBackend
+from benchmark.random_backend import open_backend
 from benchmark.running import assert_that
 from benchmark.saturation import BARE, ENTRY, IMAGES, MODES
 from catalog.entries import APP_ID, shipped_entries
@@ -29,7 +29,7 @@ from server.images.store import ImageStore
 from server.logs import configure_logs
 from server.settings import Settings
 from server.supervisor.heartbeat import Heartbeat
-from server.worker.backends import make_backend, make_policy
+from server.worker.backends import make_policy
 from server.worker.context import WorkerContext
 from server.worker.lease_guard import StopRequest
 from server.worker.registration import registered
@@ -125,11 +125,7 @@ def run_turns(kind: str, lines: Iterator[dict[str, Any]], answer: Callable[..., 
     settings = Settings.from_environment()
     configure_logs("benchmark", "warning")  # to standard error: standard output is for answers
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        backend = (
-            RandomBackend(Path(folder), settings.worker.device, draw_profile="fast")
-            if kind == "random"
-            else make_backend(settings, "local")
-        )
+        backend = open_backend(kind, Path(folder), settings)
         stack.callback(backend.close)
         uow = stack.enter_context(closing(UnitOfWork(open_database(settings.database))))
         saturation = Saturation(settings, backend, uow)

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Final
 
 from server.scheduling.claim_policy import HOSTED
 from server.worker.context import WorkerContext
 from server.worker.drawing import Drawn
 from server.worker.lease_guard import LEASE_CHECK_PERIOD_S
-
-LOOK_S: Final = LEASE_CHECK_PERIOD_S
 
 
 class Deliveries:
@@ -30,7 +27,7 @@ class Deliveries:
         if self._thread is None:
             self._deliver(drawn)
             return
-        while self._running is not None and wait([self._running], LOOK_S).not_done:
+        while self._running is not None and wait([self._running], LEASE_CHECK_PERIOD_S).not_done:
             drawn = _still_held(drawn)
         self.finish()
         if drawn:
