@@ -20,6 +20,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.generations.quotes import Quotes
 from server.http import openapi
 from server.http.access_log import AccessLog
+from server.http.alias import PREFIX, Alias
 from server.http.authentication import BearerAuthentication
 from server.http.cors import Cors
 from server.http.envelope import answer_error
@@ -58,8 +59,6 @@ from server.uploads.decoders import Bounds, Decoders
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
-
-PREFIXES = ("/api/avatar-creator", "/api/apps/avatar-creator")
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -112,7 +111,7 @@ def create_app(settings: Settings) -> Litestar:
 
     app = Litestar(
         route_handlers=[
-            *(Router(path=prefix, route_handlers=nouns) for prefix in PREFIXES),
+            Router(path=PREFIX, route_handlers=nouns),
             Router(path="/api", route_handlers=[health]),
             EntryController,
             CreditController,
@@ -149,7 +148,7 @@ def create_app(settings: Settings) -> Litestar:
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
-    app.asgi_handler = AccessLog(Lingering(Cors(app.asgi_handler, settings.server.cors_origins)))
+    app.asgi_handler = AccessLog(Lingering(Cors(Alias(app.asgi_handler), settings.server.cors_origins)))
     return app
 
 

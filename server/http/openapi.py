@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from server.accounts.errors import TokenExpired, TokenInvalid
 from server.errors import DatabaseAway, NotFound
+from server.http.alias import ALIAS, PREFIX
 from server.http.bodies import Request
 from server.http.envelope import ErrorAnswer
 from server.http.errors import MEANINGS, BodyUnreadable, InputInvalid, RateLimitExceeded, TokenMissing
@@ -27,6 +28,7 @@ REFUSES: Final = "refuses"
 
 BEARER: Final = "bearer"
 DESCRIPTION: Final = (
+    f"What begins with `{PREFIX}` is also served under `{ALIAS}`. "
     "Text must not contain the character NUL, and white space around names and prompts does not count. "
     "Every error has the shape of ErrorAnswer, a bug with status 500 and the code INTERNAL_ERROR too."
 )

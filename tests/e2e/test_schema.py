@@ -14,6 +14,7 @@ from schemathesis.core.failures import FailureGroup
 
 from benchmark.plan import Weights
 from benchmark.running import running_api
+from server.http.alias import PREFIX
 from tests.server.signing import SESSION_SECRET, bearer, signed
 from tests.server.uploads import files
 from tests.server.uploads.mutations import DEEP
@@ -68,25 +69,24 @@ REACHED = {
 """What must have been successful: otherwise a run has examined less than it says."""
 
 
-def chosen(path, prefix):
-    """Whether a path is called: all of one prefix and of none, but no stream, which would not end."""
-    other = path.startswith(("/api/avatar-creator", "/api/apps/")) and not path.startswith(f"{prefix}/")
-    return not other and not path.endswith("/events")
+def chosen(path):
+    """Whether a path is called: all but the stream, which would not end."""
+    return not path.endswith("/events")
 
 
-def linked(document, prefix):
+def linked(document):
     """Return a document with the links that Schemathesis cannot infer from names."""
-    generate = f"{prefix}{AVATARS}/generate"
+    generate = f"{PREFIX}{AVATARS}/generate"
     generation = {"generation_id": "$response.body#/generation/id"}
     for method, path in (("get", GENERATION), ("post", f"{GENERATION}/cancel"), ("delete", GENERATION)):
-        add_link(document, "post", generate, method, prefix + path, generation)
+        add_link(document, "post", generate, method, PREFIX + path, generation)
     project, quote = {"project_id": "$request.path.project_id"}, {"quoteId": "$response.body#/quoteId"}
     add_link(document, "post", generate, "post", generate, project, quote)
-    pages, next_page = f"{prefix}/generations", {"cursor": "$response.body#/meta/nextCursor"}
+    pages, next_page = f"{PREFIX}/generations", {"cursor": "$response.body#/meta/nextCursor"}
     add_link(document, "get", pages, "get", pages, next_page)
     for path, item in document["paths"].items():
-        if "get" in item and "{" not in path and chosen(path, prefix):
-            add_link(document, "post", f"{prefix}/projects", "get", path, {})
+        if "get" in item and "{" not in path and chosen(path):
+            add_link(document, "post", f"{PREFIX}/projects", "get", path, {})
     return document
 
 
@@ -103,11 +103,11 @@ class Run:
     Hypothesis generates by what earlier answers were, so that every sequence must meet the same state.
     """
 
-    def __init__(self, url, prefix):
-        self.prefix, self.answers, self.problems, self.users = prefix, Counter(), {}, itertools.count()
+    def __init__(self, url):
+        self.answers, self.problems, self.users = Counter(), {}, itertools.count()
         self.client = httpx.Client(base_url=url, trust_env=False)
         document = self.client.get("/schema/openapi.json").json()
-        presets = self.client.get(f"{prefix}/presets").json()["presets"]
+        presets = self.client.get(f"{PREFIX}/presets").json()["presets"]
         self.known = {
             "image": list(files.valid().values()),
             "presetId": [preset["id"] for preset in presets],
@@ -117,8 +117,8 @@ class Run:
         config = SchemathesisConfig.from_dict(
             {"base-url": url, "checks": CHECKS, "generation": {"with-security-parameters": False}}
         )
-        schema = schemathesis.openapi.from_dict(linked(document, prefix), config=config)
-        self.schema = schema.include(func=lambda context: chosen(context.operation.path, prefix))
+        schema = schemathesis.openapi.from_dict(linked(document), config=config)
+        self.schema = schema.include(func=lambda context: chosen(context.operation.path))
 
     @property
     def sent(self):
@@ -129,7 +129,7 @@ class Run:
     def reached(self):
         """The operations that were successful, without their prefix."""
         return {
-            (method, path.removeprefix(self.prefix))
+            (method, path.removeprefix(PREFIX))
             for method, path, status in self.answers
             if 200 <= status < 300
         }
@@ -180,7 +180,7 @@ class Run:
         headers = bearer(signed(user_id, email=f"{user_id}@example.com"))
 
         def post(path, **body):
-            return self.client.post(self.prefix + path, headers=headers, **body).raise_for_status().json()
+            return self.client.post(PREFIX + path, headers=headers, **body).raise_for_status().json()
 
         project_id = post("/projects", json={"name": "First"})["project"]["id"]
         avatars = AVATARS.format(project_id=project_id)
@@ -205,13 +205,7 @@ class Run:
                 part.pop(name, None)
 
 
-# Each prefix with one kind of database, as in the table of the contract.
-@pytest.mark.parametrize(
-    ("prefix", "database_url"),
-    [("/api/avatar-creator", "sqlite"), ("/api/apps/avatar-creator", "postgresql")],
-    indirect=["database_url"],
-)
-def test_sequences_of_requests(prefix, database_url, redis_url, tmp_path):
+def test_sequences_of_requests(database_url, redis_url, tmp_path):
     """Whatever is sent in whatever order, each answer is as the document declares it, and none is a 5xx."""
     settings = {
         "DATABASE_URL": database_url,
@@ -221,7 +215,7 @@ def test_sequences_of_requests(prefix, database_url, redis_url, tmp_path):
     }
     began = time.monotonic()
     with running_api(tmp_path / "data", Weights("miniature"), **settings) as (_, port):
-        run = Run(f"http://127.0.0.1:{port}", prefix)
+        run = Run(f"http://127.0.0.1:{port}")
         run.send()
         run.client.close()
     statuses = Counter()

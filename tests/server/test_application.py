@@ -2,11 +2,10 @@ import pytest
 from litestar import get
 from litestar.testing import TestClient
 
+from server.http.alias import ALIAS, PREFIX
 from tests.databases import ONE_DATABASE
 
 pytestmark = ONE_DATABASE
-
-PREFIX = "/api/avatar-creator"
 
 
 class TestRoutes:
@@ -28,17 +27,18 @@ class TestRoutes:
                     api.refused(api.client.request(method, path, headers=headers), 404, "ENDPOINT_NOT_FOUND")
 
     def test_the_api_describes_itself(self, api):
-        """The OpenAPI document is served without a token and contains both prefixes."""
+        """The OpenAPI document is served without a token, and has each route once."""
         answer = api.client.get("/schema/openapi.json")
         assert answer.status_code == 200
         paths = answer.json()["paths"]
-        for prefix in (PREFIX, "/api/apps/avatar-creator"):
-            assert "post" in paths[prefix + "/projects/{project_id}/avatars/generate"]
+        assert "post" in paths[PREFIX + "/projects/{project_id}/avatars/generate"]
+        assert not any(path.startswith(ALIAS) for path in paths)
+        assert ALIAS in answer.json()["info"]["description"]
 
     def test_health_is_public(self, api):
         """The health routes need no token, and name the application but no configuration."""
         assert api.client.get("/healthz").json() == {"status": "ok"}
-        for prefix in (PREFIX, "/api/apps/avatar-creator", "/api", ""):
+        for prefix in (PREFIX, ALIAS, "/api", ""):
             answer = api.client.get(f"{prefix}/health").json()
             assert answer == {"status": "ok", "app": "avatar-creator", "ready": True}
         assert api.client.get("/readyz").json()["status"] == "ok"

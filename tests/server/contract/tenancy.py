@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from catalog.presets import shipped_presets
-from server.application import PREFIXES
+from server.http.alias import PREFIX
 from server.images.links import ROUTE as IMAGES
 from tests.server.uploads import files
 
@@ -35,7 +35,7 @@ REFERENCES: Final = {
 """Whose the ids in bodies, queries and headers are."""
 
 PUBLIC: Final = {
-    *(f"{prefix}{path}" for prefix in PREFIXES for path in ("/presets", "/presets/{preset_id}", "/health")),
+    *(f"{PREFIX}{path}" for path in ("/presets", "/presets/{preset_id}", "/health")),
     *("/api/health", "/health", "/api/models/popular"),
     *(f"{IMAGES}/{{name}}", f"{IMAGES}/presets/{{name}}"),
     *("/healthz", "/readyz"),

@@ -35,9 +35,8 @@ def compare(direct, subtests):
 
 
 def with_ids(api):
-    """Return the private endpoints with an id in the path; in an ordinary run under one prefix only."""
-    found = [endpoint for endpoint in private(api.client.app) if endpoint.parameters]
-    return found if DEEP else [one for one in found if not one.path.startswith("/api/apps/")]
+    """Return the private endpoints with an id in the path."""
+    return [endpoint for endpoint in private(api.client.app) if endpoint.parameters]
 
 
 class TestTimes:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from scripts.openapi import FILE
-from server.application import PREFIXES
+from server.http.alias import PREFIX
 
-PREFIX = PREFIXES[0]
 PUBLIC = {
-    *(f"{prefix}/{path}" for prefix in PREFIXES for path in ("presets", "presets/{preset_id}", "health")),
+    *(f"{PREFIX}/{path}" for path in ("presets", "presets/{preset_id}", "health")),
     *("/api/health", "/health", "/healthz", "/readyz", "/api/models/popular"),
     *("/uploads/avatar-creator/{name}", "/uploads/avatar-creator/presets/{name}"),
 }

@@ -253,8 +253,8 @@ class TestMarks:
         }
 
     def test_every_route_that_the_contract_limits_is_marked(self, marks):
-        """The contract's limited routes have their mark under both prefixes, and no other route has one."""
-        limited = {("POST", prefix + path): name for prefix in PREFIXES for path, name in LIMITED.items()}
+        """The contract's limited routes have their mark, and no other route has one."""
+        limited = {("POST", PREFIX + path): name for path, name in LIMITED.items()}
         assert {key: mark for key, mark in marks.items() if mark in USER_LIMITS} == limited
 
     def test_no_other_mark_is_used(self, marks):
