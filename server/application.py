@@ -26,6 +26,7 @@ from server.http.cors import Cors
 from server.http.envelope import answer_error
 from server.http.event_feed import EventFeed
 from server.http.event_messages import EventMessages
+from server.http.heads import Heads
 from server.http.lingering import Lingering
 from server.http.openapi import Bodies, Refusals
 from server.http.rate_limits import RateLimits, add_rate_limit, limit_address, limit_user
@@ -148,7 +149,9 @@ def create_app(settings: Settings) -> Litestar:
         on_shutdown=[decoders.close],
     )
     # Litestar's middleware runs behind its routing; these concern what has no route as well.
-    app.asgi_handler = AccessLog(Lingering(Cors(Alias(app.asgi_handler), settings.server.cors_origins)))
+    app.asgi_handler = AccessLog(
+        Lingering(Cors(Heads(Alias(app.asgi_handler)), settings.server.cors_origins))
+    )
     return app
 
 

@@ -19,7 +19,16 @@ from pydantic.alias_generators import to_camel
 from server.clock import now
 from server.errors import DatabaseAway, DomainError
 from server.http.bodies import View, WireTime
-from server.http.errors import BUG, BodyUnreadable, Described, EndpointNotFound, InputInvalid, describe
+from server.http.errors import (
+    BUG,
+    BodyUnreadable,
+    Described,
+    EndpointNotFound,
+    InputInvalid,
+    MethodNotAllowed,
+    describe,
+)
+from server.http.heads import allow
 from server.http.request import MAX_BODY_BYTES, NOT_JSON, request_id_of
 from server.logs import get_log
 
@@ -88,6 +97,8 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     headers = {}
     if described.retry_after_s is not None:
         headers["Retry-After"] = str(described.retry_after_s)
+    if isinstance(known, MethodNotAllowed):
+        headers["Allow"] = known.allowed
     if described.status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
@@ -123,8 +134,11 @@ def _as_known(request: Request[Any, Any, Any], error: Exception) -> Exception:
     match error:
         case ValidationException():
             return _as_input_error(error)
-        case NotFoundException() | MethodNotAllowedException():
+        case NotFoundException():
             return EndpointNotFound(request.method, request.scope["path"])
+        case MethodNotAllowedException():
+            allowed = allow((error.headers or {})["allow"].split(", "))
+            return MethodNotAllowed(request.method, request.scope["path"], allowed)
         case HTTPException():
             cause = _cause(request, error)
             return error if cause is None else BodyUnreadable(cause)

@@ -47,13 +47,25 @@ class TokenMissing(DomainError):
 
 @dataclass
 class EndpointNotFound(DomainError):
-    """No route answers this method and path."""
+    """No route answers this path."""
 
     method: str
     path: str
 
     def __str__(self) -> str:
         return f"No endpoint for {self.method} {self.path}"
+
+
+@dataclass
+class MethodNotAllowed(DomainError):
+    """The route does not take this method. allowed: those that it takes, as the header Allow lists them."""
+
+    method: str
+    path: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.path} does not take {self.method}. It takes {self.allowed}"
 
 
 @dataclass
@@ -90,6 +102,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
     NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
     EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
+    MethodNotAllowed: Meaning(405, "METHOD_NOT_ALLOWED"),
     GenerationEnded: Meaning(409, "CONFLICT"),
     KeyReused: Meaning(409, "CONFLICT"),
     KeyInFlight: Meaning(409, "CONFLICT"),

@@ -36,8 +36,6 @@ ISSUED_CHARS = 50  # fewer than the server's quotes and cursors have, and more t
 CHECKS = {
     # Some rules are in no schema: an entry's largest size, what a cursor or a quote is, which image decodes.
     "positive_data_acceptance": {"enabled": False},
-    # A method without a route is 404 ENDPOINT_NOT_FOUND here, as the contract has it, and never 405.
-    "unsupported_method": {"enabled": False},
 }
 """The checks that are left out. All others are made of every answer: see Schemathesis' list of checks."""
 

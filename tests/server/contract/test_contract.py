@@ -261,7 +261,7 @@ REFUSALS = (
     missing("GET", "/presets/{unknown}", "Preset"),
     missing("GET", "/avatars/malformed", "Avatar"),
     Refusal("GET", "/nothing", 404, "ENDPOINT_NOT_FOUND"),
-    Refusal("PATCH", "/projects", 404, "ENDPOINT_NOT_FOUND"),
+    Refusal("PATCH", "/projects", 405, "METHOD_NOT_ALLOWED"),
 )
 
 

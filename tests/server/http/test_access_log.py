@@ -51,7 +51,7 @@ class TestLine:
         api.client.options("/nope", headers=preflight)
         assert [(line["method"], line["route"], line["status"], line["user_id"]) for line in lines()] == [
             ("GET", None, 404, None),
-            ("DELETE", None, 404, None),
+            ("DELETE", None, 405, None),
             ("GET", None, 400, None),
             ("OPTIONS", None, 204, None),
         ]

@@ -2,13 +2,13 @@
 
 import json
 import socket
-import threading
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from server.cli.serve import http_server
 from tests.databases import ONE_DATABASE
+from tests.server.http.serving import served
 
 pytestmark = ONE_DATABASE
 
@@ -19,15 +19,10 @@ LARGE = 20 * 2**20
 
 @pytest.fixture
 def address(settings):
-    """The address of the application, served by uvicorn as `avatar-creator api` does."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = http_server(settings.changed(reaper_period_s=3600.0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield listening.getsockname()
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    """The address of the application behind a real server."""
+    with served(settings) as url:
+        parts = urlsplit(url)
+        yield parts.hostname, parts.port
 
 
 def head(account, path, *headers):

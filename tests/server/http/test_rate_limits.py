@@ -1,17 +1,14 @@
 import re
-import threading
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from server.cli.serve import http_server
 from server.db.migrate import unmigrate
 from server.http.rate_limits import ADDRESS_LIMITS, EXEMPT, HEADERS, MARK, USER_LIMITS
 from server.settings.groups import RateLimitSettings
-from server.supervisor.api_process import listen
 from tests.databases import ONE_DATABASE
+from tests.server.http.serving import served
 
 pytestmark = ONE_DATABASE
 
@@ -197,24 +194,11 @@ class TestAnonymous:
             assert api.client.options(POPULAR).status_code == 204
 
 
-@contextmanager
-def served(settings):
-    """Run the HTTP server of the API, and yield its URL."""
-    server, listening = http_server(settings), listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 class TestAddress:
     @pytest.fixture
     def statuses(self, settings):
         """Ask a route that each address may ask once, with several X-Forwarded-For in turn."""
-        changed = settings.changed(reaper_period_s=3600.0, rate_limit_anonymous="1/minute")
+        changed = settings.changed(rate_limit_anonymous="1/minute")
 
         def ask(forwarded, trusted):
             client = httpx.Client(trust_env=False)

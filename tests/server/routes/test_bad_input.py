@@ -148,16 +148,18 @@ class TestTargets:
                     with subtests.test(method=method, path=path[:80]):
                         is_refusal(api, api.client.request(method, path, headers=account.headers))
 
-    def test_a_method_that_a_route_lacks_is_not_found(self, api, make_account, subtests):
-        """Every method that a route does not have is answered like a route that does not exist."""
+    def test_a_method_that_a_route_lacks(self, api, make_account, subtests):
+        """Every method that a route does not have is refused, with the methods that it has."""
         account = make_account()
         for template, methods, _ in routes_of(api):
-            for method in set(METHODS) - set(methods):
+            allowed = {*methods, "HEAD"} if "GET" in methods else set(methods)
+            for method in set(METHODS) - allowed:
                 with subtests.test(method=method, path=template):
                     answer = api.client.request(method, template, headers=account.headers)
-                    assert answer.status_code == 404
+                    assert answer.status_code == 405
+                    assert set(answer.headers["allow"].split(", ")) == allowed
                     if method != "HEAD":
-                        api.refused(answer, 404, "ENDPOINT_NOT_FOUND")
+                        api.refused(answer, 405, "METHOD_NOT_ALLOWED")
 
     @pytest.mark.parametrize("query", ["", "=", "&&&", "%", "%zz", "a=%ff", "a[]=1&a[]=2", "a=" + "x" * 9000])
     def test_no_query_makes_a_bug(self, api, make_account, query):
