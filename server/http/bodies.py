@@ -44,6 +44,11 @@ class Request(BaseModel):
         return value
 
 
+def examples(*bodies: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a body that the OpenAPI document shows examples of."""
+    return ConfigDict(json_schema_extra={"examples": list(bodies)})
+
+
 class View(BaseModel):
     """An answer body, read from a row's attributes."""
 

@@ -1,16 +1,26 @@
 """The OpenAPI document: bodies as pydantic knows them, and what each route refuses, read from its marks."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any, Final, get_args
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.spec import Components, OpenAPIType, Operation, Schema, SecurityScheme
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIFormat,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+    SecurityScheme,
+)
 from litestar.plugins import OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
+from litestar.types.internal_types import PathParameterDefinition
 from litestar.typing import FieldDefinition
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
@@ -32,11 +42,23 @@ DESCRIPTION: Final = (
     "Text must not contain the character NUL, and white space around names and prompts does not count. "
     "Every error has the shape of ErrorAnswer, a bug with status 500 and the code INTERNAL_ERROR too."
 )
+
+
+def operation_id(
+    handler: HTTPRouteHandler, _method: object, parts: list[str | PathParameterDefinition]
+) -> str:
+    """Return the name by which generated clients call a route, such as `projects_create`."""
+    if tags := handler.resolve_tags():
+        return f"{tags[0]}_{handler.handler_name}"
+    return "_".join(part.replace("-", "_") for part in parts if isinstance(part, str))
+
+
 CONFIG: Final = OpenAPIConfig(
     title="Avatar Creator",
     version="1",
     description=DESCRIPTION,
     use_handler_docstrings=True,
+    operation_id_creator=operation_id,
     components=Components(security_schemes={BEARER: SecurityScheme(type="http", scheme="bearer")}),
 )
 
@@ -73,7 +95,7 @@ class Bodies(OpenAPISchemaPlugin):
         body = described(model)
         schema.title, schema.description = body["title"], body.get("description")
         schema.type, schema.required = OpenAPIType.OBJECT, body.get("required")
-        schema.properties = body["properties"]
+        schema.properties, schema.examples = body["properties"], body.get("examples")
         for inner in {inner for one in model.model_fields.values() for inner in _components(one.annotation)}:
             schema_creator.for_field_definition(FieldDefinition.from_annotation(inner))
         return schema
@@ -93,16 +115,29 @@ def _components(annotation: Any) -> Iterator[Any]:
 class ApiOperation(Operation):
     """An operation whose optional texts are left out, never sent as null: there, `null` is a text like any.
 
-    The text `null` for any other optional parameter counts as absent: so Litestar reads it.
+    The text `null` for any other optional parameter counts as absent: so Litestar reads it. A response of
+    bytes may name several types of image.
     """
 
     def __post_init__(self) -> None:
-        """Take null out of the types of parameters that are texts."""
+        """Take null out of the types of parameters that are texts, and tell images by their types."""
+        for response in (self.responses or {}).values():
+            if isinstance(response, OpenAPIResponse) and response.content:
+                response.content = dict(_media_types(response.content))
         for parameter in self.parameters or ():
             schema = getattr(parameter, "schema", None)
             match schema:
                 case Schema(one_of=[Schema(type=OpenAPIType.STRING), Schema(type=OpenAPIType.NULL)]):
                     schema.one_of, schema.type = None, OpenAPIType.STRING
+
+
+def _media_types(content: Mapping[str, OpenAPIMediaType]) -> Iterator[tuple[str, OpenAPIMediaType]]:
+    for kinds, described_as in content.items():
+        if not kinds.startswith("image/"):
+            yield kinds, described_as
+            continue
+        for kind in kinds.split(", "):
+            yield kind, OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
 
 
 class Refusals(ReceiveRoutePlugin):

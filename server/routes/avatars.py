@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from server.avatars import service
 from server.avatars.tables import Avatar
-from server.http.bodies import Message, Name, View, WireTime, Word
+from server.http.bodies import Message, Name, View, WireTime, Word, examples
 from server.http.request import ApiRequest
 from server.http.services import Services
 from server.images.links import Links
@@ -49,6 +49,8 @@ class UpdateAvatar(TraitsBody):
 
     The personality may be a list or the same as JSON text.
     """
+
+    model_config = examples({"name": "Grace", "personaAge": 42, "personaPersonality": '["calm"]'})
 
     name: Name = Field(default_factory=str)  # never used: `changes` has only what was named
     persona_personality: Annotated[

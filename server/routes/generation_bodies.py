@@ -14,7 +14,7 @@ from catalog.traits import TRAIT_NAMES, Traits
 from server.generations.quotes import Quote
 from server.generations.submission import GenerationRequest, Notify, Submitted
 from server.generations.tables import Generation
-from server.http.bodies import Fold, Name, Request, View, WireTime, Word
+from server.http.bodies import Fold, Name, Request, View, WireTime, Word, examples
 from server.http.idempotency import Spent
 from server.http.paging import PageMeta
 from server.routes.catalogue import DrawingTimeView
@@ -50,6 +50,22 @@ class TraitsBody(Request):
 
 class GenerateBody(TraitsBody):
     """The body of POST /projects/{projectId}/avatars/generate."""
+
+    model_config = examples(
+        {"name": "Ada", "prompt": "portrait of a woman with long red hair and glasses"},
+        {
+            "name": "Grace",
+            "prompt": "head and shoulders, soft light from the left",
+            "gender": "female",
+            "ageRange": "adult",
+            "hairColor": "black",
+            "personaPersonality": ["calm", "curious"],
+            "modelKey": "avatar-creator:flux-schnell-fast",
+            "width": 512,
+            "height": 512,
+            "seed": 42,
+        },
+    )
 
     name: Name
     prompt: Annotated[str, Field(min_length=10, max_length=2000), Fold]

@@ -20,7 +20,10 @@ HEADERS: Final = {
 }
 
 _FILE: Final = ResponseSpec(
-    bytes, media_type="image/*", generate_examples=False, description="A PNG, or a JPEG as thumbnail."
+    bytes,
+    media_type="image/png, image/jpeg",
+    generate_examples=False,
+    description="A PNG, or a JPEG as thumbnail.",
 )
 
 

@@ -10,13 +10,15 @@ from pydantic import Field
 from server.accounts import keys
 from server.accounts.errors import TooManyKeys
 from server.accounts.keys import MAX_LABEL_CHARS, MAX_LIFETIME_DAYS
-from server.http.bodies import Fold, Request, View, WireTime
+from server.http.bodies import Fold, Request, View, WireTime, examples
 from server.http.request import ApiRequest
 from server.http.services import Services
 
 
 class CreateKey(Request):
     """The body of POST /api/keys. Without a lifetime a key is valid until it is revoked."""
+
+    model_config = examples({"label": "ci", "expiresInDays": 90})
 
     label: Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS), Fold]
     expires_in_days: Annotated[int | None, Field(ge=1, le=MAX_LIFETIME_DAYS)] = None

@@ -13,7 +13,7 @@ from catalog.traits import TRAIT_NAMES, Traits
 from server.avatars.tables import trait_values
 from server.db.unit_of_work import Transaction
 from server.generations.from_preset import accept_preset
-from server.http.bodies import Name, Request, View, WireTime
+from server.http.bodies import Name, Request, View, WireTime, examples
 from server.http.errors import InputInvalid
 from server.http.idempotency import IdempotencyKey, Spent, spend_once
 from server.http.request import ApiRequest
@@ -92,6 +92,8 @@ class PresetList(View):
 
 class FromPresetBody(Request):
     """The body of POST /projects/{projectId}/avatars/from-preset."""
+
+    model_config = examples({"presetId": "67b9c63b-51b9-4212-8b43-cb572e813898", "customName": "Grace"})
 
     preset_id: str
     custom_name: Name | None = None

@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from pydantic import Field
 
 from server.generations.deletion import delete_project
-from server.http.bodies import Message, Name, Request, View, WireTime
+from server.http.bodies import Message, Name, Request, View, WireTime, examples
 from server.http.paging import Cursor, PageMeta, page_meta, position
 from server.http.request import ApiRequest
 from server.http.services import Services
@@ -26,12 +26,16 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MOST_PROJECTS, description="How m
 class CreateProject(Request):
     """The body of POST /projects."""
 
+    model_config = examples({"name": "Team", "description": "Portraits for the website"})
+
     name: Name
     description: Annotated[str | None, Field(max_length=500)] = None
 
 
 class UpdateProject(Request):
     """The body of PUT /projects/{id}. What is absent stays; a description of null is removed."""
+
+    model_config = examples({"name": "The team of 2027"}, {"description": None})
 
     name: Name = Field(default_factory=str)  # never used: `changes` has only what was named
     description: Annotated[str | None, Field(max_length=500)] = None

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from server.avatars import service
 from server.avatars.service import Use
-from server.http.bodies import Fold, Message, Name, Request, View, WireTime, Word
+from server.http.bodies import Fold, Message, Name, Request, View, WireTime, Word, examples
 from server.http.request import ApiRequest
 from server.http.services import Services
 
@@ -38,6 +38,8 @@ def _bounded(metadata: dict[str, Any]) -> dict[str, Any]:
 
 class RecordUse(Request):
     """The body of POST /avatars/{id}/usage."""
+
+    model_config = examples({"appId": "pose-studio", "appName": "Pose Studio", "action": "posed"})
 
     app_id: Label
     app_name: Name

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from catalog.tiers import Tier
 from scripts.openapi import FILE
 from server.http.alias import PREFIX
 
@@ -110,6 +111,27 @@ class TestBodies:
         form = upload["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert not any("anyOf" in field for field in form["properties"].values())
         assert form["properties"]["hairColor"] == {"type": "string", "maxLength": 50}
+
+
+class TestExamples:
+    def test_the_api_takes_them(self, api, make_account, submit_one, deliver, document, subtests):
+        """Every body of JSON has an example, and what is sent as the example shows is done."""
+        account = make_account(Tier.BASIC)
+        ids = {"project_id": account.project_id, "avatar_id": deliver(submit_one(account)).avatar_id}
+        bodies = 0
+        for method, path, operation in operations(document):
+            content = operation.get("requestBody", {}).get("content", {})
+            if "application/json" not in content:
+                continue
+            name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            for example in document["components"]["schemas"][name]["examples"]:
+                bodies += 1
+                with subtests.test(path=path, example=example):
+                    answer = api.client.request(
+                        method, path.format(**ids), json=example, headers=account.headers
+                    )
+                    assert answer.status_code == 200, answer.text
+        assert bodies >= 7
 
 
 class TestRefusals:
