@@ -48,6 +48,7 @@ from server.routes.keys import KeyController
 from server.routes.operations import alive, health, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
+from server.routes.sign_in import sign_in
 from server.routes.statistics import read_statistics
 from server.routes.uploads import UploadController
 from server.routes.usage import UsageController
@@ -57,6 +58,7 @@ from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.shutdown import keep_running
 from server.uploads.decoders import Bounds, Decoders
+from server.web.pages import read_asset, read_page
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -117,6 +119,9 @@ def create_app(settings: Settings) -> Litestar:
             EntryController,
             CreditController,
             KeyController,
+            sign_in,
+            read_page,
+            read_asset,
             read_image,
             read_picture,
             health,

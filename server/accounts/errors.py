@@ -60,6 +60,13 @@ class TokenExpired(DomainError):
         return "The token has expired"
 
 
+class CodeInvalid(DomainError):
+    """The sign-in code is unknown, was used, or has expired."""
+
+    def __str__(self) -> str:
+        return "This sign-in link was used already, or is too old. Ask for a new one"
+
+
 @dataclass
 class TooManyKeys(DomainError):
     """The user has as many valid API keys as a user may have."""

@@ -8,12 +8,19 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from catalog.tiers import Tier
-from server.accounts.errors import EmailTaken, TokenExpired, TokenInvalid, UserExists, UserUnknown
+from server.accounts.errors import (
+    CodeInvalid,
+    EmailTaken,
+    TokenExpired,
+    TokenInvalid,
+    UserExists,
+    UserUnknown,
+)
 from server.accounts.identity import Identity
-from server.accounts.tables import ApiKey, User
+from server.accounts.tables import ApiKey, SignInCode, User
 from server.caller import Caller
 from server.clock import now
 from server.db.base import upsert
@@ -127,10 +134,11 @@ class Users(Repository):
         return Caller(user_id, Tier(row.tier))
 
     def delete(self, user: User) -> None:
-        """Leave a tombstone of a user: the id stays taken, the email is forgotten, the keys are revoked."""
+        """Leave a tombstone of a user: the id stays taken, email and codes are forgotten, keys revoked."""
         user.email = None
         user.deleted_at = user.deleted_at or now()
         self.revoke_keys(user.id)
+        self._session.execute(delete(SignInCode).where(SignInCode.user_id == user.id))
 
     def key_holder(self, token: str) -> KeyHolder:
         """Return the owner of an API key.
@@ -199,6 +207,38 @@ class Users(Repository):
                 statement = statement.where(column == value)
         revoked = self._session.scalars(statement.values(revoked_at=now()).returning(ApiKey.id))
         return len(revoked.all())
+
+    def revoke_all_but_newest(self, user_id: str, label: str, kept: int) -> None:
+        """Revoke a user's keys of a label, but for so many of the newest."""
+        newest = (
+            select(ApiKey.id)
+            .where(ApiKey.user_id == user_id, ApiKey.label == label, ApiKey.revoked_at.is_(None))
+            .order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+            .offset(kept)
+        )
+        for key_id in self._session.scalars(newest).all():
+            self.revoke_keys(user_id, key_id=key_id)
+
+    def add_code(self, user_id: str, lifetime: timedelta) -> str:
+        """Return a new sign-in code of a user, and delete what has expired of any user's."""
+        code = secrets.token_urlsafe(SECRET_BYTES)
+        self._session.execute(delete(SignInCode).where(SignInCode.expires_at <= now()))
+        self._session.add(SignInCode(digest=_digest(code), user_id=user_id, expires_at=now() + lifetime))
+        self._session.flush()
+        return code
+
+    def use_code(self, code: str) -> str:
+        """Delete a sign-in code and return whose it was. Of two transactions, one finds it.
+
+        Raises:
+            CodeInvalid: it is unknown, was used, or has expired.
+
+        """
+        used = delete(SignInCode).where(SignInCode.digest == _digest(code), SignInCode.expires_at > now())
+        user_id: str | None = self._session.scalar(used.returning(SignInCode.user_id))
+        if user_id is None:
+            raise CodeInvalid
+        return user_id
 
     def record_uses(self, moments: Mapping[str, datetime]) -> None:
         """Record when keys were last used, each at most once in USE_PRECISION."""

@@ -1,4 +1,4 @@
-"""The tables of users and their API keys."""
+"""The tables of users, their API keys and their sign-in codes."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.clock import now
-from server.db.base import Table
+from server.db.base import DELETABLE, Table
 
 
 class User(Table):
@@ -41,3 +41,14 @@ class ApiKey(Table):
     """To the minute."""
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class SignInCode(Table):
+    """A code that a link to the page carries. Only its digest is stored; who uses it deletes it."""
+
+    __tablename__ = "sign_in_codes"
+    __table_args__ = (DELETABLE,)
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

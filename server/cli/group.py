@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "models": "server.cli.database:models",
     "users": "server.cli.accounts:users",
     "keys": "server.cli.accounts:keys",
+    "link": "server.cli.sign_in:link",
     "credits": "server.cli.accounts:credits_",
     "generations": "server.cli.accounts:generations",
     "images": "server.cli.images:images",

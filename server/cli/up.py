@@ -23,6 +23,9 @@ GUIDE = """
 Avatar Creator is ready at {url}  (Ctrl-C stops it)
 Demo account: tier {tier}, {balance} credits. Data: {data_dir}
 
+Open this link to draw in your browser (it signs in once, 'avatar-creator link demo' prints another):
+{link}
+
 Paste this into another terminal:
 """
 
@@ -56,7 +59,7 @@ def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json:
         # While the workers import torch, which takes longest, this process imports what a database needs.
         from server.supervisor.preparation import prepare  # noqa: PLC0415
 
-        account = prepare(settings)
+        account = prepare(settings, stack.api.url)
         with stack.serving():
             if stack.wait_until_ready(stopped):
                 _tell(settings, stack.api.url, account, as_json=as_json)
@@ -65,12 +68,16 @@ def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json:
 
 def _tell(settings: Settings, url: str, account: "Demo", *, as_json: bool) -> None:
     if as_json:
-        line = {"url": url, "apiKey": account.api_key, "projectId": account.project_id}
+        line = {"url": url, "link": account.link, "apiKey": account.api_key, "projectId": account.project_id}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         return
     guide = GUIDE.format(
-        url=url, tier=account.tier, balance=account.balance, data_dir=settings.server.data_dir
+        url=url,
+        link=account.link,
+        tier=account.tier,
+        balance=account.balance,
+        data_dir=settings.server.data_dir,
     )
     sys.stdout.write(guide + CURL.format(url=url, api_key=account.api_key, project_id=account.project_id))
     sys.stdout.flush()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
-from server.accounts.errors import TokenExpired, TokenInvalid, TooManyKeys
+from server.accounts.errors import CodeInvalid, TokenExpired, TokenInvalid, TooManyKeys
 from server.credits.errors import InsufficientCredits
 from server.errors import DatabaseAway, DomainError, NotFound, OutcomeUnknown
 from server.generations.quotes import QuoteRefused
@@ -97,6 +97,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     TokenMissing: Meaning(401, "AUTHENTICATION_ERROR"),
     TokenInvalid: Meaning(401, "TOKEN_INVALID"),
     TokenExpired: Meaning(401, "TOKEN_EXPIRED"),
+    CodeInvalid: Meaning(401, "TOKEN_INVALID"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
     EntryBeyondTier: Meaning(403, "ACCESS_DENIED"),
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),

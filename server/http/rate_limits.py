@@ -25,8 +25,10 @@ EXEMPT: Final = "exempt"
 """The mark of public routes that no address is limited on."""
 
 ANONYMOUS, FAILED = "anonymous", "failed_authentications"
+GENERATE, QUOTES = "generate", "quotes"
 USER_LIMITS: Final = {
-    "generate": "generations",
+    GENERATE: "generations",
+    QUOTES: "dry runs",
     "upload": "uploads",
     "from_preset": "generations by a preset",
     "projects": "new projects",
@@ -88,6 +90,8 @@ async def limit_user(connection: ASGIConnection[Any, Any, Any, Any], handler: Ba
 
     """
     if (name := handler.opt.get(MARK)) in USER_LIMITS:
+        if name == GENERATE and set(connection.query_params.getall("dryRun", [])) == {"true"}:
+            name = QUOTES  # any other spelling of it counts as a generation
         limits: RateLimits = connection.app.state.rate_limits
         await limits.count(connection.scope, name, connection.user.user_id)
 

@@ -300,6 +300,9 @@ class RateLimitSettings(Group):
         "on", validation_alias="RATE_LIMITS", description="off limits no request: for load tests."
     )
     generate: str = Field("5/minute", description="Generations that a user requests.")
+    quotes: str = Field(
+        "60/minute", description="Dry runs that a user requests: what a generation would be, and its price."
+    )
     upload: str = Field("10/minute", description="Images that a user uploads.")
     from_preset: str = Field("8/minute", description="Generations that a user requests by a preset.")
     projects: str = Field("20/hour", description="Projects that a user creates.")

@@ -38,7 +38,7 @@ class ApiProcess:
     def url(self) -> str:
         """The URL for clients on this machine."""
         host, port = self._socket.getsockname()[:2]
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared
+        return reachable(host, port)
 
     def run(self, stopped: threading.Event) -> None:
         """Keep the API running until stopped; then let it finish its open requests."""
@@ -88,6 +88,11 @@ class ApiProcess:
             if self._process.stdin:
                 self._process.stdin.close()
         self._socket.close()
+
+
+def reachable(host: str, port: int) -> str:
+    """Return the URL for clients on this machine of what listens on a host and a port."""
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from typing import Final
 from catalog.entries import shipped_entries
 from catalog.tiers import Tier
 from server.accounts import service as accounts
+from server.accounts import sign_in
 from server.accounts.errors import UserExists
 from server.credits.service import balance
 from server.db.engine import open_database
@@ -25,21 +26,25 @@ KEY_LABEL: Final = "up"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the curl command that `up` prints needs."""
+    """What `up` prints of the demo account. link: signs its user in to the page, once."""
 
+    link: str
     api_key: str
     project_id: str
     tier: str
     balance: int
 
 
-def prepare(settings: Settings) -> Demo:
-    """Migrate and seed the database; return the demo account with a new key, its last one revoked."""
+def prepare(settings: Settings, url: str) -> Demo:
+    """Migrate and seed the database; return the demo account with a new key, its last one revoked.
+
+    url: where the page will be.
+    """
     engine = open_database(settings.database)
     migrate(engine)
     uow = UnitOfWork(engine)
     seed(uow, shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model))
-    account = _demo(uow)
+    account = _demo(uow, url)
     uow.close()
     return account
 
@@ -56,7 +61,7 @@ def return_work(settings: Settings, backend: str, worker: str, was_ready: bool, 
     uow.close()
 
 
-def _demo(uow: UnitOfWork) -> Demo:
+def _demo(uow: UnitOfWork, url: str) -> Demo:
     """Find or make the demo account; its credits are granted once only."""
     try:
         key = accounts.register(
@@ -74,4 +79,5 @@ def _demo(uow: UnitOfWork) -> Demo:
     with uow.read() as tx:
         found = Projects(tx).oldest_of(caller.user_id)
     project = found or projects.create(uow, caller, "My avatars")
-    return Demo(key.token, project.id, caller.tier.value, balance(uow, caller))
+    link = sign_in.link(uow, DEMO_ID, url)
+    return Demo(link, key.token, project.id, caller.tier.value, balance(uow, caller))

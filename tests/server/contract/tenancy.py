@@ -39,8 +39,9 @@ PUBLIC: Final = {
     *("/api/health", "/health", "/api/models/popular"),
     *(f"{IMAGES}/{{name}}", f"{IMAGES}/presets/{{name}}"),
     *("/healthz", "/readyz"),
+    "/api/sign-in",
 }
-"""What needs no token. Source: the contract, section 3; the last two are the operator's."""
+"""What needs no token. Source: the contract, section 3; health is the operator's, signing in the page's."""
 
 DOCUMENTATION: Final = "/schema"
 REQUEST_ID: Final = "tenancy"

@@ -49,6 +49,22 @@ def exceeded(api, answer):
 
 
 class TestUsers:
+    def test_a_dry_run_is_not_a_generation(self, open_limited, make_account):
+        """Asking for prices leaves the generations, and has a limit of its own."""
+        account = make_account()
+        with open_limited(rate_limit_generate="1/minute", rate_limit_quotes="2/minute") as api:
+            path = f"{PREFIX}/projects/{account.project_id}/avatars/generate"
+            wish = {"name": "Ada", "prompt": "portrait of a person"}
+
+            def ask(query):
+                return api.client.post(path + query, json=wish, headers=account.headers)
+
+            assert [ask("?dryRun=true").status_code for _ in range(2)] == [200, 200]
+            assert "2 dry runs per minute" in exceeded(api, ask("?dryRun=true"))["message"]
+            assert ask("").status_code == 200
+            for query in ("", "?dryRun=1", "?dryRun=true&dryRun=false"):
+                exceeded(api, ask(query))
+
     def test_one_generation_too_many(self, open_limited, make_account):
         """The sixth generation within a minute is refused with the time to wait, and holds nothing."""
         account = make_account()

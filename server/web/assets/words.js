@@ -1,0 +1,65 @@
+// How the page says things: errors, numbers, times.
+
+import {
+  BeyondTier,
+  Conflict,
+  Gone,
+  InputInvalid,
+  InsufficientCredits,
+  SignedOut,
+  TooMany,
+  Unavailable,
+  Unreachable,
+} from "./errors.js";
+
+const PHASES = {
+  queued: "Waiting",
+  starting: "Starting",
+  load: "Loading the model",
+  encode: "Reading the prompt",
+  step: "Drawing",
+  decode: "Finishing the image",
+  hosted: "A hosted provider draws",
+};
+
+/** The wished qualities by the qualities of entries, as docs/api.md relates them. */
+const QUALITIES = { fast: "Fast", standard: "Balanced", high: "Quality", ultra: "Ultra" };
+
+export const phaseInWords = (phase) => PHASES[phase] ?? "Working";
+export const qualityInWords = (quality) => QUALITIES[quality] ?? quality;
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** A duration as people estimate it: seconds below two minutes, then minutes. */
+export function duration(seconds) {
+  if (seconds < 1) return "1 s";
+  return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+export const moment = (text) => MOMENT.format(new Date(text));
+
+const again = (error) => (error.retryAfterS ? ` Try again in ${error.retryAfterS} s.` : " Try again in a moment.");
+
+/** What went wrong, and what to do about it, in sentences. */
+export function inWords(error) {
+  if (error instanceof Unreachable) return "The server does not answer. What you typed is kept.";
+  if (error instanceof SignedOut) return signedOut(error);
+  if (error instanceof InsufficientCredits)
+    return `${error.message}. Nothing was drawn and nothing was spent. Choose a cheaper model, or ask the operator for credits.`;
+  if (error instanceof BeyondTier) return `${error.message}. Choose another model.`;
+  if (error instanceof Gone) return `${error.message}. It may have been deleted elsewhere.`;
+  if (error instanceof TooMany) return sentence(error.message.replace(/\. Please try again.*/, "")) + again(error);
+  if (error instanceof Unavailable)
+    return `The service cannot take this at the moment. Nothing was spent.${again(error)}`;
+  if (error instanceof InputInvalid || error instanceof Conflict) return sentence(error.message);
+  const id = error.requestId ? ` (request ${error.requestId})` : "";
+  return `Something went wrong on the server${id}. Nothing that was not delivered is charged.`;
+}
+
+function signedOut(error) {
+  if (error.code === "TOKEN_EXPIRED") return "Your key has expired. Sign in again.";
+  if (/link/.test(error.message)) return sentence(error.message);
+  return "Your key is not valid, or was revoked. Sign in again.";
+}
+
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
