@@ -58,7 +58,7 @@ from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 from server.supervisor.shutdown import keep_running
 from server.uploads.decoders import Bounds, Decoders
-from server.web.pages import read_asset, read_page
+from server.web.pages import HEADERS, Documentation, read_asset, read_documentation, read_page
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -121,6 +121,7 @@ def create_app(settings: Settings) -> Litestar:
             KeyController,
             sign_in,
             read_page,
+            read_documentation,
             read_asset,
             read_image,
             read_picture,
@@ -147,7 +148,7 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers={Exception: answer_error},
         before_send=[complete_headers, add_rate_limit],
         plugins=[Bodies(), Refusals(), PydanticPlugin(prefer_alias=True, validate_strict=True)],
-        openapi_config=openapi.CONFIG,
+        openapi_config=openapi.config(Documentation(), HEADERS),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,  # the entrypoint has set the logs up for the whole process
         lifespan=[_running(uow, tasks), _reading(feed)],

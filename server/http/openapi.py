@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any, Final, get_args
 
+from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
     OpenAPIFormat,
@@ -53,14 +55,20 @@ def operation_id(
     return "_".join(part.replace("-", "_") for part in parts if isinstance(part, str))
 
 
-CONFIG: Final = OpenAPIConfig(
-    title="Avatar Creator",
-    version="1",
-    description=DESCRIPTION,
-    use_handler_docstrings=True,
-    operation_id_creator=operation_id,
-    components=Components(security_schemes={BEARER: SecurityScheme(type="http", scheme="bearer")}),
-)
+def config(page: OpenAPIRenderPlugin, headers: Mapping[str, str]) -> OpenAPIConfig:
+    """Return how the API is described, and the page and the headers that it is shown with."""
+    return OpenAPIConfig(
+        title="Avatar Creator",
+        version="1",
+        description=DESCRIPTION,
+        use_handler_docstrings=True,
+        operation_id_creator=operation_id,
+        components=Components(security_schemes={BEARER: SecurityScheme(type="http", scheme="bearer")}),
+        render_plugins=[page],
+        openapi_router=Router(
+            "/schema", route_handlers=[], include_in_schema=False, response_headers=headers
+        ),
+    )
 
 
 class _Untitled(GenerateJsonSchema):

@@ -1,4 +1,4 @@
-"""The files of the page, read once: a document, and what it loads from below an address of its own."""
+"""The files of the pages, read once: documents, and what they load from below an address of its own."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,8 @@ from typing import Final
 
 from server.errors import NotFound
 
-DOCUMENT: Final = "index.html"
 PLACE: Final = "{assets}"
-"""What the document has in place of the address of the others."""
+"""What a document has in place of the address of the others."""
 
 # Litestar adds the charset of texts.
 MEDIA_TYPES: Final = {
@@ -40,10 +39,8 @@ class File:
 
 @cache
 def assets() -> Mapping[str, File]:
-    """Return what the document loads, by its path. Files of other kinds are not served."""
-    found = dict(_below(files("server.web") / "assets"))
-    del found[DOCUMENT]
-    return found
+    """Return what the documents load, by its path. Files of other kinds are not served."""
+    return {path: file for path, file in _all().items() if not path.endswith(".html")}
 
 
 @cache
@@ -59,9 +56,9 @@ def version() -> str:
 
 
 @cache
-def document(folder: str) -> File:
-    """Return the document, which loads its assets from a folder of the server."""
-    file = dict(_below(files("server.web") / "assets"))[DOCUMENT]
+def document(name: str, folder: str) -> File:
+    """Return a document, which loads its assets from a folder of the server."""
+    file = _all()[name]
     address = f"{folder}/{version()}".encode()
     return File(file.content.replace(PLACE.encode(), address), file.media_type)
 
@@ -77,6 +74,11 @@ def asset(of_version: str, path: str) -> File:
     if found is None:
         raise NotFound("File")
     return found
+
+
+@cache
+def _all() -> Mapping[str, File]:
+    return dict(_below(files("server.web") / "assets"))
 
 
 def _below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, File]]:

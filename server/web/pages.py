@@ -1,8 +1,9 @@
-"""Serves the page. All of it comes from this server, and it may load and run nothing else."""
+"""Serves the pages. All of them come from this server, and they may load and run nothing else."""
 
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Request, Response, get
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.params import FromPath
 
 from server.http.request import ApiRequest
@@ -26,8 +27,25 @@ UNCHANGED: Final = 304
 
 @get("/", public=True, rate_limit="exempt", include_in_schema=False)
 async def read_page(request: ApiRequest) -> Response[bytes]:
-    """Return the document, or that it is the one which the browser has."""
-    return _answer(files.document(FOLDER), "no-cache", request)
+    """Return the page that draws, or that it is the one which the browser has."""
+    return _answer(files.document("index.html", FOLDER), "no-cache", request)
+
+
+@get("/docs", public=True, rate_limit="exempt", include_in_schema=False)
+async def read_documentation(request: ApiRequest) -> Response[bytes]:
+    """Return the page that describes the API."""
+    return _answer(files.document("docs.html", FOLDER), "no-cache", request)
+
+
+class Documentation(OpenAPIRenderPlugin):
+    """The same page at the address of the OpenAPI documents."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002  # as the base declares it
+        """Return the page, which reads the document by itself."""
+        return files.document("docs.html", FOLDER).content
 
 
 @get(FOLDER + "/{version:str}/{path:path}", public=True, rate_limit="exempt", include_in_schema=False)

@@ -13,7 +13,6 @@ class TestRoutes:
         """A path without a route is 404 ENDPOINT_NOT_FOUND, token or not."""
         account = make_account()
         for method, path in (
-            ("GET", "/"),
             ("GET", "/nope"),
             ("GET", f"{PREFIX}/nope"),
             ("GET", "/uploads/avatar-creator/"),

@@ -124,6 +124,8 @@ class TestExamples:
             if "application/json" not in content:
                 continue
             name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            if name == "SignInBody":
+                continue  # a code is valid once
             for example in document["components"]["schemas"][name]["examples"]:
                 bodies += 1
                 with subtests.test(path=path, example=example):
