@@ -20,14 +20,14 @@ DEEP_S = 600
 """From this length on, every point that was seen must have been visited, and the p99 counts."""
 EXPECTED = Path(__file__).with_name("use_cases.json")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * SECONDS + 900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(6 * SECONDS + 900)]
 
 
 def plan():
     """Return one round that tests run, or rounds of two minutes as long as `make chaos` asks for."""
     if SECONDS < MINIATURE_FROM_S:
         return Plan(SECONDS, SEED, storm_s=SECONDS, calm_s=2, points=POINTS)
-    return Plan(SECONDS, SEED, storm_s=80, calm_s=12, more_s=SECONDS, points=POINTS)
+    return Plan(SECONDS, SEED, storm_s=80, calm_s=12, more_s=2 * SECONDS, points=POINTS)
 
 
 @pytest.fixture(scope="class", params=["sqlite", "postgresql"])
