@@ -152,7 +152,7 @@ def is_ready(port: int) -> bool:
     try:
         connection.request("GET", "/readyz")
         return bool(json.load(connection.getresponse())["checks"]["database"] == "ok")
-    except OSError:
+    except (OSError, ValueError, KeyError):
         return False
     finally:
         connection.close()

@@ -40,9 +40,9 @@ def drawing(settings: Settings) -> Iterator[Finding]:
             yield ok(f"role {role}", "this installation can draw: its libraries are installed")
             yield from _local(settings) if backend == LOCAL else _hosted(settings)
         if ready:
-            yield ok("workers", f"{ready} of the backend {backend} are ready")
+            yield ok("workers", f"{ready} with the backend {backend} are ready")
         elif cause:
-            yield missing("workers", f"none of the backend {backend} is ready. The last one: {cause}")
+            yield missing("workers", f"none with the backend {backend} is ready. The last one: {cause}")
 
 
 def _workers(settings: Settings, backend: str) -> tuple[int, str | None]:

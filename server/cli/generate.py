@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.entries import shipped_entries
@@ -96,8 +97,8 @@ def generate(
     )
     _require_writable(out)
     backend = make_backend(settings, settings.worker.backends[0])
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with bar:
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=order.steps)
 
         def show(step: Step) -> None:
