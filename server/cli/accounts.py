@@ -33,7 +33,7 @@ def _print_key(registered: Registered, *, as_json: bool) -> None:
 
 @click.group()
 def users() -> None:
-    """Create and delete users, and set their tier."""
+    """Look at, create and delete users, and set their tier."""
 
 
 @users.command("create")

@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         """Run a command. An expected trouble ends it with a sentence, anything else with its traceback."""
         try:
             return super().invoke(ctx)
-        except click.ClickException:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
             from server.cli.troubles import in_words  # noqa: PLC0415  # knows the errors of every floor

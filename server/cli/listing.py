@@ -63,7 +63,10 @@ def _in_words(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M}"
         case str():
-            return value
+            # A project's name is its user's, and a terminal obeys what cannot be printed.
+            return "".join(
+                letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
+            )
         case Iterable():
             return ", ".join(map(str, value))
         case _:

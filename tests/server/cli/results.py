@@ -1,6 +1,8 @@
-"""What tests of the command line read in the result of a command."""
+"""The commands, and what tests read in the result of one."""
 
 import json
+
+import click
 
 
 def lines(result):
@@ -23,3 +25,14 @@ def created(result):
     assert answer.keys() == {"userId", "apiKey", "prefix"}
     assert answer["apiKey"].startswith(answer["prefix"])
     return answer
+
+
+def commands(group, path=()):
+    """Yield every command below a group with its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command

@@ -5,7 +5,7 @@ import pytest
 
 from server.cli import main
 from server.cli.options import Text
-from tests.server.cli.results import refused
+from tests.server.cli.results import commands, refused
 
 LARGE = (str(2**63), str(2**64), "9" * 400)
 PRINTABLE = ("", "a\nb", "a\udcffb")
@@ -25,18 +25,7 @@ WITHOUT_DATABASE = {"bench", "generate", "plan", "weights download", "up", "api"
 """They need none, make their own, or serve on without it."""
 
 
-def commands(group=main, path=()):
-    """Yield every command below a group with its words."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
-COMMANDS = dict(commands())
+COMMANDS = {" ".join(words): command for words, command in commands(main)}
 
 
 def bad_values(parameter, folder):  # noqa: PLR0911  # a table, a type a line

@@ -1,8 +1,8 @@
-import click
 import pytest
 
 from server.cli import main
 from tests.databases import OWNER, SERVER, as_role
+from tests.server.cli.results import commands
 
 NEEDS_MIGRATION = [
     ("seed",),
@@ -16,17 +16,6 @@ NEEDS_MIGRATION = [
     ("worker",),
 ]
 AWAY = "postgresql://me:hidden-word@127.0.0.1:1/db"
-
-
-def commands(group, path=()):
-    """Yield every command below a group with its words."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 class TestEveryCommand:

@@ -1,6 +1,7 @@
 import json
 from uuid import uuid4
 
+from server.projects import service as projects
 from tests.server.cli.results import lines, refused
 
 
@@ -37,6 +38,14 @@ class TestGenerations:
 
 
 class TestProjects:
+    def test_a_name_moves_no_cursor(self, cli, uow, make_account):
+        """What a terminal would obey in a user's text is replaced."""
+        account = make_account()
+        projects.create(uow, account.caller, "red\x1b[31m\x07")
+        shown = cli("projects", "list", account.user_id).stdout
+        assert "red\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}" in shown
+        assert "\x1b" not in shown
+
     def test_they_are_listed(self, cli, make_account):
         """A user's projects are listed with the number of their avatars."""
         account = make_account()
