@@ -43,7 +43,8 @@ class UserAmbiguous(DomainError):
     user_ids: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.who} is the id or email of several users: {', '.join(self.user_ids)}. Nothing was done"
+        ids = " or ".join(f"id:{user_id}" for user_id in self.user_ids)
+        return f"{self.who} is one user's id and another's email: name {ids}. Nothing was done"
 
 
 @dataclass

@@ -31,6 +31,7 @@ KEY_PREFIX: Final = "ac_"
 PREFIX_CHARS: Final = 11
 """By how many of its first characters a key is known to its user and to operators."""
 SECRET_BYTES: Final = 32  # 256 random bits cannot be guessed, so a plain digest suffices
+BY_ID: Final = "id:"
 USE_PRECISION: Final = timedelta(minutes=1)
 
 _USERS: Final = User.core()
@@ -102,7 +103,7 @@ class Users(Repository):
         return user
 
     def find(self, who: str, *, deleted: bool = False) -> User:
-        """Return the user with this id or this email. A deleted one has an id only.
+        """Return the user with this id or this email; `id:ada` is the id alone. A deleted one has an id only.
 
         deleted: whether a deleted user is found too.
 
@@ -111,7 +112,10 @@ class Users(Repository):
             UserAmbiguous: the id is one user's, and the email another's.
 
         """
-        named = select(User).where(or_(User.id == who, User.email == who.strip().lower()))
+        if who.startswith(BY_ID):
+            named = select(User).where(or_(User.id == who, User.id == who.removeprefix(BY_ID)))
+        else:
+            named = select(User).where(or_(User.id == who, User.email == who.strip().lower()))
         if not deleted:
             named = named.where(User.deleted_at.is_(None))
         found = self._session.scalars(named.order_by(User.id)).all()

@@ -9,6 +9,7 @@ from server.accounts import service as accounts
 from server.accounts.authentication import WELCOME
 from server.accounts.identity import MAX_EMAIL_CHARS, MAX_ID_CHARS
 from server.accounts.keys import MAX_LABEL_CHARS, MAX_LIFETIME_DAYS
+from server.accounts.repository import BY_ID
 from server.accounts.service import AccountOf, Registered
 from server.accounts.tables import ApiKey
 from server.cli.listing import Record, show_list, show_record
@@ -123,7 +124,7 @@ def delete_user(settings: Settings, who: str) -> None:
     The id stays taken, so that it is welcomed once only. The ledger stays. If this is interrupted, repeat it
     with the id.
     """
-    if who in {DEMO_ID, DEMO_EMAIL}:
+    if who.removeprefix(BY_ID) in {DEMO_ID, DEMO_EMAIL}:
         raise click.UsageError(f"'avatar-creator up' works with the user {DEMO_ID}")
     with opened(settings) as uow:
         user = accounts.delete(uow, who)  # first, so that nothing new is made

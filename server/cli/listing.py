@@ -14,6 +14,8 @@ from server.clock import wire
 
 PIPED_COLUMNS: Final = 240  # wide enough that nothing is folded when a program reads the output
 
+UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
+
 Record = Mapping[str, str | int | float | bool | datetime | Sequence[str] | None]
 """What a command knows of one row, by its names in JSON."""
 
@@ -64,9 +66,7 @@ def _in_words(value: object) -> str:
             return f"{value:%Y-%m-%d %H:%M}"
         case str():
             # A project's name is its user's, and a terminal obeys what cannot be printed.
-            return "".join(
-                letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
-            )
+            return "".join(letter if letter.isprintable() else UNPRINTABLE for letter in value)
         case Iterable():
             return ", ".join(map(str, value))
         case _:

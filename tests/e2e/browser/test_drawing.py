@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from catalog.tiers import Tier
-from tests.e2e.browser.visitor import LOOK_MS, PROMPT, TIMES, UNFINISHED
+from tests.e2e.browser.visitor import PROMPT, TIMES, UNFINISHED
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +26,7 @@ def begin_hd(visitor):
 def step_of(card):
     """Wait until a card shows a step, and return its number."""
     shown = card.get_by_text(STEPS)
-    expect(shown).to_be_visible(timeout=3 * LOOK_MS)
+    expect(shown).to_be_visible()
     return int(STEPS.search(shown.inner_text())[1])
 
 
@@ -58,7 +58,7 @@ class TestDrawing:
         visitor.sees(card.get_by_text("about"))
         polled.clear()
         bar = card.get_by_role("progressbar")
-        expect(bar).not_to_have_attribute("value", str(first), timeout=LOOK_MS)
+        expect(bar).not_to_have_attribute("value", str(first))
         assert step_of(card) > first
         assert not [url for url in polled if "/generations/" in url]
         visitor.image_of(card)
@@ -91,7 +91,7 @@ class TestDrawing:
         visitor.prompt.fill(f"{PROMPT} again")
         program.child("server.cli api").kill()
         visitor.sees("The server does not answer.")
-        expect(visitor.page.get_by_text("The server does not answer.")).to_be_hidden(timeout=2 * LOOK_MS)
+        expect(visitor.page.get_by_text("The server does not answer.")).to_be_hidden()
         visitor.image_of(card)
         visitor.page.get_by_role("radio", name="Fast").check()
         visitor.sees(f"FLUX.1-schnell Fast, 512 {TIMES} 512")

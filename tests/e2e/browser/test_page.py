@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from catalog.tiers import Tier
 from server.accounts import service as accounts
-from tests.e2e.browser.visitor import LOOK_MS, PROMPT, TIMES, UNFINISHED
+from tests.e2e.browser.visitor import PROMPT, TIMES, UNFINISHED
 
 pytestmark = pytest.mark.e2e
 
@@ -177,7 +177,7 @@ class TestRefusals:
         visitor.page.context.set_offline(True)
         visitor.sees("You are offline.")
         visitor.page.context.set_offline(False)
-        expect(visitor.page.get_by_text("You are offline.")).to_be_hidden(timeout=LOOK_MS)
+        expect(visitor.page.get_by_text("You are offline.")).to_be_hidden()
         visitor.image_of(visitor.draw())
 
 

@@ -6,7 +6,7 @@ PROMPT = "portrait of a woman with long red hair and glasses"
 UNFINISHED = "a thought that is not finished"
 TIMES = "\N{MULTIPLICATION SIGN}"
 DRAWN_S = 90
-LOOK_MS = 20_000  # a busy machine
+LOOK_MS = 60_000  # a busy machine; nothing waits so long that is there
 
 
 class Visitor:
@@ -16,6 +16,7 @@ class Visitor:
         self.page = page
         self.troubles: list[str] = []
         page.set_default_timeout(LOOK_MS)
+        expect.set_options(timeout=LOOK_MS)
         page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
         page.on("console", self._note)
         page.on("dialog", self._refuse)
@@ -61,7 +62,7 @@ class Visitor:
     def sees(self, place: Locator | str) -> Locator:
         """Wait until a place, or a text anywhere, is visible."""
         found = self.page.get_by_text(place).first if isinstance(place, str) else place
-        expect(found).to_be_visible(timeout=LOOK_MS)
+        expect(found).to_be_visible()
         return found
 
     def press(self, name: str) -> None:

@@ -89,7 +89,7 @@ class TestUsers:
             assert len(Projects(tx).newest_of(other.user_id, 10)) == 1
             assert Ledger(tx).sum_of_postings() == 0
 
-    @pytest.mark.parametrize("who", ["demo", "demo@localhost"])
+    @pytest.mark.parametrize("who", ["demo", "demo@localhost", "id:demo"])
     def test_the_demo_user_stays(self, cli, who):
         """The user that `up` works with cannot be deleted."""
         refusal = cli("users", "delete", who)
@@ -137,13 +137,14 @@ class TestLooking:
 
     def test_the_id_of_one_and_the_email_of_another(self, cli):
         """What is one user's id and another's email is refused with both ids, and nothing is granted."""
-        created(cli("users", "create", "--id", "ada@example.com", "--credits", "0", "--json"))
-        created(
-            cli("users", "create", "--id", "other", "--email", "ada@example.com", "--credits", "0", "--json")
-        )
-        refused(cli("credits", "grant", "ada@example.com", "5"), "several users: ada@example.com, other")
-        for who in ("other",):
-            assert lines(cli("credits", "grant", who, "5")) == ["User other has 5 credits available."]
+        email = "ada@example.com"
+        created(cli("users", "create", "--id", email, "--credits", "0", "--json"))
+        created(cli("users", "create", "--id", "other", "--email", email, "--credits", "0", "--json"))
+        refused(cli("credits", "grant", email, "5"), f"name id:{email} or id:other")
+        for who, granted in ((email, 6), ("other", 7)):
+            assert lines(cli("credits", "grant", f"id:{who}", str(granted))) == [
+                f"User {who} has {granted} credits available."
+            ]
 
 
 class TestKeys:
