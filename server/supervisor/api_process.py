@@ -30,9 +30,9 @@ CAUSES: Final = {
 class AddressUnusable(RuntimeError):
     """Nobody can listen on an address; the message says why."""
 
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        unknown = f"the system says '{error.strerror or error}'. Check HOST"
-        super().__init__(f"Port {port} on {host}: {CAUSES.get(error.errno or 0, unknown)}")
+    def __init__(self, host: str, port: int, error: OSError | UnicodeError) -> None:
+        unknown = f"the system says '{getattr(error, 'strerror', None) or error}'. Check HOST"
+        super().__init__(f"Port {port} on {host}: {CAUSES.get(getattr(error, 'errno', None) or 0, unknown)}")
         self.host = host
         self.port = port
 
@@ -116,6 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        host.encode("idna")  # as `create_server` does, which then leaves its socket open
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise AddressUnusable(host, port, error) from error

@@ -18,7 +18,8 @@ class TestListen:
 
     def test_every_cause_is_named(self):
         """An address of no machine of ours, and a name that is none, are not said to be in use."""
-        for host, words in (("192.0.2.1", "has no such address"), ("no-such-host.invalid", "Check HOST")):
+        unknown = [(name, "Check HOST") for name in ("no-such-host.invalid", "a..b")]
+        for host, words in [("192.0.2.1", "has no such address"), *unknown]:
             with pytest.raises(AddressUnusable, match=words) as unusable:
                 listen(host, 0)
             assert "in use" not in str(unusable.value)
