@@ -33,7 +33,7 @@ function Navigation({ current }) {
 function Header({ current }) {
   const { balance } = useApp();
   return html`<header class="header">
-    <a class="brand" href="#/create"><span class="mark" aria-hidden="true"></span>Avatar Creator</a>
+    <a class="brand" href="#/create"><span class="mark" aria-hidden="true"></span><span class="brand-name">Avatar Creator</span></a>
     <${Navigation} current=${current} />
     <div class="account">
       ${balance !== null && html`<a class="balance" href="#/credits">${plural(balance, "credit")}</a>`}

@@ -18,6 +18,7 @@ const MIN_PROMPT_CHARS = 10;
 const MAX_PROMPT_CHARS = 2000;
 const TRIES = 15;
 const AGAIN_MS = 2000;
+const BELOW = "(max-width: 61.99rem)"; // where what is drawn is below the form, as create.css has it
 const EXAMPLES = [
   "Portrait of a woman with long red hair and glasses, blue background",
   "A friendly old man with a white beard and a green hat",
@@ -51,6 +52,7 @@ export function CreateView() {
       await submit(project.id, { ...bodyOf(draft), quoteId: quote?.quoteId }, () =>
         setSending("The server does not answer. Sending again …"),
       );
+      if (matchMedia(BELOW).matches) document.querySelector(".stage").scrollIntoView();
     } catch (error) {
       if (error.field === "quoteId") {
         again();

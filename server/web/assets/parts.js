@@ -1,6 +1,6 @@
 // Small parts that several views share.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { useApp } from "./store.js";
 
 const PATIENCE_MS = 1200; // a connection that comes back within it is not worth a word
@@ -73,7 +73,7 @@ export function Field({ id, label, hint, wrong, control }) {
 /** A dialog of the browser's own: it keeps the focus inside, gives it back, and closes with Escape. */
 export function Dialog({ title, onClose, children, wide = false }) {
   const dialog = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const own = dialog.current;
     own.showModal();
     return () => own.close(); // gives the focus back to what had it

@@ -60,7 +60,7 @@ def tour(visitor):
     visitor.sees("deleted for good")
     yield "the question before a deletion"
     visitor.press("Keep it")
-    page.keyboard.press("Escape")
+    visitor.press("Close")
     visitor.go("Credits")
     visitor.sees("granted")
     yield "the ledger"

@@ -53,7 +53,7 @@ def client_of(program, visitor):
     return program.user(session["token"], projects["projects"][0]["id"])
 
 
-class TestSigningIn:
+class TestPage:  # one class, and so one program for all of them
     def test_by_a_key(self, program, visit):
         """A pasted key signs in and out; a wrong one is refused in words."""
         key = accounts.create_key(program.uow, "demo", "pasted").key.token
@@ -92,8 +92,6 @@ class TestSigningIn:
         visitor.page.goto(link())
         expect(visitor.prompt).to_have_value(UNFINISHED)
 
-
-class TestRefusals:
     def test_too_few_credits(self, visit, link):
         """Before and after Draw the page says what is missing, and nothing is spent."""
         visitor = visit(link(Tier.FREE, 3))
@@ -180,8 +178,6 @@ class TestRefusals:
         expect(visitor.page.get_by_text("You are offline.")).to_be_hidden()
         visitor.image_of(visitor.draw())
 
-
-class TestGallery:
     def test_the_record(self, drawn):
         """An avatar's record tells what it was made with and what it cost."""
         drawn.go("Gallery")
@@ -251,8 +247,6 @@ class TestGallery:
         assert "\N{MINUS SIGN}12" in rows.nth(1).inner_text()
         assert "granted" in rows.nth(2).inner_text()
 
-
-class TestMarkup:
     def test_markup_is_text_wherever_it_is_shown(self, program, visit, link):
         """Markup in every field that a user fills is shown as it was typed, and none of it runs."""
         visitor = visit(link(Tier.BASIC))
