@@ -1,11 +1,13 @@
 """Every code block of the documentation is run against a real server, or else parsed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
@@ -137,13 +139,15 @@ class Reader:
         self.generation_id = user.generate()["generation"]["id"]
         preset = user.get("presets")["presets"][0]["id"]
         Image.new("RGB", (600, 400), "teal").save(folder / "me.jpg")
-        (folder / "backups").mkdir()
+        for made in ("backups", "secrets"):
+            (folder / made).mkdir()
         (folder / "docs").symlink_to(ROOT / "docs")
         self.variables = environment(
             **program.changes,
             DATA_DIR=str(program.data_dir),
             PYTHONPATH=str(ROOT),
             PYTHON=sys.executable,
+            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             AVATAR_URL=program.url,
             AVATAR_KEY=self.demo["apiKey"],
             AVATAR_PROJECT=self.demo["projectId"],
