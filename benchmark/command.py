@@ -51,7 +51,7 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--gpu-usd-per-hour",
     type=click.FloatRange(min=0),
-    help="The price of the GPU, for the cost of a thousand images.",
+    help="The price of the GPU, for the cost of an image and the break-even with the hosted API.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=DEFAULTS.runs, show_default=True)
 @click.option("--starts", type=click.IntRange(min=1), default=DEFAULTS.starts, show_default=True)
