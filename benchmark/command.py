@@ -11,6 +11,8 @@ import click
 
 from benchmark.plan import EXACT, PROFILES, WEIGHTS, Effort, Plan, Weights, WeightsKind
 from catalog.entries import shipped_entries
+from server.cli.options import COUNT, FILE, FOLDER, Number, Place
+from server.settings.kinds import WHOLE
 
 USUAL: Final = ("api", "up", "drawing", "overhead", "saturation", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
@@ -23,9 +25,7 @@ FULL_SIZE: Final = (*ON_A_GPU, "blocks")
 
 ENTRIES: Final = [entry.short_key for entry in shipped_entries()]
 DEFAULTS: Final = Effort()
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
-_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
-_RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_RECORD: Final = Place(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -50,25 +50,25 @@ _RECORD: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--through", type=click.Choice(["server"]), help="Also draw the entries through the API.")
 @click.option(
     "--gpu-usd-per-hour",
-    type=click.FloatRange(min=0),
+    type=Number(0, 1_000_000),
     help="The price of the GPU, for the cost of an image and the break-even with the hosted API.",
 )
-@click.option("--runs", type=click.IntRange(min=1), default=DEFAULTS.runs, show_default=True)
-@click.option("--starts", type=click.IntRange(min=1), default=DEFAULTS.starts, show_default=True)
-@click.option("--images", type=click.IntRange(min=2), default=DEFAULTS.images, show_default=True)
-@click.option("--submits", type=click.IntRange(min=2), default=DEFAULTS.submits, show_default=True)
-@click.option("--clients", type=click.IntRange(min=1), default=DEFAULTS.clients, show_default=True)
-@click.option("--uploads", type=click.IntRange(min=1), default=DEFAULTS.uploads, show_default=True)
-@click.option("--history", type=click.IntRange(min=1000), default=DEFAULTS.history, show_default=True)
+@click.option("--runs", type=COUNT, default=DEFAULTS.runs, show_default=True)
+@click.option("--starts", type=COUNT, default=DEFAULTS.starts, show_default=True)
+@click.option("--images", type=click.IntRange(2, WHOLE), default=DEFAULTS.images, show_default=True)
+@click.option("--submits", type=click.IntRange(2, WHOLE), default=DEFAULTS.submits, show_default=True)
+@click.option("--clients", type=COUNT, default=DEFAULTS.clients, show_default=True)
+@click.option("--uploads", type=COUNT, default=DEFAULTS.uploads, show_default=True)
+@click.option("--history", type=click.IntRange(1000, WHOLE), default=DEFAULTS.history, show_default=True)
 @click.option(
     "--models-dir",
-    type=_FOLDER,
+    type=FOLDER,
     help="The folder of the weights. Without it the miniature is built for this run.",
 )
 @click.option(
-    "--to", type=_FOLDER, default=".benchmarks", show_default=True, help="The folder for the report."
+    "--to", type=FOLDER, default=".benchmarks", show_default=True, help="The folder for the report."
 )
-@click.option("--json", "json_file", type=_FILE, help="Also write the JSON here.")
+@click.option("--json", "json_file", type=FILE, help="Also write the JSON here.")
 @click.option("--compare", nargs=2, type=_RECORD, help="Measure nothing and compare two JSON files.")
 def bench(
     only: tuple[str, ...],

@@ -115,12 +115,15 @@ def _plot_bars(axes: "Axes", rows: Sequence[EntryTiming], series: Sequence[_Bars
     for number, bars in enumerate(series):
         shift = (number - (len(series) - 1) / 2) * height
         places = [place + shift for place in range(len(rows))]
-        style = (
-            {"color": "white", "edgecolor": bars.colour, "hatch": bars.hatch}
-            if bars.hatch
-            else {"color": bars.colour}
+        drawn = axes.barh(
+            places,
+            bars.values,
+            height,
+            label=bars.label,
+            color="white" if bars.hatch else bars.colour,
+            edgecolor=bars.colour,
+            hatch=bars.hatch or None,
         )
-        drawn = axes.barh(places, bars.values, height, label=bars.label, **style)
         axes.bar_label(drawn, [f"{rounded(value)} {unit}" for value in bars.values], padding=3, fontsize=8)
     names = [f"{row.title}\n{row.width_px} px, {row.steps} steps, {row.profile}" for row in rows]
     axes.set_yticks(list(range(len(rows))), names)

@@ -147,12 +147,12 @@ def _clean_environment() -> dict[str, str]:
 
 
 def is_ready(port: int) -> bool:
-    """Whether the API reports that it is ready."""
+    """Whether the API answers and has its database. Without a worker it calls itself not ready."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200  # noqa: PLR2004  # ready
-    except OSError:
+        return bool(json.load(connection.getresponse())["checks"]["database"] == "ok")
+    except (OSError, ValueError, KeyError):
         return False
     finally:
         connection.close()

@@ -13,6 +13,16 @@ AGE_WORDS: Final = {
 }
 
 
+MIN_CHARS: Final = 10
+MAX_CHARS: Final = 2000
+"""The length of a user's prompt. Source: the contract, section 3."""
+
+
+def fold(text: str) -> str:
+    """Trim a text and fold its runs of white space to one blank."""
+    return " ".join(text.split())
+
+
 def compose(prompt: str, traits: Traits, quality_terms: Iterable[str]) -> str:
     """Compose the model's prompt: attributes, persona, the user's prompt, the entry's quality terms."""
     parts = [*_attributes(traits), *_persona(traits), prompt, *quality_terms]

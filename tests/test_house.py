@@ -23,6 +23,7 @@ SHORT_FOLDERS = (
 SHORT_FILES = {
     "inference/silence.py": "local and the miniature share it, and neither may import the other",
     "server/caller.py": "on the lowest floor, since every use case takes it",
+    "server/entries/errors.py": "each noun's errors are in its errors.py",
     "server/presets/tables.py": "each noun's tables are in its tables.py",
     "server/spending/tables.py": "each noun's tables are in its tables.py",
     "server/images/repository.py": "each noun's queries are in its repository.py",

@@ -35,9 +35,17 @@ class Offload(StrEnum):
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the named device, or for `auto` the best one: CUDA, else Apple's MPS, else the CPU."""
+    """Return the named device, or for `auto` the best one: CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        DeviceUnfit: torch knows no device of this name.
+
+    """
     if name != AUTO:
-        return torch.device(name)
+        try:
+            return torch.device(name)
+        except RuntimeError as error:
+            raise DeviceUnfit(name, "DEVICE must be auto, cpu, cuda, cuda:1 or mps") from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -50,11 +58,11 @@ def require_fit(device: torch.device, *, full: bool) -> None:
         DeviceUnfit: it is no card that answers, or a CPU that is to draw FLUX.1.
 
     """
-    if device.type == "cuda":
+    if device.type != "cpu":
         cause = _failure_of(lambda: torch.zeros(1, device=device).add_(1).item())
         if cause is not None:
             raise DeviceUnfit(str(device), cause)
-    elif device.type == "cpu" and full:
+    elif full:
         cause = _failure_of(torch.cuda.init) or "DEVICE names the CPU"
         raise DeviceUnfit("cpu", f"FLUX.1 needs a card, and none can be used: {cause}")
 
@@ -63,7 +71,7 @@ def _failure_of(first_call: Callable[[], object]) -> str | None:
     """Return why a first call on a card fails, in its driver's words or in torch's; None if it does not."""
     try:
         first_call()
-    except (AssertionError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:
+    except (AssertionError, NotImplementedError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:
         # An AssertionError says that torch was built without CUDA.
         return str(error).partition("\n")[0]
     return None

@@ -36,6 +36,32 @@ class UserUnknown(DomainError):
 
 
 @dataclass
+class UserAmbiguous(DomainError):
+    """One user has this as the id, and another as the email."""
+
+    who: str
+    user_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        ids = " or ".join(f"id:{user_id}" for user_id in self.user_ids)
+        return f"{self.who} is one user's id and another's email: name {ids}. Nothing was done"
+
+
+@dataclass
+class KeyUnknown(DomainError):
+    """The user has no key with this prefix that was not revoked."""
+
+    user_id: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return (
+            f"User {self.user_id} has no key {self.prefix} that was not revoked: "
+            "'avatar-creator keys list' shows the prefixes"
+        )
+
+
+@dataclass
 class IdentityInvalid(DomainError):
     """A user's id or email breaks its rule."""
 

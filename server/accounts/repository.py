@@ -16,6 +16,7 @@ from server.accounts.errors import (
     EmailTaken,
     TokenExpired,
     TokenInvalid,
+    UserAmbiguous,
     UserExists,
     UserUnknown,
 )
@@ -27,7 +28,10 @@ from server.db.base import upsert
 from server.db.unit_of_work import Repository
 
 KEY_PREFIX: Final = "ac_"
+PREFIX_CHARS: Final = 11
+"""By how many of its first characters a key is known to its user and to operators."""
 SECRET_BYTES: Final = 32  # 256 random bits cannot be guessed, so a plain digest suffices
+BY_ID: Final = "id:"
 USE_PRECISION: Final = timedelta(minutes=1)
 
 _USERS: Final = User.core()
@@ -99,20 +103,34 @@ class Users(Repository):
         return user
 
     def find(self, who: str, *, deleted: bool = False) -> User:
-        """Return the user with this id, or else the one with this email. A deleted one has an id only.
+        """Return the user with this id or this email; `id:ada` is the id alone. A deleted one has an id only.
 
         deleted: whether a deleted user is found too.
 
         Raises:
             UserUnknown: there is none.
+            UserAmbiguous: the id is one user's, and the email another's.
 
         """
-        user = self._session.get(User, who) or self._session.scalar(
-            select(User).where(User.email == who.strip().lower())
-        )
-        if user is None or (user.deleted_at is not None and not deleted):
+        if who.startswith(BY_ID):
+            named = select(User).where(or_(User.id == who, User.id == who.removeprefix(BY_ID)))
+        else:
+            named = select(User).where(or_(User.id == who, User.email == who.strip().lower()))
+        if not deleted:
+            named = named.where(User.deleted_at.is_(None))
+        found = self._session.scalars(named.order_by(User.id)).all()
+        if not found:
             raise UserUnknown(who)
-        return user
+        if len(found) > 1:
+            raise UserAmbiguous(who, tuple(user.id for user in found))
+        return found[0]
+
+    def newest(self, limit: int) -> list[User]:
+        """Return the newest users that were not deleted, newest first."""
+        newest = select(User).where(User.deleted_at.is_(None))
+        return list(
+            self._session.scalars(newest.order_by(User.created_at.desc(), User.id.desc()).limit(limit))
+        )
 
     def any(self) -> bool:
         """Return whether there is a user, deleted ones included."""
@@ -169,7 +187,7 @@ class Users(Repository):
             id=str(uuid4()),
             user_id=user_id,
             label=label,
-            prefix=token[:11],
+            prefix=token[:PREFIX_CHARS],
             digest=_digest(token),
             expires_at=expires_at,
         )
@@ -200,8 +218,13 @@ class Users(Repository):
         label: str | None = None,
         prefix: str | None = None,
     ) -> int:
-        """Revoke a user's keys, of one id, label or prefix if given; return how many these were."""
+        """Revoke a user's keys, of one id, label or prefix if given; return how many these were.
+
+        prefix: or the whole key.
+        """
         statement = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        if prefix is not None and len(prefix) > PREFIX_CHARS:
+            statement, prefix = statement.where(ApiKey.digest == _digest(prefix)), None
         for column, value in ((ApiKey.id, key_id), (ApiKey.label, label), (ApiKey.prefix, prefix)):
             if value is not None:
                 statement = statement.where(column == value)

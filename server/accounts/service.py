@@ -6,9 +6,10 @@
 from dataclasses import dataclass
 
 from catalog.tiers import Tier
+from server.accounts.errors import KeyUnknown, TokenExpired, TokenInvalid
 from server.accounts.keys import issue
-from server.accounts.repository import MintedKey, Users
-from server.accounts.tables import ApiKey
+from server.accounts.repository import PREFIX_CHARS, MintedKey, Users
+from server.accounts.tables import ApiKey, User
 from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
@@ -20,6 +21,15 @@ class Registered:
 
     user_id: str
     key: MintedKey
+
+
+@dataclass(frozen=True)
+class AccountOf:
+    """A user, the credits that can be spent, and those held for unfinished generations."""
+
+    user: User
+    available: int
+    held: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,24 @@ def find(uow: UnitOfWork, who: str) -> Caller:
     with uow.read() as tx:
         user = Users(tx).find(who)
     return Caller(user.id, Tier(user.tier))
+
+
+def list_users(uow: UnitOfWork, limit: int) -> list[AccountOf]:
+    """Return the newest users with their credits, newest first."""
+    with uow.read() as tx:
+        return [AccountOf(user, *Ledger(tx).balances(user.id)) for user in Users(tx).newest(limit)]
+
+
+def show(uow: UnitOfWork, who: str) -> AccountOf:
+    """Return a user with the credits.
+
+    Raises:
+        UserUnknown, UserAmbiguous: no user, or several, are called so.
+
+    """
+    with uow.read() as tx:
+        user = Users(tx).find(who)
+        return AccountOf(user, *Ledger(tx).balances(user.id))
 
 
 def register(
@@ -119,6 +147,15 @@ def list_keys(uow: UnitOfWork, who: str) -> list[ApiKey]:
         return Users(tx).keys_of(Users(tx).find(who).id)
 
 
+def is_valid_key(uow: UnitOfWork, user_id: str, token: str) -> bool:
+    """Return whether a key is valid, and the user's."""
+    try:
+        with uow.read() as tx:
+            return Users(tx).key_holder(token).caller.user_id == user_id
+    except (TokenInvalid, TokenExpired):
+        return False
+
+
 def replace_key(uow: UnitOfWork, who: str, label: str) -> Registered:
     """Issue a key to a user in place of all that have its label.
 
@@ -136,12 +173,19 @@ def replace_key(uow: UnitOfWork, who: str, label: str) -> Registered:
 def revoke_keys(uow: UnitOfWork, who: str, prefix: str | None = None) -> int:
     """Revoke a user's keys, or only the one with this prefix; return how many these were.
 
+    prefix: or the whole key.
+
     Raises:
         UserUnknown: there is no such user.
+        KeyUnknown: none of the user's keys has the prefix.
 
     """
     with uow.begin() as tx:
-        return Users(tx).revoke_keys(Users(tx).find(who).id, prefix=prefix)
+        user_id = Users(tx).find(who).id
+        revoked = Users(tx).revoke_keys(user_id, prefix=prefix)
+    if prefix is not None and not revoked:
+        raise KeyUnknown(user_id, prefix[:PREFIX_CHARS])
+    return revoked
 
 
 def grant(

@@ -1,75 +1,49 @@
-"""users, keys, credits, generations: what an operator does by hand."""
+"""users, keys: who may ask, and with what."""
 
 import json
-from typing import Final
-from uuid import uuid4
 
 import click
 
 from catalog.tiers import Tier
 from server.accounts import service as accounts
 from server.accounts.authentication import WELCOME
+from server.accounts.identity import MAX_EMAIL_CHARS, MAX_ID_CHARS
 from server.accounts.keys import MAX_LABEL_CHARS, MAX_LIFETIME_DAYS
-from server.accounts.service import Registered
+from server.accounts.repository import BY_ID
+from server.accounts.service import AccountOf, Registered
+from server.accounts.tables import ApiKey
+from server.cli.listing import Record, show_list, show_record
 from server.cli.opening import opened
-from server.cli.options import takes_settings
+from server.cli.options import NATURAL, WHO, Text, json_option, limit_option, takes_settings
 from server.clock import wire
-from server.generations import settlement
 from server.generations.deletion import delete_projects
 from server.images.store import ImageStore
 from server.settings import Settings
 from server.supervisor.preparation import DEMO_EMAIL, DEMO_ID
 
-MAX_REFERENCE_CHARS: Final = 100  # the column has room for 128: the program's own have prefixes
-
 tier_option = click.Choice([tier.value for tier in Tier])
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 
 
 def _print_key(registered: Registered, *, as_json: bool) -> None:
-    user_id, token = registered.user_id, registered.key.token
+    user_id, token, prefix = registered.user_id, registered.key.token, registered.key.stored.prefix
     if as_json:
-        click.echo(json.dumps({"userId": user_id, "apiKey": token}))
+        click.echo(json.dumps({"userId": user_id, "apiKey": token, "prefix": prefix}))
     else:
-        click.echo(f"User {user_id}\nAPI key {token}\nThe key is shown only now.")
-
-
-def _check_label(_context: click.Context, _parameter: click.Parameter, label: str) -> str:
-    """Check the length of a key's label.
-
-    Raises:
-        click.BadParameter: it is empty or too long.
-
-    """
-    if not 1 <= len(label) <= MAX_LABEL_CHARS:
-        raise click.BadParameter(f"a label has 1 to {MAX_LABEL_CHARS} characters")
-    return label
-
-
-def _check_reference(
-    _context: click.Context, _parameter: click.Parameter, reference: str | None
-) -> str | None:
-    """Check the length of a grant's reference.
-
-    Raises:
-        click.BadParameter: it is empty or too long.
-
-    """
-    if reference is not None and not 1 <= len(reference) <= MAX_REFERENCE_CHARS:
-        raise click.BadParameter(f"a reference has 1 to {MAX_REFERENCE_CHARS} characters")
-    return reference
+        click.echo(f"User {user_id}\nAPI key {token}\nPrefix {prefix}\nThe key is shown only now.")
 
 
 @click.group()
 def users() -> None:
-    """Create and delete users, and set their tier."""
+    """Look at, create and delete users, and set their tier."""
 
 
 @users.command("create")
-@click.option("--email", help="For you to find the user by; it identifies nobody.")
+@click.option(
+    "--email", type=Text(MAX_EMAIL_CHARS), help="For you to find the user by; it identifies nobody."
+)
 @click.option("--tier", type=tier_option, default=Tier.FREE.value, show_default=True)
-@click.option("--credits", "granted", type=click.IntRange(min=0), help="[env: WELCOME_CREDITS]")
-@click.option("--id", "user_id", help="The user's id on the existing platform.")
+@click.option("--credits", "granted", type=NATURAL, help="[env: WELCOME_CREDITS]")
+@click.option("--id", "user_id", type=Text(MAX_ID_CHARS), help="The user's id on the existing platform.")
 @json_option
 @takes_settings
 def create_user(
@@ -96,8 +70,42 @@ def create_user(
     _print_key(registered, as_json=as_json)
 
 
+@users.command("list")
+@limit_option
+@json_option
+@takes_settings
+def list_users(settings: Settings, limit: int, *, as_json: bool) -> None:
+    """List the newest users: id, tier, credits available, email."""
+    with opened(settings) as uow:
+        found = accounts.list_users(uow, limit)
+    show_list([_user(account) for account in found], as_json=as_json)
+
+
+@users.command("show")
+@click.argument("who", type=WHO)
+@json_option
+@takes_settings
+def show_user(settings: Settings, who: str, *, as_json: bool) -> None:
+    """Show a user, by id or email: tier, credits, valid keys."""
+    with opened(settings) as uow:
+        account = accounts.show(uow, who)
+        keys_ = accounts.list_keys(uow, who)
+    record: Record = {
+        **_user(account),
+        "held": account.held,
+        "created": account.user.created_at,
+        "keys": [key.prefix for key in keys_],
+    }
+    show_record(record, as_json=as_json)
+
+
+def _user(account: AccountOf) -> Record:
+    user = account.user
+    return {"id": user.id, "tier": user.tier, "available": account.available, "email": user.email}
+
+
 @users.command("set-tier")
-@click.argument("who")
+@click.argument("who", type=WHO)
 @click.argument("tier", type=tier_option)
 @takes_settings
 def set_tier(settings: Settings, who: str, tier: str) -> None:
@@ -108,7 +116,7 @@ def set_tier(settings: Settings, who: str, tier: str) -> None:
 
 
 @users.command("delete")
-@click.argument("who")
+@click.argument("who", type=WHO)
 @takes_settings
 def delete_user(settings: Settings, who: str) -> None:
     """Delete a user, by id or email, with all projects, avatars and images.
@@ -116,7 +124,7 @@ def delete_user(settings: Settings, who: str) -> None:
     The id stays taken, so that it is welcomed once only. The ledger stays. If this is interrupted, repeat it
     with the id.
     """
-    if who in {DEMO_ID, DEMO_EMAIL}:
+    if who.removeprefix(BY_ID) in {DEMO_ID, DEMO_EMAIL}:
         raise click.UsageError(f"'avatar-creator up' works with the user {DEMO_ID}")
     with opened(settings) as uow:
         user = accounts.delete(uow, who)  # first, so that nothing new is made
@@ -130,8 +138,8 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.argument("who")
-@click.option("--label", default="cli", show_default=True, callback=_check_label)
+@click.argument("who", type=WHO)
+@click.option("--label", type=Text(MAX_LABEL_CHARS), default="cli", show_default=True)
 @click.option(
     "--expires-in-days",
     "lifetime_days",
@@ -148,71 +156,42 @@ def create_key(settings: Settings, who: str, label: str, lifetime_days: int | No
 
 
 @keys.command("list")
-@click.argument("who")
+@click.argument("who", type=WHO)
+@json_option
 @takes_settings
-def list_keys(settings: Settings, who: str) -> None:
+def list_keys(settings: Settings, who: str, *, as_json: bool) -> None:
     """List a user's keys that were not revoked: prefix, label, last use and expiry."""
     with opened(settings) as uow:
         found = accounts.list_keys(uow, who)
+    if as_json:
+        show_list([_key(key) for key in found], as_json=True)
+        return
     for key in found:
         used, expires = (wire(moment) or "never" for moment in (key.last_used_at, key.expires_at))
         click.echo(f"{key.prefix}  {key.label}  used {used}  expires {expires}")
 
 
+def _key(key: ApiKey) -> Record:
+    return {
+        "prefix": key.prefix,
+        "label": key.label,
+        "created": key.created_at,
+        "lastUsed": key.last_used_at,
+        "expires": key.expires_at,
+    }
+
+
 @keys.command("revoke")
-@click.argument("who")
-@click.option("--prefix", help="Only the key that begins so; by default all of the user's.")
-@takes_settings
-def revoke_keys(settings: Settings, who: str, prefix: str | None) -> None:
-    """Revoke a user's API keys."""
-    with opened(settings) as uow:
-        revoked = accounts.revoke_keys(uow, who, prefix)
-    click.echo(f"Revoked {revoked} keys.")
-
-
-@click.group("credits")
-def credits_() -> None:
-    """Grant credits."""
-
-
-@credits_.command("grant")
-@click.argument("who")
-@click.argument("amount", type=click.IntRange(min=1))
-@click.option("--reason", default="Granted by the operator", show_default=True)
-@click.option("--payment", "payment_id", help="The payment that bought them: the history shows a purchase.")
+@click.argument("who", type=WHO)
 @click.option(
-    "--reference",
-    callback=_check_reference,
-    help="Your name of this grant, which is made once however often you repeat it. "
-    "By default that of the payment, or a new one.",
+    "--prefix",
+    "key",
+    type=Text(64),
+    help="Only the key with this prefix, or this whole key; by default all of the user's.",
 )
 @takes_settings
-def grant(
-    settings: Settings, who: str, amount: int, reason: str, payment_id: str | None, reference: str | None
-) -> None:
-    """Grant a user, by id or email, an amount of credits.
-
-    If no answer comes, repeat it with the reference that it printed: whatever became of it, it is made once.
-    """
-    if reference is None:
-        reference = str(uuid4()) if payment_id is None else f"payment:{payment_id}"
-    click.echo(f"Reference {reference}", err=True)  # before the grant, whose answer may be lost
+def revoke_keys(settings: Settings, who: str, key: str | None) -> None:
+    """Revoke a user's API keys. The exit code is 1 if none has the prefix."""
     with opened(settings) as uow:
-        granted = accounts.grant(uow, who, amount, reason, reference, payment_id)
-    made = "This grant was made before. " if granted.repeated else ""
-    click.echo(f"{made}User {granted.user_id} has {granted.balance} credits available.")
-
-
-@click.group()
-def generations() -> None:
-    """Look after generations."""
-
-
-@generations.command("cancel")
-@click.argument("generation_ids", nargs=-1, required=True)
-@takes_settings
-def cancel(settings: Settings, generation_ids: tuple[str, ...]) -> None:
-    """Cancel generations that have not ended and give their credits back."""
-    with opened(settings) as uow:
-        cancelled = settlement.cancel(uow, generation_ids)
-    click.echo(f"Cancelled {cancelled} of {len(generation_ids)}.")
+        revoked = accounts.revoke_keys(uow, who, key)
+    click.echo(f"Revoked {revoked} keys.")

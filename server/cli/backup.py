@@ -5,26 +5,23 @@ from pathlib import Path
 import click
 
 from server.backups import service
-from server.backups.folder import BackupRefused, Manifest, partial_of
+from server.backups.folder import Manifest, partial_of
 from server.cli.findings import Finding
-from server.cli.opening import answering, opened
-from server.cli.options import takes_settings
+from server.cli.opening import opened
+from server.cli.options import FOLDER, takes_settings
 from server.cli.reconciliation import reconcile_holds, reconcile_images
 from server.credits.service import audit
-from server.db.dump import RowMisfit
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
 from server.settings import Settings
-from server.supervisor.data_folder import DataFolderHeld, hold, private_files
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+from server.supervisor.data_folder import hold, private_files
 
 
 @click.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=FOLDER)
 @click.option(
     "--previous",
-    type=_FOLDER,
+    type=FOLDER,
     help="An earlier backup on the same disk: images that it has are linked, not copied.",
 )
 @takes_settings
@@ -36,8 +33,6 @@ def backup(settings: Settings, folder: Path, previous: Path | None) -> None:
     try:
         with private_files(settings), opened(settings) as uow:
             manifest = service.make(uow, settings, folder, previous)
-    except BackupRefused as error:
-        raise click.ClickException(str(error)) from error
     except OSError as error:  # its disk is full, or it cannot be written there
         written = f"What was written of it is in {partial_of(folder)}"
         raise click.ClickException(f"The backup is not made: {error}. {written}") from error
@@ -45,7 +40,7 @@ def backup(settings: Settings, folder: Path, previous: Path | None) -> None:
 
 
 @click.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=FOLDER)
 @takes_settings
 def restore(settings: Settings, folder: Path) -> None:
     """Restore the backup in FOLDER into an empty database of either kind and an empty DATA_DIR.
@@ -55,11 +50,9 @@ def restore(settings: Settings, folder: Path) -> None:
     engine = open_database(settings.database)
     uow = UnitOfWork(engine)
     try:
-        with private_files(settings), hold(settings.server.data_dir), answering():
+        with private_files(settings), hold(settings.server.data_dir):
             manifest = service.restore(uow, settings, folder)
             findings = [_ledger(uow), *reconcile_holds(uow), *reconcile_images(uow, settings)]
-    except (BackupRefused, RowMisfit, DataFolderHeld) as error:
-        raise click.ClickException(str(error)) from error
     finally:
         uow.close()
     click.echo(f"Restored {_content(manifest)}, as they were at {manifest.made_at}.")

@@ -2,28 +2,65 @@
 
 import secrets
 from pathlib import Path
+from typing import Any, Final
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.entries import shipped_entries
 from catalog.orders import Order
-from catalog.prompts import compose
-from catalog.selection import SizeRejected, Wish, choose
+from catalog.prompts import MAX_CHARS, MIN_CHARS, compose, fold
+from catalog.selection import Wish, choose
 from catalog.tiers import Tier
 from catalog.traits import Traits
 from inference.backend import Phase
 from inference.backend import Progress as Step
-from inference.errors import DeviceUnfit, InferenceError
-from server.cli.options import takes_settings
+from server.cli.options import FILE, takes_settings
 from server.settings import Settings
 from server.worker.backends import make_backend
 
-ENTRIES = {entry.short_key: entry for entry in shipped_entries()}
+ENTRIES: Final = {entry.short_key: entry for entry in shipped_entries()}
+FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+"""The format of a file by its ending, and how it is written."""
+
+
+def _check_prompt(_context: click.Context, _parameter: click.Parameter, prompt: str) -> str:
+    """Check a prompt as the API does.
+
+    Raises:
+        click.BadParameter: it is too short, too long, or no text.
+
+    """
+    folded = fold(prompt)
+    try:
+        folded.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("it is not text in UTF-8") from error
+    if not MIN_CHARS <= len(folded) <= MAX_CHARS:
+        raise click.BadParameter(f"a prompt has {MIN_CHARS} to {MAX_CHARS} characters")
+    return folded
+
+
+def _check_ending(_context: click.Context, _parameter: click.Parameter, out: Path) -> Path:
+    """Check that the file's ending names a format.
+
+    Raises:
+        click.BadParameter: it names none.
+
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"its name must end with {', '.join(FORMATS)}")
+    return out
 
 
 @click.command()
-@click.argument("prompt")
+@click.argument("prompt", callback=_check_prompt)
 @click.option(
     "--entry", "short_key", type=click.Choice(list(ENTRIES)), default="flux-dev-base", show_default=True
 )
@@ -31,7 +68,12 @@ ENTRIES = {entry.short_key: entry for entry in shipped_entries()}
 @click.option("--height", type=int, help="In pixels; by default the entry's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="By default a random one, which is printed.")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), default="avatar.png", show_default=True
+    "--out",
+    type=FILE,
+    default="avatar.png",
+    show_default=True,
+    callback=_check_ending,
+    help="Its ending is its format: .png, .jpg, .jpeg or .webp.",
 )
 @takes_settings
 def generate(
@@ -45,23 +87,18 @@ def generate(
 ) -> None:
     """Draw PROMPT on this machine, without the server."""
     entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
-    try:
-        # The highest tier reaches every entry, so that the named one is chosen.
-        choice = choose(entries, Tier.ENTERPRISE, Wish(width, height, ENTRIES[short_key].key))
-    except SizeRejected as error:
-        raise click.ClickException(str(error)) from error
+    # The highest tier reaches every entry, so that the named one is chosen.
+    choice = choose(entries, Tier.ENTERPRISE, Wish(width, height, ENTRIES[short_key].key))
     order = Order.of_entry(
         choice.entry,
         compose(prompt, Traits(), choice.entry.quality_terms),
         seed=secrets.randbelow(2**32) if seed is None else seed,
         size_px=(choice.width_px, choice.height_px),
     )
-    try:
-        backend = make_backend(settings, settings.worker.backends[0])
-    except DeviceUnfit as error:
-        raise click.ClickException(str(error)) from error
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with bar:
+    _require_writable(out)
+    backend = make_backend(settings, settings.worker.backends[0])
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=order.steps)
 
         def show(step: Step) -> None:
@@ -70,11 +107,23 @@ def generate(
 
         try:
             picture = backend.generate(order, show)
-        except InferenceError as error:
-            raise click.ClickException(str(error)) from error
         finally:
             backend.close()
-    picture.image.save(out, "PNG")
+    kind, how = FORMATS[out.suffix.lower()]
+    picture.image.save(out, kind, **how)
     for warning in picture.warnings:
         click.echo(f"Note: {warning}", err=True)
     click.echo(f"{out}: {picture.image.width}x{picture.image.height}, seed {order.seed}")
+
+
+def _require_writable(out: Path) -> None:
+    """Open a file for writing and leave all as it was: before drawing takes its time.
+
+    Raises:
+        OSError: it cannot be written.
+
+    """
+    is_new = not out.exists()
+    out.open("ab").close()
+    if is_new:
+        out.unlink()

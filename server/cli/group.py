@@ -1,7 +1,7 @@
 """The command group. Commands are imported when they are called, so that each starts with what it needs."""
 
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -11,13 +11,15 @@ COMMANDS: Final = {
     "worker": "server.cli.serve:worker",
     "migrate": "server.cli.database:migrate",
     "roles": "server.cli.database:roles",
-    "seed": "server.cli.database:seed",
-    "models": "server.cli.database:models",
+    "seed": "server.cli.catalogue:seed",
+    "models": "server.cli.catalogue:models",
+    "entries": "server.cli.catalogue:entries",
     "users": "server.cli.accounts:users",
     "keys": "server.cli.accounts:keys",
     "link": "server.cli.sign_in:link",
-    "credits": "server.cli.accounts:credits_",
-    "generations": "server.cli.accounts:generations",
+    "credits": "server.cli.credits:credits_",
+    "generations": "server.cli.generations:generations",
+    "projects": "server.cli.generations:projects",
     "images": "server.cli.images:images",
     "backup": "server.cli.backup:backup",
     "restore": "server.cli.backup:restore",
@@ -46,6 +48,21 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. An expected trouble ends it with a sentence, anything else with its traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            from server.cli.troubles import in_words  # noqa: PLC0415  # knows the errors of every floor
+
+            if (told := in_words(error)) is None:
+                raise
+            words, exit_code = told
+            click.echo(f"Error: {words}", err=True)
+            raise SystemExit(exit_code) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,8 +9,8 @@ from rich.table import Table
 from catalog.entries import shipped_entries
 from inference.local.cards import CARDS, Host
 from inference.local.parts import Place
-from inference.local.plan import CardTooSmall, make_plan
-from server.cli.options import lacking_libraries, takes_settings
+from inference.local.plan import make_plan
+from server.cli.options import Number, lacking_libraries, takes_settings
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ WIDTH = 140
 @click.option("--gpu", type=click.Choice(list(CARDS)), required=True, help="The card to plan for.")
 @click.option(
     "--host-gb",
-    type=click.FloatRange(min=1),
+    type=Number(1, 1_000_000),
     default=64,
     show_default=True,
     help="The memory of the card's machine, in GB of 1e9 bytes.",
@@ -45,10 +45,7 @@ def plan(settings: Settings, gpu: str, host_gb: float) -> None:
     from inference.local.footprint import count_needs  # noqa: PLC0415
 
     entries = shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model)
-    try:
-        made = make_plan(CARDS[gpu], Host(round(host_gb * 1e9)), count_needs(entries), measure_activations())
-    except CardTooSmall as error:
-        raise click.ClickException(str(error)) from error
+    made = make_plan(CARDS[gpu], Host(round(host_gb * 1e9)), count_needs(entries), measure_activations())
     console = Console(width=None if Console().is_terminal else WIDTH)
     console.print(f"[bold]{made.card.name}[/]: {made.why}", highlight=False, soft_wrap=True)
     console.print(_entries(made))

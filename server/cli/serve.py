@@ -9,7 +9,7 @@ import uvicorn
 
 from server.application import create_app
 from server.cli.opening import opened
-from server.cli.options import takes_settings
+from server.cli.options import NATURAL, Text, takes_settings
 from server.http.allocator import share_arenas
 from server.http.asgi_server import ApiServer
 from server.images.store import ImageStore
@@ -18,7 +18,7 @@ from server.scheduling.claim_policy import LOCAL
 from server.scheduling.reaper import Reaper
 from server.scheduling.registry import is_ready_on, retire
 from server.settings import Settings
-from server.supervisor.api_process import PortTaken, listen
+from server.supervisor.api_process import listen
 from server.supervisor.data_folder import private_files
 from server.supervisor.shutdown import (
     exit_with_parent,
@@ -32,9 +32,9 @@ GRACE_S = 10
 
 
 @click.command()
-@click.option("--host", help="The address to listen on.  [env: HOST; default: 127.0.0.1]")
+@click.option("--host", type=Text(253), help="The address to listen on.  [env: HOST; default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[env: PORT; default: 5000]")
-@click.option("--socket", "descriptor", type=int, hidden=True, help="A listening socket of the parent's.")
+@click.option("--socket", "descriptor", type=NATURAL, hidden=True, help="A listening socket of the parent's.")
 @click.option(
     "--exit-with-parent", "has_parent", is_flag=True, hidden=True, help="Stop when standard input ends."
 )
@@ -49,16 +49,14 @@ def api(
         exit_with_parent(GRACE_S)
     named = {"HOST": host, "PORT": port}
     settings = settings.changed(**{name: value for name, value in named.items() if value is not None})
-    try:
-        listening = (
-            listen(settings.server.host, settings.server.port)
-            if descriptor is None
-            else socket.socket(fileno=descriptor)
-        )
-    except PortTaken as error:
-        raise click.ClickException(str(error)) from error
-    with private_files(settings):
+    with private_files(settings), _listening(settings, descriptor) as listening:
         http_server(settings).run(sockets=[listening])
+
+
+def _listening(settings: Settings, descriptor: int | None) -> socket.socket:
+    if descriptor is None:
+        return listen(settings.server.host, settings.server.port)
+    return socket.socket(fileno=descriptor)
 
 
 def http_server(settings: Settings) -> uvicorn.Server:

@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from server.cli.opening import opened
-from server.cli.options import takes_settings
+from server.cli.options import Number, json_option, takes_settings
 from server.clock import now
 from server.generations.statistics import Made, Statistics, statistics
 from server.settings import Settings
 
 
 @click.command()
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@click.option("--days", type=Number(0, 36_500, min_open=True), default=1.0, show_default=True)
+@json_option
 @takes_settings
 def stats(settings: Settings, days: float, *, as_json: bool) -> None:
     """Show what the generations of the last days were made with, how long it took and what it cost."""

@@ -10,9 +10,7 @@ import click
 from server.cli.options import takes_settings
 from server.logs import configure_logs
 from server.settings import Settings
-from server.supervisor.api_process import PortTaken
-from server.supervisor.data_folder import DataFolderHeld, hold, private_files
-from server.supervisor.embedded_redis import RedisUnavailable
+from server.supervisor.data_folder import hold, private_files
 from server.supervisor.local_stack import LocalStack
 from server.supervisor.shutdown import stopped_by_signals
 
@@ -46,11 +44,8 @@ def up(settings: Settings, port: int | None, workers: int, *, as_json: bool) -> 
     """Run everything: the API, an embedded Redis, a worker and a demo account."""
     configure_logs("up", settings.server.log_level)
     settings = settings if port is None else settings.changed(PORT=port)
-    try:
-        with private_files(settings), hold(settings.server.data_dir):
-            _run(settings, workers, stopped_by_signals(), as_json=as_json)
-    except (DataFolderHeld, PortTaken, RedisUnavailable) as error:
-        raise click.ClickException(str(error)) from error
+    with private_files(settings), hold(settings.server.data_dir):
+        _run(settings, workers, stopped_by_signals(), as_json=as_json)
 
 
 def _run(settings: Settings, workers: int, stopped: threading.Event, *, as_json: bool) -> None:

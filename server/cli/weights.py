@@ -16,8 +16,7 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from catalog.entries import shipped_entries
-from inference.weights.errors import DownloadFailed
-from server.cli.options import takes_settings
+from server.cli.options import FOLDER, takes_settings
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def weights() -> None:
 )
 @click.option(
     "--to",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="The folder of all models. By default MODELS_DIR, else 'models' in the data folder.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, and fetch nothing.")
@@ -70,23 +69,17 @@ def download(settings: Settings, names: tuple[str, ...], to: Path | None, *, dry
     )
     hub = HfApi(token=settings.hosted.api_key or get_token() or False)
     console = Console(stderr=True)
-    try:
-        files = list_remote_files(hub, store.with_recorded_revisions(required_files(chosen)))
-        with _progress(console) as progress:
-            task = progress.add_task("checking", total=None)
-            inventory = store.inspect(files, lambda count: progress.advance(task, count))
-        console.print(_table(inventory, store))
-        store.check_space(inventory)
-        if dry_run:
-            return
-        with _progress(console) as progress:
-            task = progress.add_task("fetching", total=inventory.bytes_to_fetch + inventory.partial_bytes)
-            store.fetch(hub, inventory, lambda count: progress.advance(task, count))
-    except DownloadFailed as error:
-        click.echo(f"Error: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
-    except PermissionError as error:
-        raise click.ClickException(f"{error.filename} cannot be written by this user") from error
+    files = list_remote_files(hub, store.with_recorded_revisions(required_files(chosen)))
+    with _progress(console) as progress:
+        task = progress.add_task("checking", total=None)
+        inventory = store.inspect(files, lambda count: progress.advance(task, count))
+    console.print(_table(inventory, store))
+    store.check_space(inventory)
+    if dry_run:
+        return
+    with _progress(console) as progress:
+        task = progress.add_task("fetching", total=inventory.bytes_to_fetch + inventory.partial_bytes)
+        store.fetch(hub, inventory, lambda count: progress.advance(task, count))
     click.echo(f"MODELS_DIR={store.folder}")
 
 

@@ -62,6 +62,11 @@ class Ledger(Repository):
         """Return the credits that a user can spend."""
         return self._session.scalar(select(Account.available).where(Account.user_id == user_id)) or 0
 
+    def balances(self, user_id: str) -> tuple[int, int]:
+        """Return the credits that a user can spend, and those that are held."""
+        account = self._session.get(Account, user_id)
+        return (0, 0) if account is None else (account.available, account.held)
+
     def grant(
         self,
         user_id: str,

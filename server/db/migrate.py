@@ -42,13 +42,6 @@ def unmigrate(engine: Engine, revision: str = "base") -> None:
         command.downgrade(_config(connection), revision)
 
 
-def is_current(engine: Engine) -> bool:
-    """Return whether the database has the newest revision."""
-    with engine.connect() as connection:
-        there = MigrationContext.configure(connection).get_current_revision()
-        return there == newest_revision()
-
-
 def newest_revision() -> str:
     """Return the revision that this program expects."""
     return str(_script().get_current_head())

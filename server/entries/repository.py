@@ -9,6 +9,7 @@ from sqlalchemy import Integer, Text, cast, select, type_coerce, update
 
 from catalog.entries import APP_ID, Entry, EntryMalformed
 from server.db.unit_of_work import Repository
+from server.entries.errors import EntryUnknown
 from server.entries.tables import CatalogEntry
 from server.logs import get_log
 
@@ -62,6 +63,22 @@ class Entries(Repository):
                 log.error("catalogue.entry_malformed", entry=error.key, cause=error.cause)  # noqa: TRY400  # no bug
                 malformed.append(error)
         return entries, malformed
+
+    def change(self, key: str, **values: object) -> dict[str, object]:
+        """Change columns of an entry, named by its key or the short form; return what they were.
+
+        Raises:
+            EntryUnknown: there is none.
+
+        """
+        rows = [self._session.get(CatalogEntry, (APP_ID, name)) for name in (key, f"{APP_ID}:{key}")]
+        row = next((row for row in rows if row is not None), None)
+        if row is None:
+            raise EntryUnknown(key, tuple(self.keys()))
+        before = {name: getattr(row, name) for name in values}
+        for name, value in values.items():
+            setattr(row, name, value)
+        return before | {"key": row.model_key}
 
     def keys(self) -> list[str]:
         """Return the keys of all entries, including those that cannot be used."""

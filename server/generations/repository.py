@@ -70,6 +70,10 @@ class Generations(Repository):
             raise NotFound("Generation")
         return generation
 
+    def all_of(self, generation_ids: Iterable[str]) -> list[Generation]:
+        """Return the generations of some ids, whosever they are."""
+        return list(self._session.scalars(select(Generation).where(self._one_of(generation_ids))))
+
     def newest_of(
         self,
         user_id: str,

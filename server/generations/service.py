@@ -1,5 +1,6 @@
 """The use cases of a user's own generations; `submission` accepts one, `settlement` ends one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction, UnitOfWork
 from server.entries.repository import Entries
-from server.errors import DomainError
+from server.errors import DomainError, NotFound
 from server.generations import settlement
 from server.generations.repository import Generations
 from server.generations.states import Status
@@ -60,6 +61,27 @@ def get(uow: UnitOfWork, caller: Caller, generation_id: str) -> Generation:
     """
     with uow.read() as tx:
         return Generations(tx).owned_by(caller.user_id, generation_id)
+
+
+def find(uow: UnitOfWork, generation_id: str) -> Generation:
+    """Return anybody's generation, for an operator.
+
+    Raises:
+        NotFound: there is none of this id.
+
+    """
+    with uow.read() as tx:
+        found = Generations(tx).all_of([generation_id])
+    if not found:
+        raise NotFound("Generation")
+    return found[0]
+
+
+def unknown(uow: UnitOfWork, generation_ids: Sequence[str]) -> list[str]:
+    """Return those of the ids that no generation has."""
+    with uow.read() as tx:
+        known = {generation.id for generation in Generations(tx).all_of(generation_ids)}
+    return [generation_id for generation_id in generation_ids if generation_id not in known]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What all bodies of requests and answers have in common."""
 
-import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from catalog.prompts import fold
 from server.clock import wire
 
 
@@ -68,7 +68,7 @@ class Message(View):
 
 def _folded(text: Any) -> Any:
     """Trim a text and fold its runs of white space to one blank; leave anything else to its type."""
-    return re.sub(r"\s+", " ", text).strip() if isinstance(text, str) else text
+    return fold(text) if isinstance(text, str) else text
 
 
 WireTime = Annotated[

@@ -100,8 +100,8 @@ def _database(tx: Transaction) -> dict[str, str]:
     if missing := missing_revision(tx.session.connection()):
         checks["database"] = f"The database lacks revision {missing}. Run 'avatar-creator migrate'"
     registry = WorkerRegistry(tx)
-    if registry.all_gone():
-        words = "Every worker is gone: generations wait, and are given back after QUEUE_MAX_WAIT_S"
+    if registry.none_ready():
+        words = "No worker is ready: generations wait, and are given back after QUEUE_MAX_WAIT_S"
         checks["workers"] = words + _cause(registry, LOCAL, HOSTED)
     return checks
 
@@ -120,12 +120,13 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     checks = {"hosted": "ok"}
     if last_errors := registry.last_errors(HOSTED):
         checks["hosted"] = " ".join(last_errors)
-    if settings.worker.inference_backend == "auto":
+    steps_in = ": nothing steps in for local ones" if settings.worker.inference_backend == "auto" else ""
+    if not registry.ready(HOSTED):
+        checks["hosted"] = f"No hosted worker is ready{steps_in}" + _cause(registry, HOSTED)
+    if steps_in:
         checks["local"] = "ok"
         if not registry.ready(LOCAL):
             checks["local"] = "No local worker is ready: hosted providers draw" + _cause(registry, LOCAL)
-        if not registry.ready(HOSTED):
-            checks["hosted"] = "No hosted worker is ready: nothing steps in for local ones"
     try:
         Spending(tx).check(settings.hosted_budget_microusd)
     except BudgetSpent:

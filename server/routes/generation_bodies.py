@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from catalog.entries import MIN_SIZE_PX, SIZE_STEP_PX
 from catalog.orders import Provenance
+from catalog.prompts import MAX_CHARS, MIN_CHARS
 from catalog.selection import Wish, WishedQuality
 from catalog.traits import TRAIT_NAMES, Traits
 from server.generations.quotes import Quote
@@ -68,7 +69,7 @@ class GenerateBody(TraitsBody):
     )
 
     name: Name
-    prompt: Annotated[str, Field(min_length=10, max_length=2000), Fold]
+    prompt: Annotated[str, Field(min_length=MIN_CHARS, max_length=MAX_CHARS), Fold]
     width: Side = None
     height: Side = None
     seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None

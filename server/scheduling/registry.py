@@ -57,17 +57,13 @@ class WorkerRegistry(Repository):
             )
         ).all()
 
-    def all_gone(self) -> bool:
-        """Return whether there were workers and none takes generations now.
-
-        Workers that were stopped are not in the registry; those that died are, for a while.
-        """
+    def none_ready(self) -> bool:
+        """Return whether no worker is there that takes generations."""
         fresh = RegisteredWorker.seen_at > now() - STALE
         ready = self._session.scalar(
             select(func.count()).where(RegisteredWorker.accepts, fresh).select_from(RegisteredWorker)
         )
-        known = self._session.scalar(select(func.count()).select_from(RegisteredWorker))
-        return bool(known) and not ready
+        return not ready
 
     def of_host(self, host: str) -> Sequence[RegisteredWorker]:
         """Return the workers of a host that are there and take generations."""

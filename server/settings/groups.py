@@ -111,6 +111,11 @@ class ServerSettings(Group):
         return self.data_dir / "images"
 
     @property
+    def demo_key_file(self) -> Path:
+        """The file into which `up` writes the key of its demo account, so that the next `up` has the same."""
+        return self.data_dir / "demo.key"
+
+    @property
     def redis_url_file(self) -> Path:
         """The file into which `up` writes the address of the Redis that it runs."""
         return self.data_dir / "redis.url"

@@ -1,8 +1,9 @@
 """The settings of the two stores: where they are, and how long anybody waits for them."""
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.kinds import AddressGroup, SettingInvalid
@@ -51,6 +52,22 @@ class DatabaseSettings(AddressGroup):
     def deadlines(self) -> dict[str, float]:
         """The deadlines as `server.db.engine.Deadlines` takes them."""
         return self.model_dump(exclude={"url", "password"})
+
+    @field_validator("url")
+    @classmethod
+    def _is_readable(cls, url: str) -> str:
+        """Check the address further than its scheme.
+
+        Raises:
+            SettingInvalid: its port is no number, or its host cannot be read. It is not quoted.
+
+        """
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            rule = "an address whose host and port can be read"
+            raise SettingInvalid(cls.env_name("url"), "another", rule) from None
+        return url
 
     @model_validator(mode="after")
     def _are_in_order(self) -> Self:

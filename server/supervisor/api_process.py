@@ -1,5 +1,6 @@
 """The API process of `up`, on a socket that outlives it."""
 
+import errno
 import socket
 import subprocess
 import sys
@@ -17,11 +18,21 @@ LOOK_S: Final = 0.1
 RESTART_PAUSE_S: Final = 1.0
 
 
-class PortTaken(RuntimeError):
-    """Another program listens on the port."""
+CAUSES: Final = {
+    errno.EADDRINUSE: "it is in use. Stop what uses it, or choose --port",
+    errno.EACCES: "this user may not listen there. Choose --port above 1023",
+    errno.EPERM: "this user may not listen there. Choose --port above 1023",
+    errno.EADDRNOTAVAIL: "this machine has no such address. Set HOST to one that it has",
+}
+"""Why nobody can listen on an address, and what to do."""
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"Port {port} on {host} is in use. Stop what uses it, or choose --port")
+
+class AddressUnusable(RuntimeError):
+    """Nobody can listen on an address; the message says why."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        unknown = f"the system says '{error.strerror or error}'. Check HOST"
+        super().__init__(f"Port {port} on {host}: {CAUSES.get(error.errno or 0, unknown)}")
         self.host = host
         self.port = port
 
@@ -92,17 +103,19 @@ class ApiProcess:
 
 def reachable(host: str, port: int) -> str:
     """Return the URL for clients on this machine of what listens on a host and a port."""
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        PortTaken: another program has the port.
+        AddressUnusable: another program has the port, this user may not, or it is no address of this machine.
 
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise PortTaken(host, port) from error
+        raise AddressUnusable(host, port, error) from error

@@ -44,6 +44,15 @@ def private_files(settings: Settings) -> Iterator[None]:
         os.umask(before)
 
 
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only this user may read. Renamed when it is whole: nobody reads half of it."""
+    aside = file.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600)
+    aside.write_text(text, "utf-8")
+    aside.replace(file)
+
+
 def open_to_others(settings: Settings) -> list[Path]:
     """Return the data folder and the files of SQLite, as far as others than their owner may use them.
 

@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from server.logs import get_log
+from server.supervisor.data_folder import write_private
 
 log = get_log(__name__)
 
@@ -46,12 +47,7 @@ class EmbeddedRedis:
         """
         self._end_orphan()
         self._spawn()
-        # Written to another file first and then renamed: nobody reads half of it, and only we may read it.
-        aside = self._url_file.with_suffix(".new")
-        aside.unlink(missing_ok=True)
-        aside.touch(mode=0o600)
-        aside.write_text(self.url)
-        aside.replace(self._url_file)
+        write_private(self._url_file, self.url)
 
     def keep(self, stopped: threading.Event) -> None:
         """Restart it whenever it dies, until stopped."""

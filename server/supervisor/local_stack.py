@@ -1,20 +1,26 @@
 """What `up` runs on one machine: Redis, the API and the workers."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from server.logs import get_log
 from server.settings import Settings
 from server.supervisor.api_process import ApiProcess
 from server.supervisor.embedded_redis import EmbeddedRedis
 from server.supervisor.shutdown import in_thread
 from server.supervisor.watchdog import Watchdog
 
+log = get_log(__name__)
+
 LOOK_S: Final = 0.05
+TELL_S: Final = 10.0  # longer than the miniature takes to be loaded
 
 
 class LocalStack:
@@ -57,18 +63,27 @@ class LocalStack:
         With a hosted fallback, one warm worker suffices.
         """
         enough = any if len(self._settings.worker.backends) > 1 else all
+        told_at = time.monotonic()
         while not stopped.is_set():
-            if enough(watchdog.ready.is_set() for watchdog in self.watchdogs) and self._api_answers():
+            drawing = enough(watchdog.ready.is_set() for watchdog in self.watchdogs)
+            if drawing and self._why_not_ready() is None:
                 return True
+            if time.monotonic() > told_at + TELL_S:
+                told_at = time.monotonic()
+                log.warning("up.not_ready", **self._why_not_ready() or {})
             time.sleep(LOOK_S)
         return False
 
-    def _api_answers(self) -> bool:
+    def _why_not_ready(self) -> dict[str, str] | None:
+        """Return what `/readyz` says of each part that is not well; None if generations are accepted."""
         try:
             with urlopen(f"{self.api.url}/readyz", timeout=1):  # noqa: S310  # our own address
-                return True
-        except OSError:
-            return False
+                return None
+        except HTTPError as error:
+            checks: dict[str, str] = json.load(error)["checks"]
+            return {part: words for part, words in checks.items() if words != "ok"}
+        except OSError as error:
+            return {"api": f"It does not answer ({type(error).__name__})"}
 
 
 def _return_work(settings: Settings, backend: str, worker: str, was_ready: bool, cause: str | None) -> None:

@@ -1,6 +1,7 @@
 """What `up` does with its database: migrate, seed, a demo account, and return what a dead worker held."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from catalog.entries import shipped_entries
@@ -17,6 +18,7 @@ from server.projects import service as projects
 from server.projects.repository import Projects
 from server.scheduling.registry import retire
 from server.settings import Settings
+from server.supervisor.data_folder import write_private
 
 DEMO_ID: Final = "demo"
 DEMO_EMAIL: Final = "demo@localhost"
@@ -36,7 +38,7 @@ class Demo:
 
 
 def prepare(settings: Settings, url: str) -> Demo:
-    """Migrate and seed the database; return the demo account with a new key, its last one revoked.
+    """Migrate and seed the database; return the demo account with the key that it had, if that is valid.
 
     url: where the page will be.
     """
@@ -44,7 +46,7 @@ def prepare(settings: Settings, url: str) -> Demo:
     migrate(engine)
     uow = UnitOfWork(engine)
     seed(uow, shipped_entries(settings.catalogue.flux_model, settings.catalogue.flux_lora_model))
-    account = _demo(uow, url)
+    account = _demo(uow, settings.server.demo_key_file, url)
     uow.close()
     return account
 
@@ -61,10 +63,10 @@ def return_work(settings: Settings, backend: str, worker: str, was_ready: bool, 
     uow.close()
 
 
-def _demo(uow: UnitOfWork, url: str) -> Demo:
+def _demo(uow: UnitOfWork, key_file: Path, url: str) -> Demo:
     """Find or make the demo account; its credits are granted once only."""
     try:
-        key = accounts.register(
+        token = accounts.register(
             uow,
             email=DEMO_EMAIL,
             tier=Tier.FREE,
@@ -72,12 +74,36 @@ def _demo(uow: UnitOfWork, url: str) -> Demo:
             reason="Demo credits",
             key_label=KEY_LABEL,
             user_id=DEMO_ID,
-        ).key
+        ).key.token
+        _keep(token, key_file)
     except UserExists:
-        key = accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key
+        token = _kept(uow, key_file) or _keep(_replaced(uow), key_file)
     caller = accounts.find(uow, DEMO_ID)
     with uow.read() as tx:
         found = Projects(tx).oldest_of(caller.user_id)
     project = found or projects.create(uow, caller, "My avatars")
     link = sign_in.link(uow, DEMO_ID, url)
-    return Demo(link, key.token, project.id, caller.tier.value, balance(uow, caller))
+    return Demo(link, token, project.id, caller.tier.value, balance(uow, caller))
+
+
+def _kept(uow: UnitOfWork, key_file: Path) -> str | None:
+    """Return the key that the last `up` printed; None if there is none or it is not valid any more.
+
+    The database has only a digest of it, so the file beside the database has the key itself. Who can read
+    the one can read the other, and all that the key opens.
+    """
+    try:
+        token = key_file.read_text("utf-8").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    return token if accounts.is_valid_key(uow, DEMO_ID, token) else None
+
+
+def _keep(token: str, key_file: Path) -> str:
+    """Write a key into a file that only this user may read; return it."""
+    write_private(key_file, token)
+    return token
+
+
+def _replaced(uow: UnitOfWork) -> str:
+    return accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key.token

@@ -45,6 +45,13 @@ def host() -> str:
     return socket.gethostname()[:24]
 
 
+def _crash(exit_code: int, *, was_ready: bool) -> str | None:
+    """Return how a process crashed; None if somebody killed it, or it never began to draw."""
+    if -exit_code in CRASHES:
+        return f"It crashed: {signal.strsignal(-exit_code)}"
+    return f"It ended by itself with status {exit_code}: see its log" if was_ready and exit_code > 0 else None
+
+
 class Watchdog:
     """Keeps one worker process alive on one device. Imports neither torch nor a database.
 
@@ -113,8 +120,7 @@ class Watchdog:
         if was_stopped:
             self._return_work(name, was_ready=True, cause=None)
             return
-        ended_by = -(child.returncode or 0)
-        cause = life.cause or (f"It crashed: {signal.strsignal(ended_by)}" if ended_by in CRASHES else None)
+        cause = life.cause or _crash(child.returncode or 0, was_ready=life.was_ready)
         if cause is not None:
             self._circuit.record()
         if pause_s := self._circuit.pause_s():

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from catalog.entries import Entry, shipped_entries
 from inference.backend import Backend
@@ -12,8 +11,6 @@ from server.scheduling.claim_policy import HOSTED, ClaimPolicy, LocalPolicy, Res
 from server.settings import Settings
 
 log = get_log(__name__)
-
-NO_KEY: Final = "HUGGINGFACE_API_KEY is not set: what hosted providers are to draw fails"
 
 
 def make_backend(settings: Settings, name: str, entries: Sequence[Entry] = ()) -> Backend:
@@ -30,13 +27,6 @@ def make_backend(settings: Settings, name: str, entries: Sequence[Entry] = ()) -
 
 def make_policy(settings: Settings, name: str) -> ClaimPolicy:
     """Return what a worker with this backend claims, beside the other kind of worker or alone."""
-    policy = _policy(settings, name)
-    if name == HOSTED and not settings.hosted.api_key:
-        policy.record_failure(NO_KEY)  # so that the API, which is given no key, can say it
-    return policy
-
-
-def _policy(settings: Settings, name: str) -> ClaimPolicy:
     if settings.worker.inference_backend != "auto":
         return ClaimPolicy(name)
     if name == HOSTED:

@@ -49,8 +49,8 @@ def run_worker(
     """Draw what is due until SIGTERM; then finish or release what is held.
 
     Raises:
-        SystemExit: the device has failed, and the watchdog returns what was drawn to the queue; or it can
-            draw nothing.
+        SystemExit: the device has failed, and the watchdog returns what was drawn to the queue; or nothing
+            can be drawn, for want of a device, of all weights or of a key.
 
     """
     heartbeat.busy(settings.worker.load_timeout_s)
@@ -88,6 +88,10 @@ def run_worker(
         heartbeat.failed(str(error), EXIT_TIMEOUT_S)
         log.critical("worker.device_broken", worker=name, device=error.device, cause=error.cause)
         raise SystemExit(DEVICE_BROKEN) from error
+    except InferenceError as error:  # of the warm-up: what fails later ends its generation alone
+        heartbeat.failed(str(error), EXIT_TIMEOUT_S)
+        log.critical("worker.cannot_draw", worker=name, cause=str(error))
+        raise SystemExit(DEVICE_UNFIT) from error
     finally:
         context.backend.close()
         context.uow.close()
@@ -134,15 +138,28 @@ def _enabled_entries(uow: UnitOfWork) -> list[Entry]:
 
 
 def _warm_up(backend: Backend, entries: Sequence[Entry]) -> None:
-    """Load the pipeline that most entries use. Missing weights are logged, not fatal."""
-    if not entries:
-        return
+    """Load the pipeline that most entries use, of those whose weights can be loaded.
+
+    Raises:
+        InferenceError: none can be loaded, so that nothing can be drawn: why the first cannot.
+
+    """
     models = [entry.model_id for entry in entries]
-    first = max(entries, key=lambda entry: (models.count(entry.model_id), entry.adapter is not None))
-    started = time.monotonic()
-    try:
-        backend.warm_up(first.model_id, first.revision, first.adapter)
-    except InferenceError as error:
-        log.error("worker.not_warm", model=first.model_id, cause=str(error))  # noqa: TRY400  # the cause suffices
-    else:
-        log.info("worker.warm", model=first.model_id, seconds=round(time.monotonic() - started, 2))
+    wanted = sorted(
+        entries, key=lambda entry: (models.count(entry.model_id), entry.adapter is not None), reverse=True
+    )
+    failures: list[InferenceError] = []
+    for model_id, revision, adapter in dict.fromkeys(
+        (entry.model_id, entry.revision, entry.adapter) for entry in wanted
+    ):
+        started = time.monotonic()
+        try:
+            backend.warm_up(model_id, revision, adapter)
+        except InferenceError as error:
+            log.error("worker.not_warm", model=model_id, cause=str(error))  # noqa: TRY400  # the cause suffices
+            failures.append(error)
+        else:
+            log.info("worker.warm", model=model_id, seconds=round(time.monotonic() - started, 2))
+            return
+    if failures:
+        raise failures[0]

@@ -9,6 +9,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from PIL import Image
@@ -83,6 +84,36 @@ class TestBlocks:
         for text in INLINE.findall(document.read_text("utf-8")):
             for words in simple_commands(text):
                 check_words(words, complete=False)
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "for name in a b; do echo",
+            "make nothing",
+            "make bench NOTHING=1",
+            'make bench ARGS="--nothing"',
+            "avatar-creator nothing",
+            "avatar-creator credits nothing ada 1",
+            "avatar-creator credits grant ada",
+            "avatar-creator plan --gpu nothing",
+            "docker compose -f docker-compose.gpu.yml up -d nothing",
+            "docker compose -f nothing.yml up -d",
+            "docker compose -f docker-compose.gpu.yml exec api avatar-creator nothing",
+            "docker compose -f docker-compose.gpu.yml run --rm weights --nothing",
+            "docker run --rm nothing plan --gpu 4090-24g",
+        ],
+    )
+    def test_what_is_not_there(self, text):
+        """A block that bash cannot read, or that names what does not exist, is found."""
+        with pytest.raises((AssertionError, click.UsageError, KeyError)):
+            check_shell(text)
+
+    def test_a_name_that_nothing_reads(self):
+        """A variable that no program reads is found."""
+        with pytest.raises(AssertionError):
+            parse_console("echo NOTHING_READS_THIS=1 >> .env")
 
 
 def parse_console(text):

@@ -202,6 +202,7 @@ class TestWeights:
         why = "cpu cannot draw: FLUX.1 needs a card, and none can be used: Torch not compiled with CUDA"
         wait_for("/readyz says why", lambda: why in workers_check(program), READY_TIMEOUT_S)
         assert "worker.device_unfit" in program.tail()
+        wait_for("up says why", lambda: "up.not_ready" in program.tail())
         assert "Traceback" not in program.tail()
         program.stop()
 

@@ -26,6 +26,8 @@ from server.db.unit_of_work import UnitOfWork
 from server.generations.tables import Generation
 from server.http.errors import BUG
 from server.logs import configure_logs
+from server.scheduling.claim_policy import LOCAL
+from server.scheduling.registry import WorkerRegistry
 from server.scheduling.wakeups import WakeUps
 from server.settings import Settings
 
@@ -198,3 +200,14 @@ def log_lines() -> Iterator[LogLines]:
     root.handlers[:] = before[1]
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def worker_ready(uow: UnitOfWork) -> Callable[[], None]:
+    """Let a local worker be there and take generations, for ten seconds."""
+
+    def record() -> None:
+        with uow.begin() as tx:
+            WorkerRegistry(tx).record_heartbeat("gpu-one", LOCAL, accepts=True)
+
+    return record

@@ -31,8 +31,9 @@ class TestRoutes:
         assert not any(path.startswith(ALIAS) for path in paths)
         assert ALIAS in answer.json()["info"]["description"]
 
-    def test_health_is_public(self, api):
+    def test_health_is_public(self, api, worker_ready):
         """The health routes need no token, and name the application but no configuration."""
+        worker_ready()
         assert api.client.get("/healthz").json() == {"status": "ok"}
         for prefix in (PREFIX, ALIAS, "/api", ""):
             answer = api.client.get(f"{prefix}/health").json()
@@ -72,4 +73,4 @@ class TestBug:
         """After a bug the next request is answered as usual."""
         broken.client.get("/broken")
         assert isinstance(broken.client, TestClient)
-        assert broken.client.get("/readyz").status_code == 200
+        assert broken.client.get("/healthz").status_code == 200

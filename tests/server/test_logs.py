@@ -84,6 +84,29 @@ class TestLines:
         assert lines() == []
 
 
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        """Say so."""
+        return True
+
+
+class TestColours:
+    @pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("", True), ("1", False)])
+    def test_no_color_is_followed(self, lines, monkeypatch, no_color, coloured):
+        """A terminal gets lines for people, coloured unless NO_COLOR has a value."""
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if no_color is not None:
+            monkeypatch.setenv("NO_COLOR", no_color)
+        terminal = Terminal()
+        configure_logs("test", stream=terminal)
+        get_log("a").info("thing.happened")
+        assert "thing.happened" in terminal.getvalue()
+        assert ("\x1b[" in terminal.getvalue()) is coloured
+        assert lines() == []
+
+
 class TestLevel:
     @pytest.mark.parametrize(
         ("level", "written"),

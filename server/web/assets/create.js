@@ -80,7 +80,7 @@ export function CreateView() {
       <${Details} draft=${draft} projects=${projects} project=${project} wrong=${wrong} onChange=${change} />
       <${Trouble} text=${["prompt", "width", "height", "seed", "name"].includes(problem.field) ? null : problem.text} />
       <div class="order">
-        <${Price} quote=${quote} trouble=${quoteField ? null : quoteTrouble} balance=${balance} />
+        <${Price} quote=${quote} trouble=${sizeWrong ? "No price for a size that cannot be drawn" : quoteTrouble} balance=${balance} />
         <button type="submit" class="primary big" disabled=${Boolean(sending) || !project}>${sending ?? "Draw"}</button>
       </div>
     </form>
@@ -93,7 +93,7 @@ function Price({ quote, trouble, balance }) {
   let text;
   if (trouble) text = trouble;
   else if (!quote) text = "Asking for the price …";
-  else if (quote.sufficientCredits) text = `${plural(quote.creditCost, "credit")} of ${balance ?? quote.creditBalance}, given back if nothing is drawn`;
+  else if (quote.sufficientCredits) text = `Binding price: ${quote.creditCost} of your ${plural(balance ?? quote.creditBalance, "credit")}, given back if nothing is drawn`;
   else text = `This costs ${plural(quote.creditCost, "credit")} and you have ${quote.creditBalance}`;
   const time = quote?.estimatedSeconds;
   const waits = quote?.estimatedWaitSeconds;

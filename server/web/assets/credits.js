@@ -50,7 +50,7 @@ function Ledger({ entries, unfinished }) {
           return html`<tr key=${entry.id}>
             <td>${moment(entry.createdAt)}</td>
             <td>${entry.description} <span class=${`badge ${state.replaceAll(" ", "-")}`}>${state}</span></td>
-            <td class="number">${entry.amount > 0 ? "+" : ""}${entry.amount}</td>
+            <td class="number">${signed(entry.amount)}</td>
             <td class="number">${entry.balance}</td>
           </tr>`;
         })}
@@ -58,6 +58,8 @@ function Ledger({ entries, unfinished }) {
     </table>
   </div>`;
 }
+
+const signed = (amount) => (amount > 0 ? `+${amount}` : String(amount).replace("-", "\u2212"));
 
 const STATES = { purchase: "bought", bonus: "granted", refund: "given back" };
 

@@ -61,7 +61,8 @@ async function within(projectId) {
   return { avatars: project.avatars, total: project.avatars.length, more: false };
 }
 
-function Tile({ avatar, onOpen }) {
+/** The button that opens an avatar's record. */
+export function Tile({ avatar, onOpen }) {
   return html`<li>
     <button type="button" class="tile" onClick=${onOpen}>
       <img src=${avatar.thumbnailUrl} alt="" width="300" height="300" loading="lazy" decoding="async" />

@@ -1,19 +1,30 @@
 // What becomes of a wish: its place, its steps, its image, or why there is none.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { ask } from "./api.js";
+import { Tile } from "./gallery.js";
 import { cancel, dismiss, hasEnded } from "./jobs.js";
 import { Empty, Trouble } from "./parts.js";
 import { Record } from "./record.js";
 import { useApp } from "./store.js";
 import { duration, inWords, phaseInWords, plural } from "./words.js";
 
-/** All that is followed, newest first. */
+const LATEST = 6;
+
+/** All that is followed, newest first; without any, the latest avatars. */
 export function Stage() {
   const { jobs } = useApp();
   const [open, setOpen] = useState(null); // the id of the avatar whose record is shown
+  const [latest, setLatest] = useState([]);
+  const idle = jobs.length === 0;
+  useEffect(() => {
+    const read = async () => setLatest((await ask("GET", `/avatars?limit=${LATEST}`)).avatars);
+    if (idle) read().catch(() => {}); // the form works without
+  }, [idle, open]);
   return html`<section class="stage" aria-label="What is being drawn">
-    ${jobs.length === 0 &&
-    html`<${Empty} title="Nothing is being drawn"><p>Describe somebody and press Draw. The image appears here, step by step.</p><//>`}
+    ${idle && latest.length === 0 && html`<${Empty} title="Nothing is being drawn"><p>Describe somebody and press Draw. What is drawn is shown here, step by step.</p><//>`}
+    ${idle && latest.length > 0 && html`<h2>Your latest avatars</h2>`}
+    ${idle && latest.length > 0 && html`<ul class="grid">${latest.map((avatar) => html`<${Tile} key=${avatar.id} avatar=${avatar} onOpen=${() => setOpen(avatar.id)} />`)}</ul>`}
     ${jobs.map((job) => html`<${JobCard} key=${job.id} job=${job} onOpen=${() => setOpen(job.avatarId)} />`)}
     ${open && html`<${Record} id=${open} onClose=${() => setOpen(null)} />`}
   </section>`;

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { ask, call } from "./api.js";
 import { Loading, Trouble } from "./parts.js";
-import { duration, inWords, plural, qualityInWords } from "./words.js";
+import { duration, inWords, plural, QUALITIES } from "./words.js";
 
 /** What is on offer, with the steps and adapters of all entries; null until it was read. */
 export function useOffers() {
@@ -14,7 +14,8 @@ export function useOffers() {
     try {
       const [{ catalogue }, popular] = await Promise.all([ask("GET", "/catalogue"), call("GET", "/api/models/popular")]);
       const byKey = new Map(popular.data.models.map((model) => [model.modelKey, model.capabilities]));
-      setOffers(catalogue.map((offer) => ({ ...offer, ...ordered(byKey.get(offer.modelKey)) })));
+      const found = catalogue.map((offer) => ({ ...offer, ...ordered(byKey.get(offer.modelKey)) }));
+      setOffers(found.sort((a, b) => rank(a) - rank(b)));
     } catch (error) {
       setTrouble(inWords(error));
     }
@@ -23,9 +24,11 @@ export function useOffers() {
   return { offers, trouble, read };
 }
 
+const rank = ({ quality }) => Object.keys(QUALITIES).indexOf(quality);
+
 const ordered = (capabilities) => ({
   steps: capabilities?.numInferenceSteps ?? null,
-  lora: capabilities?.loraModel ? `${capabilities.loraModel.split("/").pop()} at ${capabilities.loraScale}` : null,
+  lora: capabilities?.loraModel ? `${capabilities.loraModel.split("/").pop()} at\u00a0${capabilities.loraScale}` : null,
 });
 
 const AUTOMATIC = "";
@@ -50,7 +53,7 @@ function OfferCard({ offer, chosen, onChoose }) {
   const { size, licence, estimatedSeconds: time } = offer;
   const facts = [`${size.width} × ${size.height}`, offer.steps && plural(offer.steps, "step"), offer.lora && `LoRA ${offer.lora}`];
   return html`<${Card} value=${offer.modelKey} chosen=${chosen} onChoose=${onChoose} disabled=${!offer.usable}
-      title=${qualityInWords(offer.quality)} name=${offer.name} price=${offer.usable ? plural(offer.creditCost, "credit") : offer.tier}>
+      title=${QUALITIES[offer.quality] ?? offer.quality} name=${offer.name} price=${offer.usable ? plural(offer.creditCost, "credit") : offer.tier}>
     <p class="facts">${facts.filter(Boolean).join(" · ")}</p>
     ${time && html`<p class="facts">${time.measured ? `Half take ${duration(time.p50)}, nine of ten ${duration(time.p90)}` : `About ${duration(time.p50)} to ${duration(time.p90)}, not measured here yet`}</p>`}
     <p class="facts" title=${licence.note}>${licence.name}${licence.commercial ? "" : ", not for commercial use"}</p>

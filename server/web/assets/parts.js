@@ -74,9 +74,9 @@ export function Field({ id, label, hint, wrong, control }) {
 export function Dialog({ title, onClose, children, wide = false }) {
   const dialog = useRef(null);
   useEffect(() => {
-    const opener = document.activeElement;
-    dialog.current.showModal();
-    return () => opener?.focus?.();
+    const own = dialog.current;
+    own.showModal();
+    return () => own.close(); // gives the focus back to what had it
   }, []);
   const outside = (event) => event.target === dialog.current && onClose();
   return html`<dialog ref=${dialog} class=${wide ? "wide" : null} aria-labelledby="dialog-title" onCancel=${(event) => {

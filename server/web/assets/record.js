@@ -44,6 +44,7 @@ export function Record({ id, onClose, onChanged = () => {} }) {
     setState(({ jobs }) => ({ jobs: jobs.filter(({ avatarId }) => avatarId !== id) }));
     onClose();
     onChanged();
+    setTimeout(() => document.querySelector("h1")?.focus()); // what had the focus before is deleted
     return null;
   };
   const again = () => {

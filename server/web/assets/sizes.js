@@ -26,7 +26,7 @@ export function Sizes({ width, height, limits, wrong, onChange }) {
   return html`<fieldset class="sizes">
     <legend>Size</legend>
     <div class="segments">
-      ${[[OWN, limits ? `${limits.width} × ${limits.height}` : "Its own"], ...squares.map((one) => [String(one), `${one}²`]), [CUSTOM, "Custom"]].map(
+      ${[[OWN, limits ? `${limits.width} × ${limits.height}` : "Its own"], ...squares.map((one) => [String(one), `${one} px`]), [CUSTOM, "Custom"]].map(
         ([value, label]) => html`<label key=${value} class="segment">
           <input type="radio" name="size" value=${value} checked=${chosen === value} onChange=${() => choose(value)} /><span>${label}</span>
         </label>`,

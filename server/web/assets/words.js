@@ -22,11 +22,10 @@ const PHASES = {
   hosted: "A hosted provider draws",
 };
 
-/** The wished qualities by the qualities of entries, as docs/api.md relates them. */
-const QUALITIES = { fast: "Fast", standard: "Balanced", high: "Quality", ultra: "Ultra" };
+/** The wished qualities by the qualities of entries, from the quickest to the best. Source: catalog/selection.py. */
+export const QUALITIES = { fast: "Fast", standard: "Balanced", high: "Quality", ultra: "Ultra" };
 
 export const phaseInWords = (phase) => PHASES[phase] ?? "Working";
-export const qualityInWords = (quality) => QUALITIES[quality] ?? quality;
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** A duration as people estimate it: seconds below two minutes, then minutes. */

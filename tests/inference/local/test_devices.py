@@ -41,6 +41,11 @@ class TestChoice:
         """A named device is chosen, with its number."""
         assert choose_device("cuda:1") == CUDA
 
+    def test_a_name_of_no_device(self):
+        """A name that torch does not know is told with those that it does."""
+        with pytest.raises(DeviceUnfit, match="gpu cannot draw: DEVICE must be auto, cpu, cuda"):
+            choose_device("gpu")
+
     @pytest.mark.parametrize(
         ("device", "full", "dtype"),
         [
@@ -77,6 +82,11 @@ class TestFit:
         """A card that is named and not there is told in torch's words."""
         with pytest.raises(DeviceUnfit, match=r"cuda:1 cannot draw: .*CUDA"):
             require_fit(CUDA, full=full)
+
+    def test_no_apple(self):
+        """Apple's device is tried too, wherever it is named."""
+        with pytest.raises(DeviceUnfit, match="mps cannot draw"):
+            require_fit(torch.device("mps"), full=False)
 
     @pytest.mark.parametrize(
         "error",

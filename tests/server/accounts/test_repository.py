@@ -9,6 +9,7 @@ from server.accounts.errors import (
     IdentityInvalid,
     TokenExpired,
     TokenInvalid,
+    UserAmbiguous,
     UserExists,
     UserUnknown,
 )
@@ -45,12 +46,14 @@ def everything_stored(uow, tmp_path):
 
 class TestUsers:
     def test_a_user_is_found_by_id_or_email(self, uow):
-        """An id and an email both find a user; an id wins over another user's email of the same text."""
+        """An id and an email both find a user; what is one's id and another's email finds neither."""
         with uow.begin() as tx:
             Users(tx).add("ada@example.com", Tier.PRO, "ada")
             Users(tx).add("ada", Tier.FREE, "bob")
         with uow.read() as tx:
-            assert Users(tx).find("ada").id == "ada"
+            with pytest.raises(UserAmbiguous, match="name id:ada or id:bob"):
+                Users(tx).find("ada")
+            assert Users(tx).find("id:ada").id == "ada"
             assert Users(tx).find("ada@example.com").id == "ada"
             assert Users(tx).find("bob").tier == "free"
 

@@ -1,8 +1,8 @@
 import json
-import re
-from uuid import uuid4
 
+import click
 import pytest
+from rich.console import Console
 
 from catalog.tiers import Tier
 from server.accounts.errors import TokenInvalid
@@ -11,28 +11,8 @@ from server.avatars.tables import Avatar
 from server.caller import Caller
 from server.credits.repository import Ledger
 from server.projects.repository import Projects
+from tests.server.cli.results import created, lines, refused
 from tests.server.stored import add_avatar
-
-
-def lines(result):
-    """Check that a command succeeded, and return its output lines."""
-    assert result.exit_code == 0, result.output
-    return result.stdout.splitlines()
-
-
-def refused(result, words):
-    """Check that a command failed with a message and without a traceback."""
-    assert result.exit_code == 1
-    assert words in result.stderr
-    assert isinstance(result.exception, SystemExit)
-
-
-def created(result):
-    """Return the line of JSON that describes a new key."""
-    (line,) = lines(result)
-    answer = json.loads(line)
-    assert answer.keys() == {"userId", "apiKey"}
-    return answer
 
 
 class TestUsers:
@@ -68,19 +48,19 @@ class TestUsers:
             assert Users(tx).visitor(user.id).tier is Tier.ENTERPRISE
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "words", "exit_code"),
         [
-            (("--id", ""), "id must have 1 to 64"),
-            (("--id", "u" * 65), "id must have 1 to 64"),
-            (("--id", "a\nb"), "id must have 1 to 64"),
-            (("--email", "e" * 321), "email must have 1 to 320"),
-            (("--email", "TAKEN@example.com"), "Another user has the email taken@example.com"),
+            (("--id", ""), "must have 1 to 64 printable characters", 2),
+            (("--id", "u" * 65), "must have 1 to 64 printable characters", 2),
+            (("--id", "a\nb"), "must have 1 to 64 printable characters", 2),
+            (("--email", "e" * 321), "must have 1 to 320 printable characters", 2),
+            (("--email", "TAKEN@example.com"), "Another user has the email taken@example.com", 1),
         ],
     )
-    def test_what_cannot_be_a_user_is_refused(self, cli, options, words):
+    def test_what_cannot_be_a_user_is_refused(self, cli, options, words, exit_code):
         """A bad id or email, and a taken email, are refused in words, on both databases."""
         created(cli("users", "create", "--email", "taken@example.com", "--json"))
-        refused(cli("users", "create", *options), words)
+        refused(cli("users", "create", *options), words, exit_code)
 
     def test_a_deleted_user_does_not_come_back(self, cli, uow):
         """A deleted user's key opens nothing, no command finds the user, and the id stays taken."""
@@ -109,7 +89,7 @@ class TestUsers:
             assert len(Projects(tx).newest_of(other.user_id, 10)) == 1
             assert Ledger(tx).sum_of_postings() == 0
 
-    @pytest.mark.parametrize("who", ["demo", "demo@localhost"])
+    @pytest.mark.parametrize("who", ["demo", "demo@localhost", "id:demo"])
     def test_the_demo_user_stays(self, cli, who):
         """The user that `up` works with cannot be deleted."""
         refusal = cli("users", "delete", who)
@@ -131,6 +111,40 @@ class TestUsers:
                 assert Users(tx).key_holder(user["apiKey"]).caller.tier is tier
         refused(cli("users", "set-tier", "nobody", "pro"), "nobody")
         assert cli("users", "set-tier", user["userId"], "gold").exit_code == 2
+
+
+class TestLooking:
+    def test_users_are_listed_and_shown(self, cli, make_account):
+        """The list has the newest users first; one is shown by id or email, with credits and keys."""
+        account = make_account(Tier.PRO, credits=30)
+        created(cli("users", "create", "--id", "ada", "--email", "ada@example.com", "--json"))
+        listed = json.loads(lines(cli("users", "list", "--json"))[0])
+        assert [user["id"] for user in listed] == ["ada", account.user_id]
+        assert listed[1] == {"id": account.user_id, "tier": "pro", "available": 30, "email": None}
+        assert len(json.loads(lines(cli("users", "list", "--limit", "1", "--json"))[0])) == 1
+        shown = json.loads(lines(cli("users", "show", "ada@example.com", "--json"))[0])
+        assert (shown["id"], shown["held"], len(shown["keys"])) == ("ada", 0, 1)
+        refused(cli("users", "show", "nobody"), "nobody")
+
+    def test_for_people_a_list_fits_into_80_columns(self, cli, make_account, monkeypatch):
+        """On a terminal of 80 columns ids are in one piece, and no line is longer."""
+        monkeypatch.setattr(Console, "is_terminal", True)
+        account = make_account()
+        shown = click.unstyle("\n".join(lines(cli("users", "list", COLUMNS="80")))).splitlines()
+        assert sum(account.user_id in line for line in shown) == 1
+        assert max(map(len, shown)) <= 80
+        assert "None." in lines(cli("projects", "list", created(cli("users", "create", "--json"))["userId"]))
+
+    def test_the_id_of_one_and_the_email_of_another(self, cli):
+        """What is one user's id and another's email is refused with both ids, and nothing is granted."""
+        email = "ada@example.com"
+        created(cli("users", "create", "--id", email, "--credits", "0", "--json"))
+        created(cli("users", "create", "--id", "other", "--email", email, "--credits", "0", "--json"))
+        refused(cli("credits", "grant", email, "5"), f"name id:{email} or id:other")
+        for who, granted in ((email, 6), ("other", 7)):
+            assert lines(cli("credits", "grant", f"id:{who}", str(granted))) == [
+                f"User {who} has {granted} credits available."
+            ]
 
 
 class TestKeys:
@@ -165,6 +179,22 @@ class TestKeys:
         assert first == f"{user['apiKey'][:11]}  first  used never  expires never"
         assert second["apiKey"] not in newest
 
+    def test_a_key_is_named_by_its_prefix_or_in_full(self, cli):
+        """A whole key revokes that key; what names none of the user's keys is refused, and revokes none."""
+        who = created(cli("users", "create", "--json"))["userId"]
+        second = created(cli("keys", "create", who, "--json"))
+        for nonsense in (second["prefix"][:6], second["apiKey"][:-1], "ac_nothing0"):
+            refusal = cli("keys", "revoke", who, "--prefix", nonsense)
+            refused(refusal, "has no key")
+            assert second["apiKey"][11:-1] not in refusal.output
+        other = created(cli("users", "create", "--json"))["userId"]
+        refused(cli("keys", "revoke", other, "--prefix", second["prefix"]), "has no key")
+        assert len(lines(cli("keys", "list", who))) == 2
+        assert lines(cli("keys", "revoke", who, "--prefix", second["apiKey"])) == ["Revoked 1 keys."]
+        refused(cli("keys", "revoke", who, "--prefix", second["apiKey"]), "has no key")
+        (left,) = json.loads(lines(cli("keys", "list", who, "--json"))[0])
+        assert (left["label"], left["prefix"] == second["prefix"]) == ("first", False)
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -193,78 +223,3 @@ class TestKeys:
     def test_an_unknown_user_is_refused(self, cli, command):
         """Keys of an unknown user can be neither issued, listed nor revoked."""
         refused(cli("keys", command, "nobody"), "nobody")
-
-
-class TestCredits:
-    def test_credits_are_granted(self, cli, uow, make_account):
-        """A grant adds to the available credits and prints the sum."""
-        user = make_account(credits=5).user_id
-        assert lines(cli("credits", "grant", user, "20")) == [f"User {user} has 25 credits available."]
-        with uow.read() as tx:
-            assert Ledger(tx).sum_of_postings() == 0
-        refused(cli("credits", "grant", "nobody", "20"), "nobody")
-
-    def test_what_was_paid_for_is_a_purchase(self, cli, uow, make_account):
-        """A grant is a bonus in the user's history, and with --payment a purchase."""
-        user = make_account(credits=0).user_id
-        cli("credits", "grant", user, "20", "--reason", "Sorry")
-        cli("credits", "grant", user, "100", "--payment", "pay-7")
-        with uow.read() as tx:
-            entries = Ledger(tx).history(user, 2)
-        assert [(entry.kind, entry.payment_id) for entry in entries] == [
-            ("purchase", "pay-7"),
-            ("bonus", None),
-        ]
-
-    def test_a_grant_is_repeated_by_its_reference(self, cli, balance_of, make_account):
-        """A grant prints its reference first; repeated with it, it says so and grants nothing."""
-        account = make_account(credits=5)
-        first = cli("credits", "grant", account.user_id, "20")
-        (reference,) = re.findall(r"^Reference (\S+)$", first.stderr, re.MULTILINE)
-        for _ in range(2):
-            again = cli("credits", "grant", account.user_id, "20", "--reference", reference)
-            assert lines(again) == [
-                f"This grant was made before. User {account.user_id} has 25 credits available."
-            ]
-        refused(cli("credits", "grant", account.user_id, "21", "--reference", reference), "another grant")
-        assert balance_of(account) == 25
-        assert len(lines(cli("credits", "grant", account.user_id, "20"))) == 1
-        assert balance_of(account) == 45
-
-    def test_a_payment_counts_once(self, cli, balance_of, make_account):
-        """A payment is the reference of its grant, unless the operator names another."""
-        account = make_account(credits=0)
-        for _ in range(2):
-            cli("credits", "grant", account.user_id, "100", "--payment", "pay-7")
-        assert balance_of(account) == 100
-        cli("credits", "grant", account.user_id, "100", "--payment", "pay-7", "--reference", "second half")
-        assert balance_of(account) == 200
-
-    @pytest.mark.parametrize("reference", ["", "x" * 101])
-    def test_a_reference_has_a_length(self, cli, make_account, reference):
-        """An empty reference and one of more than 100 characters are refused."""
-        refusal = cli("credits", "grant", make_account().user_id, "5", "--reference", reference)
-        assert refusal.exit_code == 2
-        assert "1 to 100 characters" in refusal.stderr
-
-    def test_an_amount_is_a_positive_number(self, cli, make_account):
-        """Nothing, less than nothing and words are no amounts."""
-        user = make_account().user_id
-        for amount in ("0", "-5", "many"):
-            assert cli("credits", "grant", "--", user, amount).exit_code == 2
-
-
-class TestGenerations:
-    def test_a_cancelled_generation_returns_its_credits_once(self, cli, api, make_account):
-        """A pending generation fails as CANCELLED and its credits return; a second call does nothing."""
-        account = make_account()
-        generation = api.generate(account).json()["generation"]["id"]
-        assert api.account(account) == (92, 8)
-        assert lines(cli("generations", "cancel", generation, str(uuid4()))) == ["Cancelled 1 of 2."]
-        assert api.account(account) == (100, 0)
-        path = f"/api/avatar-creator/generations/{generation}"
-        read = api.client.get(path, headers=account.headers).json()["generation"]
-        assert (read["status"], read["errorCode"]) == ("failed", "CANCELLED")
-        assert read["errorMessage"].startswith("CANCELLED")
-        assert lines(cli("generations", "cancel", generation)) == ["Cancelled 0 of 1."]
-        assert api.account(account) == (100, 0)

@@ -1,8 +1,13 @@
 import pytest
 from sqlalchemy import delete, text, update
 
+from catalog.entries import shipped_entries
+from inference.local import devices
+from server.cli import drawing_roles, options
 from server.credits.tables import Account
 from server.entries.tables import CatalogEntry
+from server.scheduling.claim_policy import LOCAL
+from server.scheduling.registry import WorkerRegistry
 
 AWAY = "postgresql://me:hidden-word@127.0.0.1:1/db"
 
@@ -72,10 +77,57 @@ class TestDoctor:
         assert "REDIS_URL" in absent["redis"]
         assert "hidden-word" not in result.output
 
-    def test_weights_of_the_full_profile(self, cli, tmp_path):
-        """The full profile needs its weights: in the folder that is named, or a key for the gated ones."""
-        assert "MODELS_DIR" in missing(cli("doctor", MODEL_PROFILE="full"))["weights"]
-        gated = missing(cli("doctor", MODEL_PROFILE="full", MODELS_DIR=""))
-        assert "HUGGINGFACE_API_KEY" in gated["weights"]
+    def test_weights_of_the_full_profile(self, cli, tmp_path, monkeypatch):
+        """The full profile needs each model in MODELS_DIR or the hub's cache, or a key to fetch it."""
+        monkeypatch.setattr(devices, "require_fit", lambda *_, **__: None)
         (tmp_path / "models").mkdir()
-        assert missing(cli("doctor", MODEL_PROFILE="full")) == {}
+        absent = missing(cli("doctor", MODEL_PROFILE="full"))
+        assert "FLUX.1-dev" in absent["weights"]
+        assert "avatar-creator weights download" in absent["weights"]
+        fetched = cli("doctor", MODEL_PROFILE="full", HUGGINGFACE_API_KEY="hf_x")
+        assert missing(fetched) == {}
+        assert "the worker fetches them" in fetched.stdout
+        for entry in shipped_entries():
+            files = {entry.model_id: "model_index.json"}
+            if entry.adapter:
+                files[entry.adapter.model_id] = entry.adapter.weight_name
+            for model, file in files.items():
+                (tmp_path / "models" / model).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "models" / model / file).touch()
+        whole = cli("doctor", MODEL_PROFILE="full")
+        assert missing(whole) == {}
+        assert "all models of the catalogue are on this machine" in whole.stdout
+
+
+class TestRoles:
+    @pytest.mark.parametrize(
+        ("lacking", "environ", "role"),
+        [
+            ("torch", {}, "role worker"),
+            ("huggingface_hub", {"INFERENCE_BACKEND": "huggingface"}, "role hosted"),
+        ],
+    )
+    def test_an_installation_that_only_serves(self, cli, uow, monkeypatch, lacking, environ, role):
+        """Without the libraries of a role it is missing only where no worker elsewhere plays it."""
+
+        def without(name):
+            return None if name == lacking else object()
+
+        monkeypatch.setattr(options, "find_spec", without)
+        monkeypatch.setattr(drawing_roles, "find_spec", without)
+        absent = missing(cli("doctor", **environ))
+        assert absent.keys() == {role}
+        assert lacking in absent[role]
+        with uow.begin() as tx:
+            backend = environ.get("INFERENCE_BACKEND", LOCAL)
+            WorkerRegistry(tx).record_heartbeat("gpu-one", backend, accepts=True)
+        served = cli("doctor", **environ)
+        assert missing(served) == {}
+        assert "1 elsewhere are ready" in served.stdout
+
+    def test_a_newer_release_has_migrated(self, cli, owner):
+        """A revision of a newer release is no fault: migrations only add."""
+        with owner.begin() as tx:
+            tx.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert missing(cli("doctor")) == {}
+        assert cli("models").exit_code == 0

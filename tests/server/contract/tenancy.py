@@ -39,9 +39,9 @@ PUBLIC: Final = {
     *("/api/health", "/health", "/api/models/popular"),
     *(f"{IMAGES}/{{name}}", f"{IMAGES}/presets/{{name}}"),
     *("/healthz", "/readyz"),
-    "/api/sign-in",
+    *("/", "/docs", "/page/{version}/{path}", "/api/sign-in"),
 }
-"""What needs no token. Source: the contract, section 3; health is the operator's, signing in the page's."""
+"""What needs no token. Source: the contract, section 3; health is the operator's, the last are the page's."""
 
 DOCUMENTATION: Final = "/schema"
 REQUEST_ID: Final = "tenancy"

@@ -6,14 +6,31 @@ import pytest
 import server
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
 from catalog.tiers import Tier
-from server.accounts.errors import EmailTaken, IdentityInvalid, UserExists, UserUnknown
+from server.accounts.errors import (
+    EmailTaken,
+    IdentityInvalid,
+    KeyUnknown,
+    UserAmbiguous,
+    UserExists,
+    UserUnknown,
+)
 from server.credits.errors import GrantDiffers, InsufficientCredits
+from server.entries.errors import EntryUnknown
 from server.errors import DomainError
 from server.generations.submission import QueueFull
 from server.http.errors import BUG_MESSAGE, MEANINGS, InputInvalid, describe
 
 # Only the command line meets these, and prints their words.
-NOT_OVER_HTTP = {EmailTaken, GrantDiffers, IdentityInvalid, UserExists, UserUnknown}
+NOT_OVER_HTTP = {
+    EmailTaken,
+    EntryUnknown,
+    GrantDiffers,
+    IdentityInvalid,
+    KeyUnknown,
+    UserAmbiguous,
+    UserExists,
+    UserUnknown,
+}
 
 
 def subclasses(kind):

@@ -205,7 +205,7 @@ class TestAnonymous:
             assert api.client.get(POPULAR).status_code == 200
             assert api.client.get(POPULAR).status_code == 429
             for path in ("/healthz", "/readyz", f"{PREFIX}/health"):
-                assert api.client.get(path).status_code == 200
+                assert api.client.get(path).status_code != 429
             assert api.client.get("/uploads/avatar-creator/none").status_code == 404
             assert api.client.options(POPULAR).status_code == 204
 

@@ -12,7 +12,8 @@ from server.db.migrate import migrate, unmigrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.entries.tables import CatalogEntry
-from server.scheduling.registry import WorkerRegistry
+from server.scheduling.claim_policy import LOCAL
+from server.scheduling.registry import WorkerRegistry, retire
 
 PREFIX = "/api/avatar-creator"
 BASE = "avatar-creator:flux-dev-base"
@@ -46,7 +47,7 @@ class TestCatalogue:
         assert "avatar-creator seed" in ready.json()["checks"]["catalogue"]
         assert api.client.get(f"{PREFIX}/health").json()["ready"] is False
 
-    def test_a_tier_without_an_entry_is_refused(self, api, uow, make_account):
+    def test_a_tier_without_an_entry_is_refused(self, api, uow, make_account, worker_ready):
         """With the base entry disabled a free user has no entry, and other tiers still have theirs."""
         free, basic = make_account(Tier.FREE), make_account(Tier.BASIC)
         with uow.begin() as tx:
@@ -56,10 +57,11 @@ class TestCatalogue:
         assert error["message"] == "No AI models available for Avatar Creator"
         api.refused(api.generate(basic, modelKey=BASE), 400, "VALIDATION_ERROR", "modelKey")
         assert api.generate(basic).status_code == 200
+        worker_ready()
         assert api.client.get("/readyz").status_code == 200
 
     @pytest.mark.parametrize("broken", ["{}", "[]", '{"width": "large"}'])
-    def test_a_malformed_entry_is_left_out(self, api, uow, make_account, log_lines, broken):
+    def test_a_malformed_entry_is_left_out(self, api, uow, make_account, log_lines, worker_ready, broken):
         """An entry that an operator has broken is left out and named by readiness; the others stay."""
         realism = "avatar-creator:flux-dev-realism"
         change(uow, "UPDATE ai_models SET capabilities = :it WHERE model_key = :key", it=broken, key=realism)
@@ -68,6 +70,7 @@ class TestCatalogue:
         assert accepted.status_code == 200, accepted.text
         assert json.loads(accepted.json()["generation"]["options"])["modelKey"] == BASE
         api.refused(api.generate(basic, modelKey=realism), 400, "VALIDATION_ERROR", "modelKey")
+        worker_ready()
         ready = api.client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
         assert realism in ready.json()["checks"]["catalogue"]
@@ -138,7 +141,7 @@ class TestDatabaseAway:
         assert api.balance(account) == 84
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-    def test_a_sqlite_file_without_tables_is_no_bug(self, api, uow, make_account, tmp_path, database_url):
+    def test_a_sqlite_file_without_tables_is_no_bug(self, api, uow, make_account, worker_ready, database_url):
         """On an unmigrated SQLite file requests are 503 with Retry-After until it is migrated."""
         account = make_account()
         unmigrate(uow.engine)
@@ -146,6 +149,7 @@ class TestDatabaseAway:
         migrate(uow.engine)
         with UnitOfWork(open_engine(database_url)).begin() as tx:
             Entries(tx).seed(shipped_entries())
+        worker_ready()
         assert api.client.get("/readyz").status_code == 200
 
     @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -160,6 +164,11 @@ class TestDatabaseAway:
 
 
 class TestReadiness:
+    @pytest.fixture(autouse=True)
+    def _ready(self, worker_ready):
+        """A worker is there, so that only what a test breaks is not well."""
+        worker_ready()
+
     def ready(self, api):
         """Return the status of /readyz, and its sentence on each part."""
         answer = api.client.get("/readyz")
@@ -177,13 +186,15 @@ class TestReadiness:
         change(owner, "UPDATE alembic_version SET version_num = '9999'")
         assert self.ready(api)[0] == 200
 
-    def test_every_worker_is_gone(self, api, uow):
-        """While every worker that there was is gone the API is not ready, and says so."""
-        with uow.begin() as tx:
-            WorkerRegistry(tx).record_heartbeat("gpu-one", "local", accepts=False)
+    def test_no_worker(self, api, uow):
+        """Without a worker that takes generations the API is not ready; it says why the last one went."""
+        retire(uow, LOCAL, "gpu-one", was_ready=True, cause="The driver is too old")
         status, checks = self.ready(api)
-        assert status == 503
-        assert "worker" in checks["workers"]
+        assert (status, "The driver is too old" in checks["workers"]) == (503, True)
+        with uow.begin() as tx:
+            WorkerRegistry(tx).remove("gpu-one")
+        status, checks = self.ready(api)
+        assert (status, checks["workers"].partition(":")[0]) == (503, "No worker is ready")
 
     def test_a_full_disk(self, api, monkeypatch):
         """With no room for an image the API is not ready, and says so."""

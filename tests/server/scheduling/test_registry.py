@@ -33,25 +33,26 @@ class TestIsReadyOn:
         assert not is_ready_on(uow, "gpu")
 
 
-class TestAllGone:
+class TestNoneReady:
     def test_there_was_never_a_worker(self, uow):
-        """An API without any worker is not one whose workers are gone."""
-        assert not self.all_gone(uow)
+        """Where there was never a worker, none is ready."""
+        assert self.none_ready(uow)
 
     def test_one_that_takes_generations_suffices(self, uow):
         """Beside a worker that is ready, those that are gone do not count."""
         with uow.begin() as tx:
             WorkerRegistry(tx).record_heartbeat("gpu-one", LOCAL, accepts=False)
-            assert WorkerRegistry(tx).all_gone()
+            assert WorkerRegistry(tx).none_ready()
             WorkerRegistry(tx).record_heartbeat("gpu-two", LOCAL, accepts=True)
-            assert not WorkerRegistry(tx).all_gone()
+            assert not WorkerRegistry(tx).none_ready()
 
     def test_workers_that_never_get_ready(self, uow):
-        """A worker that ended before it was ready is seen to be gone, and one that was stopped is not."""
+        """Of a worker that ended before it was ready it is known why, and not of one that was stopped."""
         retire(uow, LOCAL, "gpu-one", was_ready=True)
-        assert not self.all_gone(uow)
+        with uow.read() as tx:
+            assert WorkerRegistry(tx).why_gone(LOCAL) is None
         retire(uow, LOCAL, "gpu-one", was_ready=False)
-        assert self.all_gone(uow)
+        assert self.none_ready(uow)
         with uow.read() as tx:
             assert WorkerRegistry(tx).last_errors(LOCAL) == [NEVER_READY]
 
@@ -65,7 +66,7 @@ class TestAllGone:
             assert WorkerRegistry(tx).why_gone(LOCAL, HOSTED) == "The driver is too old"
             assert WorkerRegistry(tx).why_gone(HOSTED) is None
 
-    def all_gone(self, uow):
+    def none_ready(self, uow):
         """Return what the registry says."""
         with uow.read() as tx:
-            return WorkerRegistry(tx).all_gone()
+            return WorkerRegistry(tx).none_ready()

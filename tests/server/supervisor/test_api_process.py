@@ -1,9 +1,10 @@
+import errno
 import socket
 
 import pytest
 
 from server.settings import Settings
-from server.supervisor.api_process import ApiProcess, PortTaken, listen
+from server.supervisor.api_process import AddressUnusable, ApiProcess, listen
 
 
 class TestListen:
@@ -11,9 +12,31 @@ class TestListen:
         """A port that another program listens on is an error that names it and the option to change it."""
         with listen("127.0.0.1", 0) as first:
             port = first.getsockname()[1]
-            with pytest.raises(PortTaken, match=f"Port {port}.*--port") as taken:
+            with pytest.raises(AddressUnusable, match=f"Port {port}.*in use.*--port") as taken:
                 listen("127.0.0.1", port)
         assert (taken.value.host, taken.value.port) == ("127.0.0.1", port)
+
+    def test_every_cause_is_named(self):
+        """An address of no machine of ours, and a name that is none, are not said to be in use."""
+        for host, words in (("192.0.2.1", "has no such address"), ("no-such-host.invalid", "Check HOST")):
+            with pytest.raises(AddressUnusable, match=words) as unusable:
+                listen(host, 0)
+            assert "in use" not in str(unusable.value)
+
+    def test_a_port_that_is_not_permitted(self, monkeypatch):
+        """A port that this user may not have is said to be one."""
+
+        def refuse(*_, **__):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(socket, "create_server", refuse)
+        with pytest.raises(AddressUnusable, match="this user may not listen there"):
+            listen("127.0.0.1", 80)
+
+    def test_ipv6(self):
+        """An address of IPv6 can be listened on."""
+        with listen("::1", 0) as listening:
+            assert listening.family is socket.AF_INET6
 
     def test_a_port_just_left_can_be_taken(self):
         """A restart does not wait for the old connections of the port to be forgotten."""

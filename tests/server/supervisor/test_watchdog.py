@@ -134,6 +134,7 @@ class TestWatchdog:
             ("os.abort()", "It crashed: Aborted"),
             ("time.sleep(60)", "It hung: no progress within 0.2 s"),
             ("tell('failed 9 cuda:0 has failed')", "cuda:0 has failed"),
+            ("sys.exit(3)", "It ended by itself with status 3: see its log"),
         ],
     )
     def test_three_deaths_open_the_circuit(self, settings, monkeypatch, tmp_path, end, why):

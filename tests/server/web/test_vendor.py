@@ -25,7 +25,7 @@ def own_code():
     ]
 
 
-@pytest.mark.parametrize("folder", [ASSETS / "vendor"], ids=["page"])
+@pytest.mark.parametrize("folder", [ASSETS / "vendor", BROWSER / "axe"], ids=["page", "axe"])
 def test_vendored_files_are_what_their_makers_published(folder):
     """Each vendored file is listed with its source and licence, and has the hash that is listed."""
     packages = tomllib.loads((folder / "vendor.toml").read_text("utf-8"))

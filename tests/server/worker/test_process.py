@@ -9,15 +9,16 @@ from rq import Worker
 from structlog.testing import capture_logs
 
 from catalog.entries import shipped_entries
+from inference.errors import WeightsMissing
 from inference.local import devices, placement
 from inference.local.cards import Card
-from inference.scripted import Script
+from inference.scripted import Script, ScriptedBackend
 from server.scheduling.claim_policy import LOCAL, ReservePolicy
 from server.scheduling.wakeups import open_queue
 from server.supervisor.heartbeat import FAILED, READY
 from server.worker.backends import make_backend
 from server.worker.lease_guard import SAME_SIGNAL_S, StopRequest
-from server.worker.process import DEVICE_UNFIT, draw_until_stopped, run_worker
+from server.worker.process import DEVICE_UNFIT, _warm_up, draw_until_stopped, run_worker
 
 PATIENCE_S = 20
 
@@ -129,6 +130,42 @@ class TestPlan:
         _, _, _, schnell = shipped_entries()
         backend = make_backend(with_card(40_000_000_000), LOCAL, [schnell])
         assert [each.precision.value for each in backend.plan.entries] == ["bf16"]
+
+
+class Unloadable(ScriptedBackend):
+    """A backend that lacks the weights of some models."""
+
+    def __init__(self, *lacking):
+        super().__init__(Script())
+        self.lacking = lacking
+
+    def warm_up(self, model_id, revision, adapter):
+        """Load a model that is there."""
+        if model_id in self.lacking:
+            raise WeightsMissing(model_id, "it is not on this machine")
+        super().warm_up(model_id, revision, adapter)
+
+
+class TestWeights:
+    def test_without_any_it_ends(self, settings, heartbeat, monkeypatch):
+        """A worker that can load no entry's weights ends with status 78 and a sentence, never ready."""
+        monkeypatch.setattr("server.worker.process._stop_on_signals", lambda _: None)
+        models = {entry.model_id for entry in shipped_entries()}
+        with pytest.raises(SystemExit) as ended:
+            run_worker(settings, "worker-1", heartbeat, LOCAL, lambda *_: Unloadable(*models))
+        assert ended.value.code == DEVICE_UNFIT
+        lines = heartbeat.lines()
+        assert READY not in [line.partition(" ")[0] for line in lines]
+        assert lines[-1].startswith(FAILED)
+        assert "FLUX.1-dev could not be loaded: it is not on this machine" in lines[-1]
+
+    def test_with_one_it_is_warm(self):
+        """If the weights of the entries that are used most are missing, it loads those of the next."""
+        entries = shipped_entries()
+        dev, schnell = entries[0].model_id, entries[-1].model_id
+        backend = Unloadable(dev)
+        _warm_up(backend, entries)
+        assert backend.resident == {schnell}
 
 
 class TestStopRequest:
