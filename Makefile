@@ -107,6 +107,18 @@ env-example: install  ## write .env.example anew from the declarations of the se
 openapi: install  ## write docs/openapi.json anew from the API's code
 	$(BIN)/python -m scripts.openapi
 
+.PHONY: docs
+docs: install  ## build the documentation as a site in site/; a warning fails
+	$(BIN)/python -m scripts.docs_site
+
+.PHONY: screenshots
+screenshots: install  ## take the pictures of the page anew, in a Chromium: a minute
+	$(BIN)/python -m scripts.screenshots
+
+.PHONY: hardware-table
+hardware-table: install  ## write anew what fits on which card, from the planner
+	$(BIN)/python -m scripts.hardware_table
+
 # Keeps the pins that still fit pyproject.toml; ARGS=--upgrade takes the newest.
 .PHONY: lock
 lock: install  ## resolve pyproject.toml into requirements/*.lock, with the hash of every file
@@ -127,7 +139,7 @@ digests:  ## print the images that ours are built on and started beside, with th
 
 .PHONY: clean
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage* mutants dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage* mutants dist site .cache
 	find . -name .git -prune -o -name __pycache__ -exec rm -rf {} +
 
 # Makes .venv again if its interpreter is gone; otherwise pip updates it to the lock.

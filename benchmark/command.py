@@ -51,7 +51,7 @@ _RECORD: Final = Place(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--gpu-usd-per-hour",
     type=Number(0, 1_000_000),
-    help="The price of the GPU, for the cost of a thousand images.",
+    help="The price of the GPU, for the cost of an image and the break-even with the hosted API.",
 )
 @click.option("--runs", type=COUNT, default=DEFAULTS.runs, show_default=True)
 @click.option("--starts", type=COUNT, default=DEFAULTS.starts, show_default=True)

@@ -146,6 +146,7 @@ def measured(
         peak_share=loaded["tflop_per_step"] * per_s / peak if peak else None,
         lora_adds_s=lora_adds_s,
         planned_mib=loaded["planned_mib"],
+        mean_s=statistics.fmean(seconds),
     )
 
 

@@ -47,13 +47,14 @@ class Measured:
     """The measurements of one entry, drawn without a server.
 
     load_s: the pipeline and its LoRA, from the disk to the device; random weights are made there instead.
-    first_s: the first image after loading. p50_s, p95_s: from the order to the picture, over the `runs`
-    images after the first. steps_per_s: of the denoising alone. peak_mib: the peak of memory for this entry
-    alone, of the device or, on a CPU, of the process. tflop_per_step: counted from the config. peak_share:
-    the rate of operations divided by the device's peak rate, None where that is unknown. lora_adds_s: p50
-    with the LoRA minus p50 of the same pipeline without it, None for entries without a LoRA. planned_mib:
-    what the plan of the card's memory foresees, None without a plan. difference: the largest difference of a
-    channel of a pixel to the exact profile's picture, of 255 levels; None for that profile itself.
+    first_s: the first image after loading. p50_s, p95_s, mean_s: from the order to the picture, over the
+    `runs` images after the first; older records have no mean. steps_per_s: of the denoising alone. peak_mib:
+    the peak of memory for this entry alone, of the device or, on a CPU, of the process. tflop_per_step:
+    counted from the config. peak_share: the rate of operations divided by the device's peak rate, None where
+    that is unknown. lora_adds_s: p50 with the LoRA minus p50 of the same pipeline without it, None for
+    entries without a LoRA. planned_mib: what the plan of the card's memory foresees, None without a plan.
+    difference: the largest difference of a channel of a pixel to the exact profile's picture, of 255 levels;
+    None for that profile itself.
     """
 
     load_s: float
@@ -68,6 +69,7 @@ class Measured:
     lora_adds_s: float | None = None
     planned_mib: float | None = None
     difference: int | None = None
+    mean_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,36 +4,47 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-IMAGES: Final = 1000
-"""The number of images that a cost is for."""
+_HOUR_S: Final = 3600
 
 
 @dataclass(frozen=True)
 class Hosted:
-    """The old back end's average time of one image, and the hosted API's price of it."""
+    """A hosted API's mean time of one image and quality of an entry, and two prices of an image in dollars.
+
+    old_usd: what the old product paid. list_usd: the list price of today.
+    """
 
     average_s: float
-    usd_per_image: float
-
-    @property
-    def usd(self) -> float:
-        """The price of a thousand images."""
-        return IMAGES * self.usd_per_image
+    quality: str
+    old_usd: float
+    list_usd: float
 
 
-# Source: the existing product's own timing table and note of prices, by the entry's name.
+# Source: the existing product's own timing table and note of prices, by the entry's name. Source of the list
+# prices: fal.ai's pages of FLUX.1, 2026-11, by the megapixel, which each entry's own size comes to.
+DEV_USD, SCHNELL_USD = 0.025, 0.003
 HOSTED: Final = {
-    "flux-dev-base": Hosted(35, 0.05),
-    "flux-dev-realism": Hosted(50, 0.05),
-    "flux-dev-hd-realism": Hosted(75, 0.05),
-    "flux-schnell-fast": Hosted(10, 0.01),
+    "flux-dev-base": Hosted(35, "Good", 0.05, DEV_USD),
+    "flux-dev-realism": Hosted(50, "Excellent", 0.05, DEV_USD),
+    "flux-dev-hd-realism": Hosted(75, "Ultra", 0.05, DEV_USD),
+    "flux-schnell-fast": Hosted(10, "Good", 0.01, SCHNELL_USD),
 }
 LORA_ADDS_S: Final = (15, 20)  # Source: the same
 
 
 def own_usd(seconds_per_image: float, gpu_usd_per_hour: float) -> float:
-    """Return the cost of a thousand images on a card that draws one after another and is never idle."""
-    return IMAGES * seconds_per_image * gpu_usd_per_hour / 3600
+    """Return the cost of an image on a card that draws one after another and is never idle."""
+    return seconds_per_image * gpu_usd_per_hour / _HOUR_S
+
+
+def break_even_per_hour(hosted_usd: float, gpu_usd_per_hour: float) -> float:
+    """Return how many images an hour cost as much at the hosted API as the card does."""
+    return gpu_usd_per_hour / hosted_usd
+
+
+def draws_per_hour(seconds_per_image: float) -> float:
+    """Return how many images a card draws in an hour, one after another."""
+    return _HOUR_S / seconds_per_image
 
 
 # Dense bfloat16 with 32-bit sums, TFLOP/s. Source: the vendor's data sheets. Patterns match whole names: the

@@ -1,6 +1,7 @@
 """Writes the report of a run: Markdown, JSON, and a chart that compares the entries with the hosted API."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUFFIXES: Final = (".png", ".svg")
-_HERE_COLOUR, _HOSTED_COLOUR = "#2a6f97", "#bc6c25"
-_BAR: Final = 0.38  # of the distance between two entries
+_HERE_COLOUR, _HOSTED_COLOUR, _OLD_COLOUR = "#2a6f97", "#bc6c25", "#d9c2a3"
+_HATCH: Final = "///"
+_GROUP: Final = 0.76  # of the distance between two entries: all bars of one
 
 
 def write_report(record: Record, folder: Path) -> tuple[str, list[Path]]:
@@ -40,16 +42,17 @@ def write_report(record: Record, folder: Path) -> tuple[str, list[Path]]:
 def write_chart(record: Record, folder: Path) -> list[Path]:
     """Draw the measured entries as PNG and SVG; return the files."""
     rows = [row for row in record.entries if row.measured is not None]
-    with_cost = record.gpu_usd_per_hour is not None and costs_are_real(record)
+    real = costs_are_real(record)
+    with_cost = record.gpu_usd_per_hour is not None and real
     # A fixed salt makes the file the same for the same data.
     with plt.rc_context({"svg.hashsalt": "benchmark", "svg.fonttype": "none"}):
         figure, axes = plt.subplots(
-            1, 1 + with_cost, figsize=(9 + 5 * with_cost, 1.5 + 0.75 * len(rows)), squeeze=False
+            1, 1 + with_cost, figsize=(9 + 5 * with_cost, 1.9 + 0.75 * len(rows)), squeeze=False
         )
-        _plot_seconds(axes[0][0], rows)
+        _plot_seconds(axes[0][0], rows, real=real)
         if record.gpu_usd_per_hour is not None and with_cost:
             _plot_dollars(axes[0][1], rows, record.gpu_usd_per_hour)
-        figure.suptitle(_conditions(record), fontsize=10)
+        figure.suptitle(_title(record), fontsize=11)
         figure.tight_layout()
         files = [folder / f"benchmark{suffix}" for suffix in SUFFIXES]
         for file in files:
@@ -58,42 +61,74 @@ def write_chart(record: Record, folder: Path) -> list[Path]:
     return files
 
 
-def _conditions(record: Record) -> str:
-    """Return the device, weights and commit, because charts are shared without the text around them."""
+def _title(record: Record) -> str:
+    """Return what drew, where and at which commit, because charts are shared without the text around them."""
     machine = record.machine
-    device = machine["accelerator"] if machine["accelerator"] != "none" else f"CPU, {machine['cores']} cores"
-    weights = f"{record.weights} weights" if costs_are_real(record) else "the miniature, which is not FLUX.1"
-    return f"here: {device}, {weights}; commit {machine['commit']}"
+    device = (
+        machine["accelerator"] if machine["accelerator"] != "none" else f"a CPU, {machine['cores']} cores"
+    )
+    drew = (
+        f"FLUX.1 with {record.weights} weights"
+        if costs_are_real(record)
+        else "The miniature, which is not FLUX.1,"
+    )
+    return f"{drew} on {device}; commit {machine['commit']}"
 
 
-def _plot_seconds(axes: "Axes", rows: Sequence[EntryTiming]) -> None:
+def _plot_seconds(axes: "Axes", rows: Sequence[EntryTiming], *, real: bool) -> None:
+    """Draw our seconds; beside them the hosted API's, unless the miniature drew, which is hatched."""
     ours = [row.measured.p50_s if row.measured else 0.0 for row in rows]
-    _plot_bars(axes, rows, ours, [HOSTED[row.name].average_s for row in rows], "s")
-    axes.set_title("one image: p50 here, average of the hosted API")
-    axes.set_xlabel("seconds, logarithmic")
+    series = [_Bars("here" if real else "the miniature", ours, _HERE_COLOUR, "" if real else _HATCH)]
+    if real:
+        series.append(_Bars("hosted", [HOSTED[row.name].average_s for row in rows], _HOSTED_COLOUR))
+    _plot_bars(axes, rows, series, "s")
+    figures = "p50 here, mean of the hosted API" if real else "p50"
+    axes.set_title(f"one image, seconds: {figures}", fontsize=10)
 
 
 def _plot_dollars(axes: "Axes", rows: Sequence[EntryTiming], gpu_usd_per_hour: float) -> None:
     ours = [own_usd(row.measured.p50_s, gpu_usd_per_hour) if row.measured else 0.0 for row in rows]
-    _plot_bars(axes, rows, ours, [HOSTED[row.name].usd for row in rows], "$")
-    axes.set_title(f"1000 images, a card at ${gpu_usd_per_hour:g} an hour")
-    axes.set_xlabel("dollars, logarithmic")
+    series = [
+        _Bars("here", ours, _HERE_COLOUR),
+        _Bars("hosted, list price", [HOSTED[row.name].list_usd for row in rows], _HOSTED_COLOUR),
+        _Bars("hosted, old product", [HOSTED[row.name].old_usd for row in rows], _OLD_COLOUR),
+    ]
+    _plot_bars(axes, rows, series, "$")
+    axes.set_title(
+        f"one image, dollars: a card at ${gpu_usd_per_hour:g} an hour that never idles", fontsize=10
+    )
 
 
-def _plot_bars(
-    axes: "Axes", rows: Sequence[EntryTiming], ours: Sequence[float], theirs: Sequence[float], unit: str
-) -> None:
-    """Draw two bars for each entry, on a logarithmic scale that shows their ratio."""
-    places = range(len(rows))
-    for values, label, colour, shift in (
-        (ours, "here", _HERE_COLOUR, -_BAR / 2),
-        (theirs, "hosted", _HOSTED_COLOUR, _BAR / 2),
-    ):
-        bars = axes.barh([place + shift for place in places], values, _BAR, label=label, color=colour)
-        axes.bar_label(bars, [f"{rounded(value)} {unit}" for value in values], padding=3, fontsize=8)
+@dataclass(frozen=True)
+class _Bars:
+    """The bars of one label, one for each entry."""
+
+    label: str
+    values: Sequence[float]
+    colour: str
+    hatch: str = ""
+
+
+def _plot_bars(axes: "Axes", rows: Sequence[EntryTiming], series: Sequence[_Bars], unit: str) -> None:
+    """Draw the bars of each entry beside each other, on a logarithmic scale that shows their ratio."""
+    height = _GROUP / len(series)
+    for number, bars in enumerate(series):
+        shift = (number - (len(series) - 1) / 2) * height
+        places = [place + shift for place in range(len(rows))]
+        drawn = axes.barh(
+            places,
+            bars.values,
+            height,
+            label=bars.label,
+            color="white" if bars.hatch else bars.colour,
+            edgecolor=bars.colour,
+            hatch=bars.hatch or None,
+        )
+        axes.bar_label(drawn, [f"{rounded(value)} {unit}" for value in bars.values], padding=3, fontsize=8)
     names = [f"{row.title}\n{row.width_px} px, {row.steps} steps, {row.profile}" for row in rows]
-    axes.set_yticks(list(places), names)
+    axes.set_yticks(list(range(len(rows))), names)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.tick_params(axis="x", which="both", labelbottom=False)  # each bar has its value
     axes.margins(x=0.15)
-    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+    axes.legend(fontsize=8, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, -0.03), frameon=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from benchmark.record import EntryTiming, Figure, Record
-from benchmark.reference import HOSTED, LORA_ADDS_S, own_usd
+from benchmark.reference import HOSTED, LORA_ADDS_S, break_even_per_hour, draws_per_hour, own_usd
 
 NOTHING = "—"
 """The cell of a value that was not measured or would have no meaning."""
@@ -36,7 +36,19 @@ def headline(record: Record) -> str:
 def timing_table(record: Record) -> str:
     """Return the measurements of each entry."""
     served = any(row.served for row in record.entries)
-    titles = ["entry", "profile", "size", "steps", "load", "first image", "p50", "p95", "runs", "it/s"]
+    titles = [
+        "entry",
+        "profile",
+        "size",
+        "steps",
+        "load",
+        "first image",
+        "p50",
+        "mean",
+        "p95",
+        "runs",
+        "it/s",
+    ]
     titles += ["peak memory", "planned", "TFLOP a step", "of the peak", "LoRA adds", "differs from exact"]
     titles += ["through the server, p50", "p95", "server adds"] if served else []
     rows = [_timing_cells(row) + (_served_cells(row) if served else []) for row in record.entries]
@@ -47,20 +59,17 @@ def _timing_cells(row: EntryTiming) -> list[str]:
     name = [row.title, row.profile, f"{row.width_px}x{row.height_px}", str(row.steps)]
     measured = row.measured
     if measured is None:
-        return [*name, "not measured", *[NOTHING] * 11]
+        return [*name, "not measured", *[NOTHING] * 12]
     return [
         *name,
-        *(
-            f"{rounded(seconds)} s"
-            for seconds in (measured.load_s, measured.first_s, measured.p50_s, measured.p95_s)
-        ),
+        *map(_seconds, (measured.load_s, measured.first_s, measured.p50_s, measured.mean_s, measured.p95_s)),
         str(measured.runs),
         rounded(measured.steps_per_s),
         f"{rounded(measured.peak_mib)} MiB",
         NOTHING if measured.planned_mib is None else f"{rounded(measured.planned_mib)} MiB",
         rounded(measured.tflop_per_step),
         NOTHING if measured.peak_share is None else f"{100 * measured.peak_share:.0f} %",
-        NOTHING if measured.lora_adds_s is None else f"{rounded(measured.lora_adds_s)} s",
+        _seconds(measured.lora_adds_s),
         NOTHING if measured.difference is None else f"{measured.difference} levels",
     ]
 
@@ -77,27 +86,50 @@ def _served_cells(row: EntryTiming) -> list[str]:
 
 def hosted_table(record: Record) -> str:
     """Return the old hosted back end's timing table beside ours."""
-    titles = ["entry", "profile", "resolution", "steps", "LoRA", "here, p50", "hosted, average", "credits"]
-    titles += ["1000 images here", "1000 images hosted"]
+    titles = ["entry", "profile", "resolution", "steps", "LoRA", "here, p50", "here, mean", "hosted, average"]
+    titles += ["quality", "credits", "an image here", "hosted, list price", "hosted, old price"]
+    titles += ["break-even with the list price"]
     return _table(titles, [_hosted_cells(row, record) for row in record.entries], words=1)
 
 
 def _hosted_cells(row: EntryTiming, record: Record) -> list[str]:
-    hosted = HOSTED.get(row.name)
-    here, cost = "not measured", NOTHING
-    if row.measured is not None:
-        here = f"{rounded(row.measured.p50_s)} s"
-        if record.gpu_usd_per_hour is not None and costs_are_real(record):
-            cost = f"${own_usd(row.measured.p50_s, record.gpu_usd_per_hour):.2f}"
+    hosted, measured = HOSTED.get(row.name), row.measured
+    usd_per_hour = record.gpu_usd_per_hour if costs_are_real(record) else None
+    cost = even = NOTHING
+    if measured is not None and usd_per_hour is not None:
+        cost = _dollars(own_usd(measured.p50_s, usd_per_hour))
+        even = _break_even(measured.p50_s, hosted.list_usd, usd_per_hour) if hosted else NOTHING
+    theirs = [f"{hosted.average_s:g} s", hosted.quality] if hosted else [NOTHING] * 2
+    prices = [_dollars(hosted.list_usd), _dollars(hosted.old_usd)] if hosted else [NOTHING] * 2
     return [
         *(row.title, row.profile, f"{row.width_px}x{row.height_px}", str(row.steps)),
         "yes" if row.lora else "no",
-        here,
-        f"{hosted.average_s:g} s" if hosted else NOTHING,
-        str(row.credits),
-        cost,
-        f"${hosted.usd:.2f}" if hosted else NOTHING,
+        *(
+            ["not measured", NOTHING]
+            if measured is None
+            else [_seconds(measured.p50_s), _seconds(measured.mean_s)]
+        ),
+        *theirs,
+        *(str(row.credits), cost, *prices, even),
     ]
+
+
+def _break_even(seconds: float, hosted_usd: float, usd_per_hour: float) -> str:
+    """Say from how many images an hour on a card of one's own is cheaper, and whether it can draw as many."""
+    if not usd_per_hour:
+        return "always"
+    images = break_even_per_hour(hosted_usd, usd_per_hour)
+    possible = draws_per_hour(seconds)
+    return "never" if images > possible else f"{images:.0f} of {possible:.0f} /h"
+
+
+def _seconds(seconds: float | None) -> str:
+    return NOTHING if seconds is None else f"{rounded(seconds)} s"
+
+
+def _dollars(usd: float) -> str:
+    """Return a price of one image: tenths of a cent matter."""
+    return f"${usd:.4f}"
 
 
 def costs_are_real(record: Record) -> bool:
@@ -110,10 +142,14 @@ def notes(record: Record) -> Iterable[str]:
     if not costs_are_real(record):
         yield "The miniature drew these: its seconds say nothing of FLUX.1, so no cost is given."
     elif record.gpu_usd_per_hour is None:
-        yield "The cost of a thousand images here needs --gpu-usd-per-hour."
+        yield "The cost of an image here needs --gpu-usd-per-hour."
     else:
         price = f"${record.gpu_usd_per_hour:g} an hour"
-        yield f"A thousand images here: one after another, at p50, on a card at {price} that never idles."
+        yield f"An image here: one after another, at p50, on a card at {price} that never idles."
+        yield (
+            "Break-even: so many images an hour, of those that the card could draw, cost as much at the list "
+            "price as the card does. With fewer the hosted API is cheaper."
+        )
     yield "The LoRA of the hosted back end added {}-{} s.".format(*LORA_ADDS_S)
     for row in record.entries:
         if row.problem:

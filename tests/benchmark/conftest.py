@@ -27,6 +27,7 @@ BASE = EntryTiming(
         first_s=9.0,
         p50_s=3.6,
         p95_s=4.5,
+        mean_s=3.75,
         runs=5,
         steps_per_s=10.0,
         peak_mib=34_000.0,

@@ -57,8 +57,9 @@ class TestChart:
             for node in ET.parse(svg).iter()  # noqa: S314  # we wrote it
             if node.tag.endswith("text")
         )
-        for word in ("FLUX.1-dev Base", "3.6 s", "35 s", "2 $", "50 $", "Imaginary GPU", "random weights"):
+        for word in ("FLUX.1-dev Base", "3.6 s", "35 s", "0.002 $", "0.025 $", "0.05 $", "list price"):
             assert word in words
+        assert "FLUX.1 with random weights on Imaginary GPU; commit 0123456789ab" in words
         assert "HD" not in words
 
     def test_without_a_price(self, record, tmp_path):
@@ -67,9 +68,12 @@ class TestChart:
         assert "dollars" not in svg.read_text("utf-8")
 
     def test_miniature(self, record, tmp_path):
-        """A chart of the miniature states that it is not FLUX.1."""
-        _, svg = write_chart(replace(record, weights="miniature"), tmp_path)
-        assert "which is not FLUX.1" in svg.read_text("utf-8")
+        """A chart of the miniature says so in its title, is hatched, and has no hosted seconds beside it."""
+        real = write_chart(record, tmp_path)[1].read_text("utf-8")
+        drawn = write_chart(replace(record, weights="miniature"), tmp_path)[1].read_text("utf-8")
+        assert "The miniature, which is not FLUX.1, on Imaginary GPU" in drawn
+        assert ("<pattern" in real, "<pattern" in drawn) == (False, True)
+        assert ("35 s" in real, "35 s" in drawn) == (True, False)
 
     def test_same_again(self, record, tmp_path):
         """The same record gives the same SVG, byte for byte."""

@@ -16,7 +16,20 @@ class TestTimingTable:
         """An entry's row has its times, its rate, its memory, its operations and their share of the peak."""
         row = row_of(as_markdown(record), "FLUX.1-dev Base", 0)
         assert row[1:] == [
-            *("exact", "512x512", "28", "20 s", "9 s", "3.6 s", "4.5 s", "5", "10", "34000 MiB", "—"),
+            *(
+                "exact",
+                "512x512",
+                "28",
+                "20 s",
+                "9 s",
+                "3.6 s",
+                "3.75 s",
+                "4.5 s",
+                "5",
+                "10",
+                "34000 MiB",
+                "—",
+            ),
             *("21.5", "25 %", "—", "—", "not measured", "—", "—"),
         ]
 
@@ -26,25 +39,25 @@ class TestTimingTable:
         row = replace(record.entries[0], profile="turbo", measured=measured)
         text = as_markdown(replace(record, entries=[row]))
         cells = row_of(text, "FLUX.1-dev Base", 0)
-        assert [cells[at] for at in (1, 10, 11, 15)] == ["turbo", "34000 MiB", "33000 MiB", "3 levels"]
+        assert [cells[at] for at in (1, 11, 12, 16)] == ["turbo", "34000 MiB", "33000 MiB", "3 levels"]
         assert row_of(text, "FLUX.1-dev Base", 1)[1] == "turbo"
 
     def test_unknown_peak_stays_empty(self, record):
         """A device with an unknown peak has no share of it; the seconds that the adapter adds are shown."""
         row = row_of(as_markdown(record), "FLUX.1-dev + Realism LoRA", 0)
-        assert row[13:15] == ["—", "1.25 s"]
+        assert row[14:16] == ["—", "1.25 s"]
 
     def test_server(self, record):
         """The times through the API are beside the bare ones; an entry without them is `not measured`."""
         text = as_markdown(record)
-        assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[16:] == ["7.3 s", "7.5 s", "44 ms"]
-        assert row_of(text, "FLUX.1-dev Base", 0)[16:] == ["not measured", "—", "—"]
+        assert row_of(text, "FLUX.1-dev + Realism LoRA", 0)[17:] == ["7.3 s", "7.5 s", "44 ms"]
+        assert row_of(text, "FLUX.1-dev Base", 0)[17:] == ["not measured", "—", "—"]
 
     def test_not_measured(self, record):
         """An entry that could not be drawn keeps its row, without figures and with the reason."""
         text = as_markdown(record)
         assert row_of(text, "HD", 0)[4:6] == ["not measured", "—"]
-        assert row_of(text, "HD", 1)[5:7] == ["not measured", "75 s"]
+        assert row_of(text, "HD", 1)[5:9] == ["not measured", "—", "75 s", "Ultra"]
         assert "HD, exact, was not measured: OUT_OF_MEMORY: full" in text
 
     def test_every_row_is_as_wide(self, record):
@@ -56,21 +69,36 @@ class TestTimingTable:
 
 class TestHostedTable:
     def test_cost(self, record):
-        """A thousand images cost the hours they take times the card's price, beside the hosted price."""
+        """An image costs its time at the price of the card; so many hosted ones cost an hour of it."""
         assert row_of(as_markdown(record), "FLUX.1-dev Base", 1) == [
-            *("FLUX.1-dev Base", "exact", "512x512", "28", "no", "3.6 s", "35 s", "8", "$2.00", "$50.00"),
+            *("FLUX.1-dev Base", "exact", "512x512", "28", "no", "3.6 s", "3.75 s", "35 s", "Good", "8"),
+            *("$0.0020", "$0.0250", "$0.0500", "80 of 1000 /h"),
         ]
 
+    def test_a_card_that_never_pays(self, record):
+        """A card that cannot draw what it costs in hosted images is never cheaper, and a free one always."""
+        text = as_markdown(replace(record, gpu_usd_per_hour=26.0))
+        assert row_of(text, "FLUX.1-dev Base", 1)[-1] == "never"
+        assert (
+            row_of(as_markdown(replace(record, gpu_usd_per_hour=0.0)), "FLUX.1-dev Base", 1)[-1] == "always"
+        )
+
+    def test_an_older_record(self, record):
+        """A record without means is shown without them."""
+        row = replace(record.entries[0], measured=replace(record.entries[0].measured, mean_s=None))
+        text = as_markdown(replace(record, entries=[row]))
+        assert row_of(text, "FLUX.1-dev Base", 1)[5:7] == ["3.6 s", "—"]
+
     def test_without_a_price(self, record):
-        """Without the card's price there is no cost."""
+        """Without the card's price there is no cost of ours; the hosted prices stay."""
         text = as_markdown(replace(record, gpu_usd_per_hour=None))
-        assert row_of(text, "FLUX.1-dev Base", 1)[8] == "—"
+        assert row_of(text, "FLUX.1-dev Base", 1)[10:] == ["—", "$0.0250", "$0.0500", "—"]
         assert "--gpu-usd-per-hour" in text
 
     def test_miniature(self, record):
         """The miniature's images have no price, and the text states that they are not FLUX.1's."""
         text = as_markdown(replace(record, weights="miniature"))
-        assert row_of(text, "FLUX.1-dev Base", 1)[8] == "—"
+        assert row_of(text, "FLUX.1-dev Base", 1)[10:] == ["—", "$0.0250", "$0.0500", "—"]
         assert "say nothing of FLUX.1" in text
 
 
