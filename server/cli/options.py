@@ -33,6 +33,20 @@ class Text(click.ParamType[str]):
         return str(value)
 
 
+class Address(Text):
+    """The address of a website, with http:// or https://."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address, or refuse it."""
+        text = super().convert(value, param, ctx)
+        scheme, separator, rest = text.partition("://")
+        if scheme not in ("http", "https") or not separator or not rest.strip("/") or " " in rest:
+            self.fail("must be an address with http:// or https://", param, ctx)
+        return text
+
+
 class Number(click.FloatRange):
     """A number within finite bounds. Neither `nan` nor `inf` is one."""
 

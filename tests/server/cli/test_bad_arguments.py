@@ -4,7 +4,7 @@ import click
 import pytest
 
 from server.cli import main
-from server.cli.options import Text
+from server.cli.options import Address, Text
 from tests.server.cli.results import commands, refused
 
 LARGE = (str(2**63), str(2**64), "9" * 400)
@@ -28,12 +28,14 @@ WITHOUT_DATABASE = {"bench", "generate", "plan", "weights download", "up", "api"
 COMMANDS = {" ".join(words): command for words, command in commands(main)}
 
 
-def bad_values(parameter, folder):  # noqa: PLR0911  # a table, a type a line
+def bad_values(parameter, folder):  # noqa: C901, PLR0911  # a table, a type a line
     """Return what is no value of a parameter, by its type. A type that is not known here fails the test."""
     kind = parameter.type
     if parameter.name == "prompt":
         return ["", "short", "x" * 2001, "portrait of a\udcff woman"]
     match kind:
+        case Address():
+            return ["", "avatars.example.com", "ftp://host", "http://", "http://a b", "javascript:alert(1)"]
         case Text():
             return [*PRINTABLE, "x" * (kind.max_chars + 1)]
         case click.Choice():
