@@ -354,10 +354,10 @@ def books_that_balance(uow):
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Run half as many processes again as there are cores: much of a test is waiting for other processes."""
+    """Run twice as many processes as there are cores: half of a test is waiting for other processes."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return 3 * (os.cpu_count() or 2) // 2
+    return 2 * (os.cpu_count() or 2)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,7 +12,7 @@ from server.http.alias import PREFIX
 
 PUBLIC = {
     *(f"{PREFIX}/{path}" for path in ("presets", "presets/{preset_id}", "health")),
-    *("/api/health", "/health", "/healthz", "/readyz", "/api/models/popular"),
+    *("/api/health", "/health", "/healthz", "/readyz", "/api/models/popular", "/api/sign-in"),
     *("/uploads/avatar-creator/{name}", "/uploads/avatar-creator/presets/{name}"),
 }
 
