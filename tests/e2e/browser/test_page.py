@@ -54,6 +54,21 @@ def client_of(program, visitor):
 
 
 class TestPage:  # one class, and so one program for all of them
+    @pytest.mark.parametrize("path", ["/docs", "/schema"])
+    def test_the_documentation(self, program, visit, path):
+        """The API's description is drawn from this server alone, and a request is sent from there."""
+        visitor = visit(program.url + path)
+        elsewhere = []
+        visitor.page.on(
+            "request", lambda request: request.url.startswith(program.url) or elsewhere.append(request.url)
+        )
+        visitor.page.reload()
+        operation = visitor.page.locator("#operations-presets-presets_list_all")
+        visitor.sees(operation).click()
+        operation.get_by_role("button", name="Execute").click()
+        visitor.sees(operation.get_by_text("Boardroom Leader").first)
+        assert elsewhere == []
+
     def test_by_a_key(self, program, visit):
         """A pasted key signs in and out; a wrong one is refused in words."""
         key = accounts.create_key(program.uow, "demo", "pasted").key.token
