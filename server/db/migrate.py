@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from server.db.engine import without_deadlines
 from server.db.roles import grant
@@ -16,6 +17,9 @@ from server.db.roles import grant
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # An arbitrary number that all processes of this program agree on; PostgreSQL's advisory locks have no names.
 MIGRATION_LOCK: Final = 7_201_845_531
+DEADLOCK: Final = "40P01"  # Source: PostgreSQL, appendix A
+TRIES: Final = 5
+"""Who works beside a migration may lock the same tables in another order. One of both then begins again."""
 
 
 def migrate(engine: Engine, revision: str = "head", server_role: str | None = None) -> None:
@@ -28,11 +32,18 @@ def migrate(engine: Engine, revision: str = "head", server_role: str | None = No
         RoleUnknown: there is no such role.
 
     """
-    with engine.begin() as connection, without_deadlines(connection):
-        _take_turns(connection)
-        command.upgrade(_config(connection), revision)
-        if server_role is not None:
-            grant(connection, server_role)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with engine.begin() as connection, without_deadlines(connection):
+                _take_turns(connection)
+                command.upgrade(_config(connection), revision)
+                if server_role is not None:
+                    grant(connection, server_role)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK or not tries_left:
+                raise
+        else:
+            return
 
 
 def unmigrate(engine: Engine, revision: str = "base") -> None:

@@ -80,7 +80,8 @@ class LocalStack:
             with urlopen(f"{self.api.url}/readyz", timeout=1):  # noqa: S310  # our own address
                 return None
         except HTTPError as error:
-            checks: dict[str, str] = json.load(error)["checks"]
+            with error:
+                checks: dict[str, str] = json.load(error)["checks"]
             return {part: words for part, words in checks.items() if words != "ok"}
         except OSError as error:
             return {"api": f"It does not answer ({type(error).__name__})"}

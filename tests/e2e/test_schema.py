@@ -68,8 +68,8 @@ REACHED = {
 
 
 def chosen(path):
-    """Whether a path is called: all but the stream, which would not end."""
-    return not path.endswith("/events")
+    """Whether a path is called: not the stream, which would not end, nor what is 503 without a worker."""
+    return not path.endswith("/events") and path != "/readyz"
 
 
 def linked(document):

@@ -1,6 +1,6 @@
 // What the user wishes for: kept in this browser as it is typed, and turned into the body of a request.
 
-import { useEffect, useState } from "./vendor/preact-htm.js";
+import { useState } from "./vendor/preact-htm.js";
 import { keep, kept } from "./store.js";
 import { TRAITS } from "./traits.js";
 
@@ -9,14 +9,15 @@ const MAX_NAME_CHARS = 40;
 
 let current = { ...NOTHING, ...kept("draft") };
 
-/** The draft, and a function that changes parts of it. */
+/** The draft, and a function that changes parts of it. It is kept at once: a reload loses no letter. */
 export function useDraft() {
   const [draft, setDraft] = useState(current);
-  useEffect(() => {
-    current = draft;
-    keep("draft", draft);
-  }, [draft]);
-  return [draft, (parts) => setDraft((now) => ({ ...now, ...parts }))];
+  const change = (parts) => {
+    current = { ...current, ...parts };
+    keep("draft", current);
+    setDraft(current);
+  };
+  return [draft, change];
 }
 
 /** Replace the draft from outside of its form, which shows the new one when it is opened. */

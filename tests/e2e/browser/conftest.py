@@ -16,7 +16,8 @@ from tests.e2e.program import Program
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, it has an event loop in this thread, where others want theirs.
+@pytest.fixture(scope="class")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
     found = find()

@@ -41,8 +41,9 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "operations.md"
 BEGIN, END = "<!-- what a test has seen: WRITE_TROUBLES=1 writes it anew -->\n", "<!-- end -->\n"
 AWAY = "127.0.0.1:1"
 CRASHING = """
-import os, sys
+import os, sys, time
 os.write(int(sys.argv[2]), b"ready\\n")
+time.sleep(0.5)  # a busy watchdog sees it ready, too
 sys.exit(1)
 """
 

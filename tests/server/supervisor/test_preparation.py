@@ -14,7 +14,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def prepared(settings):
     """Prepare the data folder as each `up` does; return the demo key."""
     settings.server.data_dir.mkdir()
-    return lambda: prepare(settings).api_key
+    return lambda: prepare(settings, "http://127.0.0.1:5000").api_key
 
 
 class TestDemoKey:
