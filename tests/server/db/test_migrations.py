@@ -15,7 +15,7 @@ from catalog.traits import Traits
 from server.accounts.repository import Users
 from server.db.base import UtcDateTime, load_tables
 from server.db.engine import open_engine
-from server.db.migrate import migrate, missing_revision, newest_revision, unmigrate
+from server.db.migrate import MIGRATION_LOCK, migrate, missing_revision, newest_revision, unmigrate
 from server.db.unit_of_work import UnitOfWork
 from server.generations.tables import Generation
 from server.generations.turns import STEP_S
@@ -54,6 +54,19 @@ class TestMigrations:
                 own.dispose()
 
         assert at_once(4, start) == [None] * 4
+        assert lacking(engine) is None
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_a_lost_deadlock_is_tried_again(self, engine, beside):
+        """A migration that PostgreSQL ends because of a deadlock begins again, and is made."""
+        unmigrate(engine, "0018")
+        with engine.begin() as connection:
+            connection.execute(text("LOCK TABLE alembic_version"))
+            migrating = beside(lambda: migrate(engine))  # has its own lock, and waits for ours
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        migrating.result()
         assert lacking(engine) is None
 
     def test_operators_look_with_sql(self, sqlite_template, tmp_path):
