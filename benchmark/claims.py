@@ -47,7 +47,7 @@ def measure_claims(plan: Plan, advance: Advance) -> list[Figure]:
 
 
 def claim_until(url: str, most: int, answer: Callable[..., None], ready: Callable[[], object]) -> None:
-    """Answer that this process is ready; then, when told, claim `most` generations and answer the ids."""
+    """Say that this process is ready; when told to, claim `most` generations and answer with their ids."""
     uow = UnitOfWork(open_engine(url))
     try:
         with uow.read() as tx:

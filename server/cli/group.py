@@ -58,9 +58,10 @@ class LazyGroup(click.Group):
         except Exception as error:
             from server.cli.troubles import in_words  # noqa: PLC0415  # knows the errors of every floor
 
-            if (told := in_words(error)) is None:
+            trouble = in_words(error)
+            if trouble is None:
                 raise
-            words, exit_code = told
+            words, exit_code = trouble
             click.echo(f"Error: {words}", err=True)
             raise SystemExit(exit_code) from error
 

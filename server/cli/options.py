@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from server.accounts.identity import MAX_EMAIL_CHARS
 from server.logs import configure_logs
 from server.settings import Settings
 from server.settings.kinds import WHOLE
@@ -83,7 +84,7 @@ class Place(click.Path):
 
 FOLDER: Final = Place(file_okay=False, path_type=Path)
 FILE: Final = Place(dir_okay=False, path_type=Path)
-WHO: Final = Text(320)
+WHO: Final = Text(MAX_EMAIL_CHARS)
 """A user's id or email."""
 ROLE: Final = Text(63)  # Source: PostgreSQL, NAMEDATALEN
 COUNT: Final = click.IntRange(1, WHOLE)

@@ -11,26 +11,19 @@ ALLOW: Final = b"allow"
 
 
 class Heads:
-    """Wraps the application: HEAD is handled as GET, and the headers named Allow say so."""
+    """Wraps the application: HEAD is handled as GET, and the answers to OPTIONS say so."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
-
-        async def allowing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [_completed(*header) for header in message["headers"]]
-            await send(message)
-
-        if scope["method"] == "HEAD":
-            await self._headed(scope, receive, allowing)
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
+            await self._headed(scope, receive, send)
+        elif scope["type"] == ScopeType.HTTP and scope["method"] == "OPTIONS":
+            await self._app(scope, receive, _with_head(send))
         else:
-            await self._app(scope, receive, allowing)
+            await self._app(scope, receive, send)
 
     async def _headed(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         begun = asyncio.Event()
@@ -65,5 +58,15 @@ def allow(methods: Iterable[str]) -> str:
     return ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
 
 
-def _completed(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    return name, allow(value.decode().split(", ")).encode() if name.lower() == ALLOW else value
+def _with_head(send: Send) -> Send:
+    """Complete the header Allow of Litestar's own answers to OPTIONS."""
+
+    async def allowing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (name, allow(value.decode().split(", ")).encode() if name.lower() == ALLOW else value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return allowing

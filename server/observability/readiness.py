@@ -120,10 +120,11 @@ def _hosted(tx: Transaction, settings: Settings) -> dict[str, str]:
     checks = {"hosted": "ok"}
     if last_errors := registry.last_errors(HOSTED):
         checks["hosted"] = " ".join(last_errors)
-    steps_in = ": nothing steps in for local ones" if settings.worker.inference_backend == "auto" else ""
+    in_reserve = settings.worker.inference_backend == "auto"
     if not registry.ready(HOSTED):
-        checks["hosted"] = f"No hosted worker is ready{steps_in}" + _cause(registry, HOSTED)
-    if steps_in:
+        words = ": nothing steps in for local ones" if in_reserve else ""
+        checks["hosted"] = f"No hosted worker is ready{words}" + _cause(registry, HOSTED)
+    if in_reserve:
         checks["local"] = "ok"
         if not registry.ready(LOCAL):
             checks["local"] = "No local worker is ready: hosted providers draw" + _cause(registry, LOCAL)

@@ -75,9 +75,9 @@ def _demo(uow: UnitOfWork, key_file: Path, url: str) -> Demo:
             key_label=KEY_LABEL,
             user_id=DEMO_ID,
         ).key.token
-        _keep(token, key_file)
     except UserExists:
-        token = _kept(uow, key_file) or _keep(_replaced(uow), key_file)
+        token = _kept(uow, key_file) or accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key.token
+    write_private(key_file, token)
     caller = accounts.find(uow, DEMO_ID)
     with uow.read() as tx:
         found = Projects(tx).oldest_of(caller.user_id)
@@ -97,13 +97,3 @@ def _kept(uow: UnitOfWork, key_file: Path) -> str | None:
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     return token if accounts.is_valid_key(uow, DEMO_ID, token) else None
-
-
-def _keep(token: str, key_file: Path) -> str:
-    """Write a key into a file that only this user may read; return it."""
-    write_private(key_file, token)
-    return token
-
-
-def _replaced(uow: UnitOfWork) -> str:
-    return accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key.token

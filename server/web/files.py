@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -31,7 +31,7 @@ class File:
     content: bytes
     media_type: str
 
-    @property
+    @cached_property
     def etag(self) -> str:
         """The content's digest, quoted as HTTP wants it."""
         return f'"{hashlib.sha256(self.content).hexdigest()[:DIGEST_CHARS]}"'
