@@ -353,10 +353,9 @@ class TestPrompts:
 
     def test_a_long_prompt_is_cut_with_a_warning(self, backend, order):
         """A prompt is cut at the limit; the warning counts the dropped tokens and quotes nothing."""
-        tokens = len(
-            backend._residents.get((order.model_id, order.revision)).pipeline.tokenizer_2(self.LONG).input_ids
-        )
         (warning,) = backend.generate(replace(order, prompt=self.LONG), ignore_progress).warnings
+        pipeline = backend._residents.get((order.model_id, order.revision)).pipeline
+        tokens = len(pipeline.tokenizer_2(self.LONG).input_ids)
         assert warning == f"The prompt was cut to 64 tokens; {tokens - 64} were dropped"
 
     def test_the_tokenizer_s_own_limit_holds(self, backend, order):
