@@ -101,7 +101,7 @@ class Saturation:
                 stop=StopRequest(settings.worker.shutdown_grace_s),
                 policy=make_policy(settings, "local"),
             )
-            with registered("saturation", self._uow, context.policy), closing(Runner(context)) as runner:
+            with registered(context), closing(Runner(context)) as runner:
                 yield runner.run_next
 
 

@@ -55,6 +55,15 @@ class BatchRow:
     report: Report
 
 
+@dataclass(frozen=True)
+class Device:
+    """What a backend draws on, in words, and how full its memory is; None where it has none of its own."""
+
+    name: str
+    used_bytes: int | None = None
+    total_bytes: int | None = None
+
+
 RowOutcome = Picture | Exception
 """A row's picture, or the exception that ended this row alone."""
 
@@ -65,6 +74,11 @@ class Backend(Protocol):
     @property
     def resident(self) -> frozenset[str]:
         """The ids of the models whose pipelines are ready in the accelerator's memory."""
+        ...
+
+    @property
+    def device(self) -> Device:
+        """What it draws on, as it is now."""
         ...
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
+from inference.backend import BatchRow, Device, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError
 from inference.row_reports import AllRowsEnded, RowReports
 
@@ -60,6 +60,11 @@ class ScriptedBackend:
     def resident(self) -> frozenset[str]:
         """The ids of the models that were warmed up or used by an order."""
         return frozenset(self._resident)
+
+    @property
+    def device(self) -> Device:
+        """No device at all."""
+        return Device("script")
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:  # noqa: ARG002 - the protocol's
         """Mark a model id as resident."""

@@ -22,13 +22,13 @@ PHONE: Final = {"width": 390, "height": 800}
 
 
 def take(browser: Browser, program: Program, folder: Path) -> list[Path]:
-    """Have a visitor draw the prompts; return pictures of drawing, of a phone in the dark, of the gallery."""
+    """Draw the prompts; return pictures of that, on a phone in the dark, of the gallery, of operating."""
     context = browser.new_context(viewport=WIDE)
     visitor = Visitor(context.new_page())
     visitor.page.goto(program.demo["link"])
     for prompt in PROMPTS:
         visitor.image_of(visitor.draw(prompt))
-    files = [folder / f"page-{name}.png" for name in ("create", "phone", "gallery")]
+    files = [folder / f"page-{name}.png" for name in ("create", "phone", "gallery", "operate")]
     visitor.page.evaluate("scrollTo(0, 0)")
     visitor.page.screenshot(path=files[0])
     visitor.page.emulate_media(color_scheme="dark")
@@ -40,6 +40,9 @@ def take(browser: Browser, program: Program, folder: Path) -> list[Path]:
     visitor.go("Gallery")
     visitor.page.get_by_role("main").locator("img").nth(len(PROMPTS) - 1).evaluate("image => image.decode()")
     visitor.page.screenshot(path=files[2])
+    visitor.go("Operate")
+    visitor.sees("Seconds by stage")
+    visitor.page.screenshot(path=files[3])
     context.close()
     return files
 

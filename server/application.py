@@ -45,10 +45,12 @@ from server.routes.events import EventController
 from server.routes.generations import GenerationController
 from server.routes.images import read_image
 from server.routes.keys import KeyController
+from server.routes.operate import OperateController
+from server.routes.operated_users import OperatedUserController
 from server.routes.operations import alive, health, ready
 from server.routes.presets import PresetController, read_picture
 from server.routes.projects import ProjectController
-from server.routes.sign_in import sign_in
+from server.routes.sign_in import read_me, sign_in
 from server.routes.statistics import read_statistics
 from server.routes.uploads import UploadController
 from server.routes.usage import UsageController
@@ -119,6 +121,9 @@ def create_app(settings: Settings) -> Litestar:
             EntryController,
             CreditController,
             KeyController,
+            OperateController,
+            OperatedUserController,
+            read_me,
             sign_in,
             read_page,
             read_documentation,

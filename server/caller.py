@@ -11,3 +11,4 @@ class Caller:
 
     user_id: str
     tier: Tier
+    is_operator: bool = False

@@ -10,7 +10,7 @@ from PIL import Image
 
 from catalog.entries import Adapter
 from catalog.orders import Order, Provenance
-from inference.backend import Backend, Phase, Picture, Progress, Report
+from inference.backend import Backend, Device, Phase, Picture, Progress, Report
 from inference.hosted.calls import Call, OrderUnsupported, call_for
 from inference.hosted.client import POLL_S, ProviderClient
 from inference.hosted.errors import KeyMissing, NoProvider, ProviderError
@@ -55,6 +55,11 @@ class HostedBackend(Backend):
     def resident(self) -> frozenset[str]:
         """Always empty: the providers manage their own memory."""
         return frozenset()
+
+    @property
+    def device(self) -> Device:
+        """The providers, in the order in which they are called."""
+        return Device(", ".join(self._config.providers))
 
     def warm_up(self, model_id: str, revision: str | None, adapter: Adapter | None) -> None:  # noqa: ARG002 - the protocol's
         """Check that a key is set; the providers load models themselves.

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catalog.entries import Adapter, Entry
 from catalog.orders import Order, Provenance
-from inference.backend import BatchRow, Phase, Picture, Progress, Report, RowOutcome, picture_of
+from inference.backend import BatchRow, Device, Phase, Picture, Progress, Report, RowOutcome, picture_of
 from inference.errors import DeviceBroken, InferenceError, OutOfMemory
 from inference.local import devices
 from inference.local.adapters import read_adapter
@@ -103,6 +103,11 @@ class LocalBackend:
     def resident(self) -> frozenset[str]:
         """The ids of the models whose pipelines are ready in memory."""
         return frozenset(model_id for model_id, _ in self._residents.keys)
+
+    @property
+    def device(self) -> Device:
+        """The card or the processor, and its memory."""
+        return devices.describe(self._device)
 
     @property
     def profile(self) -> Profile:

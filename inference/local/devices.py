@@ -5,8 +5,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import torch
 
+from inference.backend import Device
 from inference.errors import DeviceUnfit
 
 if TYPE_CHECKING:
@@ -81,6 +83,18 @@ def use(device: torch.device) -> None:
     """Make a CUDA device the current one: events and streams are created there by default."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def describe(device: torch.device) -> Device:
+    """Return a device in words with its memory: a card's own, else what this process has of the machine's."""
+    if device.type != "cuda":
+        return Device(str(device), psutil.Process().memory_info().rss, psutil.virtual_memory().total)
+    name = f"{device} {torch.cuda.get_device_name(device)}"
+    try:
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    except torch.AcceleratorError:  # a device that has failed says so when it is to draw
+        return Device(name)
+    return Device(name, total_bytes - free_bytes, total_bytes)
 
 
 def choose_dtype(device: torch.device, *, full: bool) -> torch.dtype:

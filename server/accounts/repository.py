@@ -37,13 +37,15 @@ USE_PRECISION: Final = timedelta(minutes=1)
 _USERS: Final = User.core()
 _KEYS: Final = ApiKey.core()
 _KEY_HOLDER: Final = (
-    select(_USERS.c.id, _USERS.c.tier, _KEYS.c.id.label("key_id"), _KEYS.c.expires_at)
+    select(_USERS.c.id, _USERS.c.tier, _USERS.c.is_operator, _KEYS.c.id.label("key_id"), _KEYS.c.expires_at)
     .join(_KEYS, _KEYS.c.user_id == _USERS.c.id)
     .where(
         _KEYS.c.digest == bindparam("of_digest"), _KEYS.c.revoked_at.is_(None), _USERS.c.deleted_at.is_(None)
     )
 )
-_VISITOR: Final = select(_USERS.c.tier, _USERS.c.deleted_at).where(_USERS.c.id == bindparam("of_user"))
+_VISITOR: Final = select(_USERS.c.tier, _USERS.c.is_operator, _USERS.c.deleted_at).where(
+    _USERS.c.id == bindparam("of_user")
+)
 # FOR NO KEY UPDATE, so that transactions whose rows refer to the user do not wait.
 _LOCK: Final = select(_USERS.c.id).where(_USERS.c.id == bindparam("of_user")).with_for_update(key_share=True)
 _USED: Final = (
@@ -125,9 +127,15 @@ class Users(Repository):
             raise UserAmbiguous(who, tuple(user.id for user in found))
         return found[0]
 
-    def newest(self, limit: int) -> list[User]:
-        """Return the newest users that were not deleted, newest first."""
+    def newest(self, limit: int, beginning: str = "") -> list[User]:
+        """Return the newest users that were not deleted, newest first.
+
+        beginning: of their id or email.
+        """
         newest = select(User).where(User.deleted_at.is_(None))
+        if beginning:
+            of_email = User.email.startswith(beginning.lower(), autoescape=True)
+            newest = newest.where(or_(User.id.startswith(beginning, autoescape=True), of_email))
         return list(
             self._session.scalars(newest.order_by(User.created_at.desc(), User.id.desc()).limit(limit))
         )
@@ -149,11 +157,12 @@ class Users(Repository):
             raise UserUnknown(user_id)
         if row.deleted_at is not None:
             raise TokenInvalid
-        return Caller(user_id, Tier(row.tier))
+        return Caller(user_id, Tier(row.tier), row.is_operator)
 
     def delete(self, user: User) -> None:
         """Leave a tombstone of a user: the id stays taken, email and codes are forgotten, keys revoked."""
         user.email = None
+        user.is_operator = False
         user.deleted_at = user.deleted_at or now()
         self.revoke_keys(user.id)
         self._session.execute(delete(SignInCode).where(SignInCode.user_id == user.id))
@@ -171,7 +180,7 @@ class Users(Repository):
             raise TokenInvalid
         if row.expires_at is not None and row.expires_at <= now():
             raise TokenExpired
-        return KeyHolder(Caller(row.id, Tier(row.tier)), row.key_id)
+        return KeyHolder(Caller(row.id, Tier(row.tier), row.is_operator), row.key_id)
 
     def lock(self, user_id: str) -> None:
         """Let other transactions that lock this user wait until this one ends."""

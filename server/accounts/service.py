@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from catalog.tiers import Tier
 from server.accounts.errors import KeyUnknown, TokenExpired, TokenInvalid
@@ -13,6 +14,13 @@ from server.accounts.tables import ApiKey, User
 from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import UnitOfWork
+from server.logs import get_log
+
+log = get_log(__name__)
+
+MAX_REFERENCE_CHARS: Final = 100  # the column has room for 128: the program's own have prefixes
+MAX_PAYMENT_CHARS: Final = 64  # the width of the column of what a transfer refers to
+MAX_REASON_CHARS: Final = 300  # the width of the column
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,15 @@ def find(uow: UnitOfWork, who: str) -> Caller:
     return Caller(user.id, Tier(user.tier))
 
 
-def list_users(uow: UnitOfWork, limit: int) -> list[AccountOf]:
-    """Return the newest users with their credits, newest first."""
+def list_users(uow: UnitOfWork, limit: int, beginning: str = "") -> list[AccountOf]:
+    """Return the newest users with their credits, newest first.
+
+    beginning: of their id or email.
+    """
     with uow.read() as tx:
-        return [AccountOf(user, *Ledger(tx).balances(user.id)) for user in Users(tx).newest(limit)]
+        users = Users(tx).newest(limit, beginning)
+        balances = Ledger(tx).balances_of(user.id for user in users)
+    return [AccountOf(user, *balances.get(user.id, (0, 0))) for user in users]
 
 
 def show(uow: UnitOfWork, who: str) -> AccountOf:
@@ -104,7 +117,22 @@ def set_tier(uow: UnitOfWork, who: str, tier: Tier) -> str:
     """
     with uow.begin() as tx:
         user = Users(tx).find(who)
-        user.tier = tier.value
+        before, user.tier = user.tier, tier.value
+    log.info("user.tier_set", user_id=user.id, before=before, after=tier.value)
+    return user.id
+
+
+def set_operator(uow: UnitOfWork, who: str, *, is_operator: bool) -> str:
+    """Let a user operate the service, or no longer, and return the user's id.
+
+    Raises:
+        UserUnknown: there is no such user.
+
+    """
+    with uow.begin() as tx:
+        user = Users(tx).find(who)
+        user.is_operator = is_operator
+    log.info("user.operator_set", user_id=user.id, is_operator=is_operator)
     return user.id
 
 
@@ -133,7 +161,9 @@ def create_key(uow: UnitOfWork, who: str, label: str, lifetime_days: int | None 
     """
     with uow.begin() as tx:
         user = Users(tx).find(who)
-        return Registered(user.id, issue(tx, user.id, label, lifetime_days))
+        key = issue(tx, user.id, label, lifetime_days)
+    log.info("key.issued", user_id=user.id, prefix=key.stored.prefix)
+    return Registered(user.id, key)
 
 
 def list_keys(uow: UnitOfWork, who: str) -> list[ApiKey]:
@@ -185,6 +215,7 @@ def revoke_keys(uow: UnitOfWork, who: str, prefix: str | None = None) -> int:
         revoked = Users(tx).revoke_keys(user_id, prefix=prefix)
     if prefix is not None and not revoked:
         raise KeyUnknown(user_id, prefix[:PREFIX_CHARS])
+    log.info("key.revoked", user_id=user_id, keys=revoked)
     return revoked
 
 
@@ -206,4 +237,5 @@ def grant(
         if ledger.was_granted(user.id, amount, reference):
             return Granted(user.id, ledger.available(user.id), repeated=True)
         balance = ledger.grant(user.id, amount, reason, user.id, payment_id, reference)
-        return Granted(user.id, balance, repeated=False)
+    log.info("credits.granted", user_id=user.id, credits=amount, reference=reference)
+    return Granted(user.id, balance, repeated=False)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.clock import now
@@ -19,6 +19,8 @@ class User(Table):
     email: Mapped[str | None] = mapped_column(String(320), index=True, unique=True)
     """In lower case. Two users never have the same."""
     tier: Mapped[str] = mapped_column(String(16))
+    is_operator: Mapped[bool] = mapped_column(server_default=false())
+    """Whether the user may see and change what the routes of operators show."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_claimed_at: Mapped[datetime | None]
     """Written by workers before revision 0017 only, whose fair queue ordered users by it."""

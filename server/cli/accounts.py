@@ -93,6 +93,7 @@ def show_user(settings: Settings, who: str, *, as_json: bool) -> None:
     record: Record = {
         **_user(account),
         "held": account.held,
+        "operator": account.user.is_operator,
         "created": account.user.created_at,
         "keys": [key.prefix for key in keys_],
     }
@@ -113,6 +114,17 @@ def set_tier(settings: Settings, who: str, tier: str) -> None:
     with opened(settings) as uow:
         user_id = accounts.set_tier(uow, who, Tier(tier))
     click.echo(f"User {user_id} is {tier} now.")
+
+
+@users.command("operator")
+@click.argument("who", type=WHO)
+@click.argument("state", type=click.Choice(["on", "off"]))
+@takes_settings
+def set_operator(settings: Settings, who: str, state: str) -> None:
+    """Let a user, by id or email, operate the service from the page, or no longer."""
+    with opened(settings) as uow:
+        user_id = accounts.set_operator(uow, who, is_operator=state == "on")
+    click.echo(f"User {user_id} is {'an' if state == 'on' else 'no'} operator now.")
 
 
 @users.command("delete")

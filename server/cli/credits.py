@@ -1,21 +1,17 @@
 """credits: what users can spend."""
 
-from typing import Final
 from uuid import uuid4
 
 import click
 
 from server.accounts import service as accounts
+from server.accounts.service import MAX_PAYMENT_CHARS, MAX_REASON_CHARS, MAX_REFERENCE_CHARS
 from server.cli.listing import Record, show_list, show_record
 from server.cli.opening import opened
 from server.cli.options import COUNT, WHO, Text, json_option, limit_option, takes_settings
 from server.credits import service as ledger
 from server.credits.history import HistoryEntry
 from server.settings import Settings
-
-MAX_REFERENCE_CHARS: Final = 100  # the column has room for 128: the program's own have prefixes
-MAX_PAYMENT_CHARS: Final = 64  # the width of the column of what a transfer refers to
-MAX_REASON_CHARS: Final = 300  # the width of the column
 
 
 @click.group("credits")

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from server.credits.errors import CaptureBeyondHold, GrantDiffers, HoldMissing, InsufficientCredits
 from server.credits.history import GRANT, PAYMENT, HistoryEntry, kind_of
 from server.credits.tables import Account, Posting, Transfer
+from server.db.base import one_of
 from server.db.unit_of_work import Repository
 
 AVAILABLE: Final = "available"
@@ -66,6 +67,15 @@ class Ledger(Repository):
         """Return the credits that a user can spend, and those that are held."""
         account = self._session.get(Account, user_id)
         return (0, 0) if account is None else (account.available, account.held)
+
+    def balances_of(self, user_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return for each of some users the credits that can be spent, and those that are held."""
+        rows = self._session.execute(
+            select(Account.user_id, Account.available, Account.held).where(
+                one_of(self._session, Account.__table__.c.user_id, user_ids)
+            )
+        )
+        return {user_id: (available, held) for user_id, available, held in rows}
 
     def grant(
         self,

@@ -10,6 +10,7 @@ from sqlalchemy import (
     UpdateBase,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -46,6 +47,15 @@ class Ended(NamedTuple):
     error_code: str | None
     started_at: datetime | None
     completed_at: datetime | None
+
+
+_ENDED: Final = (
+    Generation.status,
+    Generation.provenance,
+    Generation.error_code,
+    Generation.started_at,
+    Generation.completed_at,
+)
 
 
 class Generations(Repository):
@@ -128,16 +138,28 @@ class Generations(Repository):
 
     def ended_since(self, moment: datetime, rows_at_once: int) -> Iterator[Ended]:
         """Yield what has ended since a moment, so many rows at once in memory."""
-        columns = (
-            Generation.status,
-            Generation.provenance,
-            Generation.error_code,
-            Generation.started_at,
-            Generation.completed_at,
-        )
-        statement = select(*columns).where(Generation.completed_at >= moment)
+        statement = select(*_ENDED).where(Generation.completed_at >= moment)
         for row in self._session.execute(statement.execution_options(yield_per=rows_at_once)):
             yield Ended(*row)
+
+    def newest_ended(self, entry_key: str, since: datetime, limit: int) -> list[Ended]:
+        """Return the newest of an entry's generations that have ended since a moment, newest first."""
+        newest = (
+            select(*_ENDED)
+            .where(Generation.entry_key == entry_key, Generation.completed_at >= since)
+            .order_by(Generation.completed_at.desc())
+            .limit(limit)
+        )
+        return [Ended(*row) for row in self._session.execute(newest)]
+
+    def drawn_by_worker(self) -> dict[str, int]:
+        """Return how many generations each worker draws at the moment."""
+        drawn = (
+            select(Generation.worker, func.count())
+            .where(Generation.status == Status.PROCESSING)
+            .group_by(Generation.worker)
+        )
+        return {worker: count for worker, count in self._session.execute(drawn) if worker}
 
     def start_next(
         self,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from catalog.selection import EntryBeyondTier, NoEntryAvailable, SizeRejected, UnknownEntry
-from server.accounts.errors import CodeInvalid, TokenExpired, TokenInvalid, TooManyKeys
-from server.credits.errors import InsufficientCredits
+from server.accounts.errors import CodeInvalid, TokenExpired, TokenInvalid, TooManyKeys, UserUnknown
+from server.credits.errors import GrantDiffers, InsufficientCredits
+from server.entries.errors import EntryUnknown
 from server.errors import DatabaseAway, DomainError, NotFound, OutcomeUnknown
 from server.generations.quotes import QuoteRefused
 from server.generations.service import GenerationEnded
@@ -43,6 +44,13 @@ class TokenMissing(DomainError):
 
     def __str__(self) -> str:
         return "Authentication required. Send the header 'Authorization: Bearer TOKEN'"
+
+
+class OperatorsOnly(DomainError):
+    """The route is for operators, and the caller is none."""
+
+    def __str__(self) -> str:
+        return "Only operators may do this"
 
 
 @dataclass
@@ -100,11 +108,15 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     CodeInvalid: Meaning(401, "TOKEN_INVALID"),
     InsufficientCredits: Meaning(402, "INSUFFICIENT_CREDITS"),
     EntryBeyondTier: Meaning(403, "ACCESS_DENIED"),
+    OperatorsOnly: Meaning(403, "ACCESS_DENIED"),
     NotFound: Meaning(404, "RESOURCE_NOT_FOUND"),
     NoEntryAvailable: Meaning(404, "RESOURCE_NOT_FOUND"),
+    UserUnknown: Meaning(404, "RESOURCE_NOT_FOUND"),
+    EntryUnknown: Meaning(404, "RESOURCE_NOT_FOUND"),
     EndpointNotFound: Meaning(404, "ENDPOINT_NOT_FOUND"),
     MethodNotAllowed: Meaning(405, "METHOD_NOT_ALLOWED"),
     GenerationEnded: Meaning(409, "CONFLICT"),
+    GrantDiffers: Meaning(409, "CONFLICT"),
     KeyReused: Meaning(409, "CONFLICT"),
     KeyInFlight: Meaning(409, "CONFLICT"),
     RateLimitExceeded: Meaning(429, "RATE_LIMIT_EXCEEDED"),

@@ -32,7 +32,15 @@ from server.errors import DatabaseAway, NotFound
 from server.http.alias import ALIAS, PREFIX
 from server.http.bodies import Request
 from server.http.envelope import ErrorAnswer
-from server.http.errors import MEANINGS, BodyUnreadable, InputInvalid, RateLimitExceeded, TokenMissing
+from server.http.errors import (
+    MEANINGS,
+    BodyUnreadable,
+    InputInvalid,
+    OperatorsOnly,
+    RateLimitExceeded,
+    TokenMissing,
+)
+from server.http.operators import operators_only
 from server.http.rate_limits import EXEMPT, MARK
 
 REFUSES: Final = "refuses"
@@ -182,6 +190,8 @@ def _errors(handler: HTTPRouteHandler, *, names_resource: bool) -> Iterator[type
         yield BodyUnreadable
     if not handler.opt.get("public"):
         yield from (TokenMissing, TokenInvalid, TokenExpired)
+    if operators_only in handler.resolve_guards():
+        yield OperatorsOnly
     if names_resource:
         yield NotFound
     if handler.opt.get(MARK) != EXEMPT:

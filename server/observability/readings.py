@@ -61,7 +61,7 @@ def read(uow: UnitOfWork) -> Reading:
         registry = WorkerRegistry(tx)
         return Reading(
             entries=Entries(tx).keys(),
-            queue=_queue(tx),
+            queue=waiting(tx),
             tallies=Tallies(tx).all(),
             steps_per_s=_steps_per_s(Events(tx).completed_since(now() - RECENT, RECENT_EVENTS)),
             credits_held=Ledger(tx).held(),
@@ -70,13 +70,14 @@ def read(uow: UnitOfWork) -> Reading:
         )
 
 
-def _queue(tx: Transaction) -> dict[Tier, Queue]:
+def waiting(tx: Transaction) -> dict[Tier, Queue]:
+    """Return what waits, by the tier of its users."""
     moment = now()
-    waiting = {
+    found = {
         tier: Queue(depth, max(0.0, (moment - oldest).total_seconds()))
         for tier, (depth, oldest) in PendingQueue(tx).waiting_by_tier().items()
     }
-    return {tier: waiting.get(tier, Queue()) for tier in Tier}
+    return {tier: found.get(tier, Queue()) for tier in Tier}
 
 
 def _steps_per_s(completed: Iterable[Mapping[str, Any]]) -> dict[str, float]:

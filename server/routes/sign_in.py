@@ -1,8 +1,8 @@
-"""The route that signs in to the page."""
+"""The routes that sign in to the page, and that tell who is signed in."""
 
 from typing import Annotated
 
-from litestar import post
+from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic import Field
 from server.accounts.errors import CodeInvalid, TooManyKeys
 from server.accounts.sign_in import exchange
 from server.http.bodies import Request, View
+from server.http.request import ApiRequest
 from server.http.services import Services
 from server.routes.keys import KeyView
 
@@ -28,6 +29,21 @@ class SignedIn(View):
     message: str
     key: KeyView
     token: str
+
+
+class Me(View):
+    """Who the caller is. is_operator: whether the routes under /api/operate answer."""
+
+    user_id: str
+    tier: str
+    is_operator: bool
+
+
+@get("/api/me", tags=["keys"])
+async def read_me(request: ApiRequest) -> Me:
+    """Tell the caller who it is."""
+    user = request.user
+    return Me(user_id=user.user_id, tier=user.tier.value, is_operator=user.is_operator)
 
 
 @post(

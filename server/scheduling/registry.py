@@ -1,6 +1,7 @@
 """The worker registry: which workers there are, by the heartbeats that they send to the database."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +20,19 @@ STALE: Final = timedelta(seconds=5 * HEARTBEAT_PERIOD_S)
 NEVER_READY: Final = "A worker ended before it was ready: see its log."
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What a worker says of its device. See the table's columns."""
+
+    device: str | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    resident: list[str] | None = None
+
+
+NOTHING: Final = Reported()
+
+
 class WorkerRegistry(Repository):
     """Reads and changes which workers there are."""
 
@@ -30,6 +44,7 @@ class WorkerRegistry(Repository):
         accepts: bool,
         mean_duration_s: float | None = None,
         last_error: str | None = None,
+        reported: Reported = NOTHING,
     ) -> None:
         """Record that a worker is there. See the table's columns."""
         insert = upsert(self._session, RegisteredWorker.core())
@@ -39,6 +54,7 @@ class WorkerRegistry(Repository):
             "mean_duration_s": mean_duration_s,
             "last_error": last_error,
             "seen_at": now(),
+            **asdict(reported),
         }
         row = insert.values(name=name, **values)
         self._session.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
@@ -47,6 +63,10 @@ class WorkerRegistry(Repository):
         """Remove a worker that is gone, and with it those that have been silent for long."""
         gone = (RegisteredWorker.name == name) | (RegisteredWorker.seen_at < now() - 100 * STALE)
         self._session.execute(delete(RegisteredWorker).where(gone))
+
+    def all(self) -> Sequence[RegisteredWorker]:
+        """Return every worker that is known, by name; one that is gone, too, while it is remembered."""
+        return self._session.scalars(select(RegisteredWorker).order_by(RegisteredWorker.name)).all()
 
     def ready(self, backend: str) -> Sequence[RegisteredWorker]:
         """Return the workers of a backend that are there and take generations."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import JSON, BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import DELETABLE, Table
@@ -22,6 +22,12 @@ class RegisteredWorker(Table):
     """What a generation takes it, averaged over its last ones; None before the first."""
     last_error: Mapped[str | None] = mapped_column(Text)
     """Why its last attempt failed, if an operator has to act on it."""
+    device: Mapped[str | None] = mapped_column(Text)
+    """What it draws on, in words. This and the next three are None for workers from before revision 0020."""
+    memory_used_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    memory_total_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    resident: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    """The ids of the models that it has in memory."""
     seen_at: Mapped[datetime]
 
 

@@ -77,6 +77,7 @@ def _demo(uow: UnitOfWork, key_file: Path, url: str) -> Demo:
         ).key.token
     except UserExists:
         token = _kept(uow, key_file) or accounts.replace_key(uow, DEMO_ID, KEY_LABEL).key.token
+    accounts.set_operator(uow, DEMO_ID, is_operator=True)
     write_private(key_file, token)
     caller = accounts.find(uow, DEMO_ID)
     with uow.read() as tx:

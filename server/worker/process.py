@@ -78,7 +78,8 @@ def run_worker(
     _stop_on_signals(context.stop)
     try:
         _warm_up(context.backend, entries)
-        with registered(name, context.uow, context.policy):
+        context.device.look(context.backend)
+        with registered(context):
             heartbeat.ready()
             resident = sorted(context.backend.resident)
             log.info("worker.ready", worker=name, backend=backend_name, resident=resident)

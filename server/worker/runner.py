@@ -41,6 +41,7 @@ class Runner:
             self._budget_logged = False
             with released_on_exit(attempts):
                 self._deliveries.hand_over(self._drawing.draw(attempts))
+            self.context.device.look(self.context.backend)
             return bool(attempts)
         except BudgetSpent as error:
             # Pending generations wait for tomorrow, or until QUEUE_MAX_WAIT_S gives them back.

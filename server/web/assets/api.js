@@ -53,6 +53,12 @@ export async function readBalance() {
   setState({ balance: data.balance });
 }
 
+/** Read whether the user operates the service. */
+export async function readMe() {
+  const { isOperator } = await call("GET", "/api/me");
+  setState({ isOperator });
+}
+
 /** Read the user's projects; make a first one for somebody who has none. */
 export async function readProjects() {
   let { projects } = await ask("GET", "/projects?limit=100");

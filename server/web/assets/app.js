@@ -5,9 +5,10 @@ import { Banner, Toasts } from "./parts.js";
 import { CreateView } from "./create.js";
 import { CreditsView } from "./credits.js";
 import { GalleryView } from "./gallery.js";
+import { OperateView } from "./operate.js";
 import { SignIn } from "./sign_in.js";
 import { plural } from "./words.js";
-import { readBalance } from "./api.js";
+import { readBalance, readMe } from "./api.js";
 import { followJobs } from "./jobs.js";
 import { signInByLink, signOut } from "./session.js";
 import { setState, useApp } from "./store.js";
@@ -16,14 +17,16 @@ const VIEWS = {
   create: { title: "Create", view: CreateView },
   gallery: { title: "Gallery", view: GalleryView },
   credits: { title: "Credits", view: CreditsView },
+  operate: { title: "Operate", view: OperateView, forOperators: true },
 };
 
 const viewNamed = (hash) => (hash.slice(2) in VIEWS ? hash.slice(2) : "create");
 
 /** The navigation. The current view is marked for screen readers too. */
 function Navigation({ current }) {
+  const { isOperator } = useApp();
   return html`<nav aria-label="Main" class="nav">
-    ${Object.entries(VIEWS).map(
+    ${Object.entries(VIEWS).filter(([, { forOperators }]) => isOperator || !forOperators).map(
       ([name, { title }]) =>
         html`<a key=${name} href=${`#/${name}`} class=${`nav-${name}`} aria-current=${name === current ? "page" : null}>${title}</a>`,
     )}
@@ -54,6 +57,7 @@ function Shell() {
   }, [view]);
   useEffect(() => {
     readBalance().catch(() => {}); // a header without a balance is complete
+    readMe().catch(() => {}); // so is a navigation without the operators' view
     return followJobs();
   }, []);
   return html`<a class="skip" href="#main" onClick=${(event) => skipTo(event, main.current)}>Skip to the content</a>

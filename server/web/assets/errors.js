@@ -25,8 +25,8 @@ export class SignedOut extends ApiError {}
 /** 402: the credits do not suffice. */
 export class InsufficientCredits extends ApiError {}
 
-/** 403: the model needs a higher tier. */
-export class BeyondTier extends ApiError {}
+/** 403: the model needs a higher tier, or the view an operator. */
+export class AccessDenied extends ApiError {}
 
 /** 404: it was deleted, or is another user's. */
 export class Gone extends ApiError {}
@@ -44,7 +44,7 @@ const CLASSES = {
   400: InputInvalid,
   401: SignedOut,
   402: InsufficientCredits,
-  403: BeyondTier,
+  403: AccessDenied,
   404: Gone,
   409: Conflict,
   429: TooMany,

@@ -70,6 +70,23 @@ export function Field({ id, label, hint, wrong, control }) {
   </div>`;
 }
 
+/** A titled table, what stands above it, and what it says while it has no rows. Narrow screens scroll it. */
+export function Table({ title, columns, rows, empty, level = 2, children }) {
+  const id = `table-${title.replace(/\W+/g, "-").toLowerCase()}`;
+  return html`<div class="part">
+    <${`h${level}`} id=${id}>${title}<//>
+    ${children}
+    ${rows.length === 0 && html`<p class="hint">${empty}</p>`}
+    ${rows.length > 0 &&
+    html`<div class="table-place" role="region" aria-labelledby=${id} tabindex="0">
+      <table>
+        <thead><tr>${columns.map((name) => html`<th key=${name} scope="col">${name || html`<span class="hidden">Actions</span>`}</th>`)}</tr></thead>
+        <tbody>${rows.map((cells, row) => html`<tr key=${row}>${cells.map((cell, column) => html`<td key=${column}>${cell}</td>`)}</tr>`)}</tbody>
+      </table>
+    </div>`}
+  </div>`;
+}
+
 /** A dialog of the browser's own: it keeps the focus inside, gives it back, and closes with Escape. */
 export function Dialog({ title, onClose, children, wide = false }) {
   const dialog = useRef(null);

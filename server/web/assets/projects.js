@@ -4,17 +4,7 @@ import { html, useState } from "./vendor/preact-htm.js";
 import { ask } from "./api.js";
 import { Confirm, Dialog, Rename } from "./parts.js";
 import { toast } from "./store.js";
-import { inWords, plural } from "./words.js";
-
-/** Try something; return what went wrong in words, or null. */
-async function tried(act) {
-  try {
-    await act();
-    return null;
-  } catch (error) {
-    return inWords(error);
-  }
-}
+import { plural, tried } from "./words.js";
 
 export function Projects({ projects, chosen, onChoose, onChanged }) {
   const [doing, setDoing] = useState(null); // new, rename or delete

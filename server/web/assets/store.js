@@ -12,6 +12,7 @@ let state = {
   forms: 0, // raised to have the view made anew
   connected: true,
   balance: null,
+  isOperator: false,
   jobs: [], // newest first; see jobs.js
   projects: null, // null until they were read
   toasts: [],
@@ -61,13 +62,13 @@ export function keep(name, value) {
 export function beginSession(token, keyId) {
   const session = { token, keyId };
   keep("session", session);
-  setState({ session, notice: null, balance: null, jobs: [], projects: null });
+  setState({ session, notice: null, balance: null, isOperator: false, jobs: [], projects: null });
 }
 
 /** End the session in this browser, and say why if it was not the user's wish. */
 export function endSession(notice = null) {
   keep("session", null);
-  setState({ session: null, notice, balance: null, jobs: [], projects: null });
+  setState({ session: null, notice, balance: null, isOperator: false, jobs: [], projects: null });
 }
 
 /** Show a sentence for some seconds, which screen readers read out. */

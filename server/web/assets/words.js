@@ -1,7 +1,7 @@
 // How the page says things: errors, numbers, times.
 
 import {
-  BeyondTier,
+  AccessDenied,
   Conflict,
   Gone,
   InputInvalid,
@@ -37,6 +37,25 @@ export function duration(seconds) {
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 export const moment = (text) => MOMENT.format(new Date(text));
 
+/** How long ago something was, at a moment by the clock of the server if it is given. */
+export function ago(text, at) {
+  const seconds = ((at ? new Date(at) : new Date()) - new Date(text)) / 1000;
+  if (seconds < 3) return "just now";
+  return seconds < 7200 ? `${duration(seconds)} ago` : moment(text);
+}
+
+export const mebibytes = (count) => (count < 1024 ? `${count} MiB` : `${(count / 1024).toFixed(1)} GiB`);
+
+/** Try something; return what went wrong in words, or null. */
+export async function tried(act) {
+  try {
+    await act();
+    return null;
+  } catch (error) {
+    return inWords(error);
+  }
+}
+
 const again = (error) => (error.retryAfterS ? ` Try again in ${error.retryAfterS} s.` : " Try again in a moment.");
 
 /** What went wrong, and what to do about it, in sentences. */
@@ -45,7 +64,7 @@ export function inWords(error) {
   if (error instanceof SignedOut) return signedOut(error);
   if (error instanceof InsufficientCredits)
     return `${error.message}. Nothing was drawn and nothing was spent. Choose a cheaper model, or ask the operator for credits.`;
-  if (error instanceof BeyondTier) return `${error.message}. Choose another model.`;
+  if (error instanceof AccessDenied) return `${sentence(error.message)}${error.field ? " Choose another model." : ""}`;
   if (error instanceof Gone) return `${error.message}. It may have been deleted elsewhere.`;
   if (error instanceof TooMany) return sentence(error.message.replace(/\. Please try again.*/, "")) + again(error);
   if (error instanceof Unavailable)

@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 def link(program: Program) -> Callable[..., str]:
     """Make users of a tier with credits; give a link that signs each in."""
 
-    def made(tier: Tier = Tier.FREE, credits_: int = 100) -> str:
+    def made(tier: Tier = Tier.FREE, credits_: int = 100, *, is_operator: bool = False) -> str:
         user_id = f"visitor-{uuid4().hex[:8]}"
         accounts.register(
             program.uow,
@@ -42,6 +42,7 @@ def link(program: Program) -> Callable[..., str]:
             key_label="test",
             user_id=user_id,
         )
+        accounts.set_operator(program.uow, user_id, is_operator=is_operator)
         return sign_in.link(program.uow, user_id, program.url)
 
     return made

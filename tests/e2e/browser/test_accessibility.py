@@ -64,6 +64,18 @@ def tour(visitor):
     visitor.go("Credits")
     visitor.sees("granted")
     yield "the ledger"
+    visitor.go("Operate")
+    visitor.sees("Seconds by stage")
+    yield "the operators' view"
+    page.get_by_role("button", name="change the price of FLUX.1-dev Base").click()
+    yield "a price"
+    visitor.press("Cancel")
+    page.get_by_role("button", name="Look after").first.click()
+    visitor.sees("Begins with")
+    yield "a user"
+    page.get_by_role("button", name="Revoke").first.click()
+    yield "the question before a key is revoked"
+    visitor.press("Keep it")
 
 
 class TestPage:
@@ -73,14 +85,14 @@ class TestPage:
         stranger = visit(color_scheme=scheme, reduced_motion="reduce")
         stranger.sees("Turn a sentence into an avatar")
         assert violations(stranger) == []
-        visitor = visit(link(Tier.BASIC), color_scheme=scheme, reduced_motion="reduce")
+        visitor = visit(link(Tier.BASIC, is_operator=True), color_scheme=scheme, reduced_motion="reduce")
         for place in tour(visitor):
             with subtests.test(place=place):
                 assert violations(visitor) == []
 
     def test_a_narrow_screen(self, visit, link, subtests):
         """On a screen of 360 px nothing is wider than it, not even a word without a blank."""
-        visitor = visit(link(Tier.BASIC), **NARROW)
+        visitor = visit(link(Tier.BASIC, is_operator=True), **NARROW)
         visitor.sees("Binding price")
         visitor.image_of(visitor.draw(LONG))
         for place in tour(visitor):

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from catalog.tiers import Tier
 from server.accounts import service as accounts
+from server.accounts.tables import ApiKey
+from server.clock import now
 from tests.e2e.browser.visitor import PROMPT, TIMES, UNFINISHED
 
 pytestmark = pytest.mark.e2e
@@ -104,6 +106,19 @@ class TestPage:  # one class, and so one program for all of them
             user.client.delete(f"/api/keys/{key['id']}")
         visitor.press("Draw")
         visitor.sees("Your key is not valid, or was revoked. Sign in again.")
+        visitor.page.goto(link())
+        expect(visitor.prompt).to_have_value(UNFINISHED)
+
+    def test_a_key_that_expires_while_the_page_is_open(self, program, visit, link):
+        """The page says that the key has expired, and what was typed is there after signing in again."""
+        visitor = visit(link())
+        visitor.sees("Binding price")
+        visitor.prompt.fill(UNFINISHED)
+        key_id = json.loads(visitor.page.evaluate("localStorage.getItem('avatar-creator.session')"))["keyId"]
+        with program.uow.begin() as tx:
+            tx.session.get(ApiKey, key_id).expires_at = now()
+        visitor.press("Draw")
+        visitor.sees("Your key has expired. Sign in again.")
         visitor.page.goto(link())
         expect(visitor.prompt).to_have_value(UNFINISHED)
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from inference.backend import Device
 from inference.errors import DeviceUnfit
 from inference.local import devices
 from inference.local.devices import (
@@ -8,6 +9,7 @@ from inference.local.devices import (
     StepThrottle,
     choose_device,
     choose_dtype,
+    describe,
     is_device_broken,
     is_out_of_memory,
     place,
@@ -217,3 +219,27 @@ class TestStepThrottle:
         """On a CPU no events are used, since a step is computed when it returns."""
         monkeypatch.delattr(torch.cuda, "Event")
         StepThrottle(CPU).step_queued()
+
+
+class TestDescribe:
+    def test_a_processor_has_the_machines_memory(self):
+        """A CPU is shown with what this process has of the machine's memory."""
+        found = describe(torch.device("cpu"))
+        assert found.name == "cpu"
+        assert 2**20 < found.used_bytes < found.total_bytes
+
+    def test_a_card_has_its_own(self, monkeypatch):
+        """A card is shown by its name with what is used of its memory, by whomever."""
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 141))
+        assert describe(torch.device("cuda:1")) == Device("cuda:1 NVIDIA H200", 41, 141)
+
+    def test_a_card_that_has_failed_is_named(self, monkeypatch):
+        """A card that does not answer is shown without its memory, and ends nothing."""
+
+        def fail(_):
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+        monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+        assert describe(torch.device("cuda:0")) == Device("cuda:0 NVIDIA H200")

@@ -112,6 +112,19 @@ class TestUsers:
         refused(cli("users", "set-tier", "nobody", "pro"), "nobody")
         assert cli("users", "set-tier", user["userId"], "gold").exit_code == 2
 
+    def test_operators_are_made_and_unmade(self, cli, uow):
+        """A user is an operator from `on` to `off`, and nobody is one before."""
+        user = created(cli("users", "create", "--json"))
+        found = []
+        for state in (None, "on", "off"):
+            if state:
+                assert "operator now" in lines(cli("users", "operator", user["userId"], state))[0]
+            with uow.read() as tx:
+                found.append(Users(tx).key_holder(user["apiKey"]).caller.is_operator)
+        assert found == [False, True, False]
+        refused(cli("users", "operator", "nobody", "on"), "nobody")
+        assert cli("users", "operator", user["userId"], "maybe").exit_code == 2
+
 
 class TestLooking:
     def test_users_are_listed_and_shown(self, cli, make_account):

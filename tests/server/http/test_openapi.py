@@ -8,6 +8,7 @@ import pytest
 
 from catalog.tiers import Tier
 from scripts.openapi import FILE
+from server.accounts import service as accounts
 from server.http.alias import PREFIX
 
 SIGN_IN = "/api/sign-in"
@@ -118,7 +119,10 @@ class TestExamples:
     def test_the_api_takes_them(self, api, make_account, submit_one, deliver, document, subtests):
         """Every body of JSON has an example, and what is sent as the example shows is done."""
         account = make_account(Tier.BASIC)
-        ids = {"project_id": account.project_id, "avatar_id": deliver(submit_one(account)).avatar_id}
+        accounts.set_operator(api.uow, account.user_id, is_operator=True)
+        avatar_id = deliver(submit_one(account)).avatar_id
+        ids = {"project_id": account.project_id, "avatar_id": avatar_id, "user_id": account.user_id}
+        ids["key"] = "flux-dev-base"
         bodies = 0
         for method, path, operation in operations(document):
             content = operation.get("requestBody", {}).get("content", {})

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from server.generations.repository import Generations
@@ -8,7 +6,6 @@ from server.scheduling.claim_policy import HOSTED, LOCAL, Claimable, ClaimPolicy
 from server.scheduling.registry import STALE, WorkerRegistry
 from server.scheduling.tables import RegisteredWorker
 from server.spending.repository import Spending
-from server.worker.registration import registered
 
 
 @pytest.fixture
@@ -137,19 +134,3 @@ class TestPace:
         assert policy.mean_duration_s == 10
         policy.record_success(20)
         assert 10 < policy.mean_duration_s < 15
-
-
-class TestRegistration:
-    def test_a_worker_is_registered_while_it_runs(self, uow):
-        """A worker is in the registry while it runs, and removed as soon as it ends."""
-
-        def ready():
-            with uow.read() as tx:
-                return [worker.name for worker in WorkerRegistry(tx).ready(LOCAL)]
-
-        with registered("one", uow, ClaimPolicy(LOCAL)):
-            until = time.monotonic() + 10
-            while ready() != ["one"]:
-                assert time.monotonic() < until
-                time.sleep(0.02)
-        assert ready() == []
