@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from litestar import Litestar, Router
+from litestar import Controller, Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
@@ -17,6 +17,8 @@ from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
+from server.dialects.huggingface.routes import HuggingFaceController
+from server.dialects.openai.routes import OpenAIController
 from server.generations.quotes import Quotes
 from server.http import openapi
 from server.http.access_log import AccessLog
@@ -123,6 +125,7 @@ def create_app(settings: Settings) -> Litestar:
             KeyController,
             OperateController,
             OperatedUserController,
+            *_dialects(settings),
             read_me,
             sign_in,
             read_page,
@@ -164,6 +167,14 @@ def create_app(settings: Settings) -> Litestar:
         Lingering(Cors(Heads(Alias(app.asgi_handler)), settings.server.cors_origins))
     )
     return app
+
+
+def _dialects(settings: Settings) -> Iterator[type[Controller]]:
+    """Yield the routes of the APIs of others that are switched on."""
+    if settings.openai.api == "on":
+        yield OpenAIController
+    if settings.dialects.huggingface_api == "on":
+        yield HuggingFaceController
 
 
 def _metrics_listener(settings: Settings, uow: UnitOfWork, wakeups: WakeUps) -> MetricsListener | None:

@@ -91,9 +91,9 @@ class ErrorAnswer(View):
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception in the contract's shape."""
-    known = _as_known(request, error)
+    known = known_as(request, error)
     described = describe(known)
-    _log(request, known, described)
+    log_error(request, known, described)
     headers = {}
     if described.retry_after_s is not None:
         headers["Retry-After"] = str(described.retry_after_s)
@@ -121,7 +121,8 @@ def envelope(described: Described, request_id: str) -> bytes:
     return json.dumps(answer.model_dump(by_alias=True)).encode()
 
 
-def _log(request: Request[Any, Any, Any], error: Exception, described: Described) -> None:
+def log_error(request: Request[Any, Any, Any], error: Exception, described: Described) -> None:
+    """Log what an operator has to know of an error."""
     route = request.scope.get("path_template")
     if (described.status, described.code) == BUG:
         log.error("request.failed", route=route, exc_info=error)
@@ -129,7 +130,7 @@ def _log(request: Request[Any, Any, Any], error: Exception, described: Described
         log.error("request.database_away", route=route, cause=str(getattr(error.__cause__, "orig", None)))
 
 
-def _as_known(request: Request[Any, Any, Any], error: Exception) -> Exception:
+def known_as(request: Request[Any, Any, Any], error: Exception) -> Exception:
     """Return the framework's own exceptions as ours, and any other as it is."""
     match error:
         case ValidationException():

@@ -46,6 +46,27 @@ class TokenMissing(DomainError):
         return "Authentication required. Send the header 'Authorization: Bearer TOKEN'"
 
 
+@dataclass
+class DrawingFailed(DomainError):
+    """None of the images of a request was drawn. What they cost was given back.
+
+    code: the errorCode of the first. reason: its errorMessage, which says so in words.
+    """
+
+    code: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason} Its credits were given back"
+
+
+class ClientGone(DomainError):
+    """The client has left before its images were drawn. They are drawn all the same."""
+
+    def __str__(self) -> str:
+        return "The client has left"
+
+
 class OperatorsOnly(DomainError):
     """The route is for operators, and the caller is none."""
 
@@ -123,6 +144,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     TooManyUnfinished: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     TooManyKeys: Meaning(409, "CONFLICT"),
     TooManyStreams: Meaning(429, "RATE_LIMIT_EXCEEDED"),
+    DrawingFailed: Meaning(502, "AI_PROVIDER_ERROR"),
+    ClientGone: Meaning(499, "CLIENT_GONE"),  # Source: nginx, whose log has this status then; nobody reads it
     StreamsFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     BudgetSpent: Meaning(503, "SERVICE_UNAVAILABLE"),

@@ -16,6 +16,7 @@ from server.errors import DatabaseAway
 from server.generations import settlement
 from server.generations.queue import PendingQueue
 from server.generations.states import Reason
+from server.idempotency.repetitions import RepeatableRequests
 from server.idempotency.repository import KEPT, KeptAnswers
 from server.images.store import ImageStore, is_full
 from server.logs import get_log
@@ -101,9 +102,9 @@ class Reaper:
         return audit_some(self._uow)
 
     def forget_answers(self) -> int:
-        """Delete the kept answers of idempotency keys that are too old to be repeated."""
+        """Delete the kept answers and requests that are too old to be repeated."""
         with self._uow.begin() as tx:
-            return KeptAnswers(tx).forget(now() - KEPT)
+            return KeptAnswers(tx).forget(now() - KEPT) + RepeatableRequests(tx).forget()
 
     def sweep_images(self) -> int:
         """Move images that no avatar owns into quarantine, and delete what is there long enough."""

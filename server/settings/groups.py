@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.batches import BatchSettings
+from server.settings.dialects import DialectSettings, OpenAISettings
 from server.settings.edge import EdgeSettings
 from server.settings.kinds import (
     NO_LIMIT,
@@ -21,6 +22,7 @@ from server.settings.kinds import (
     LongSeconds,
     Seconds,
     SettingInvalid,
+    Switch,
     check_networks,
     check_origins,
     check_rate,
@@ -37,7 +39,6 @@ DrawProfile = Literal["auto", "exact", "fast", "turbo", "draft"]
 Offload = Literal["auto", "none", "model", "sequential"]  # the last two are accelerate's hooks
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 WithoutLora = Literal["fail", "base-price"]
-Switch = Literal["on", "off"]
 Provider = Literal["fal-ai", "replicate", "hf-inference"]  # as inference.hosted.calls knows them
 MIN_SECRET_BYTES: Final = 32  # Source: RFC 7518, section 3.2: a key of HS256 is as long as its hash
 PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
@@ -393,4 +394,6 @@ def groups() -> tuple[type[Group], ...]:
         RateLimitSettings,
         TokenSettings,
         MetricsSettings,
+        DialectSettings,
+        OpenAISettings,
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from ipaddress import ip_network
-from typing import Annotated, Any, ClassVar, Final, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -25,6 +25,7 @@ Listed = (NoDecode, BeforeValidator(_listed))
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LongSeconds = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=WHOLE)]
+Switch = Literal["on", "off"]
 
 
 class SettingInvalid(ValueError):

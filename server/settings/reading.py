@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from server.settings.batches import BatchSettings
+from server.settings.dialects import DialectSettings, OpenAISettings
 from server.settings.edge import EdgeSettings
 from server.settings.groups import (
     CatalogueSettings,
@@ -53,6 +54,8 @@ class Settings:
     rate_limits: RateLimitSettings
     tokens: TokenSettings
     metrics: MetricsSettings
+    dialects: DialectSettings
+    openai: OpenAISettings
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -83,6 +86,8 @@ class Settings:
             rate_limits=_read(RateLimitSettings, env),
             tokens=_read(TokenSettings, env),
             metrics=_read(MetricsSettings, env),
+            dialects=_read(DialectSettings, env),
+            openai=_read(OpenAISettings, env),
         )
         settings._check_orphan_age()
         return settings

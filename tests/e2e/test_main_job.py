@@ -1,3 +1,4 @@
+import base64
 import json
 import subprocess
 from io import BytesIO
@@ -5,6 +6,8 @@ from io import BytesIO
 import httpx
 import psutil
 import pytest
+from huggingface_hub import InferenceClient
+from openai import OpenAI
 from PIL import Image
 from sqlalchemy import update
 
@@ -13,7 +16,7 @@ from scripts.miniature.examining import examine, questions
 from scripts.miniature.judge import judge_pictures, load_judge
 from server.credits.repository import Ledger
 from server.entries.tables import CatalogEntry
-from tests.e2e.program import environment
+from tests.e2e.program import PROMPT, environment
 
 pytestmark = pytest.mark.e2e
 
@@ -115,6 +118,18 @@ class TestMainJob:
         shown = verdict.agrees({"person": "woman", "skin": "dark", "hair_color": "black", "eyes": "brown"})
         assert sum(shown.values()) >= 3
         assert user.get(f"presets/{preset['id']}")["preset"]["usageCount"] == 1
+
+    def test_other_clients_draw_the_same(self, program):
+        """OpenAI's and Hugging Face's clients get the very bytes that the native route gives for the seed."""
+        user = program.new_user("free")
+        drawn = user.drawn(prompt=PROMPT, seed=11, width=512)
+        with OpenAI(base_url=f"{program.url}/v1", api_key=user.token) as client:
+            answer = client.images.generate(prompt=PROMPT, size="512x512", extra_body={"seed": 11})
+        assert base64.b64decode(answer.data[0].b64_json) == drawn
+        url = f"{program.url}/models/black-forest-labs/FLUX.1-dev"
+        image = InferenceClient(model=url, token=user.token).text_to_image(PROMPT, seed=11)
+        assert image.tobytes() == opened(drawn).tobytes()
+        assert user.balance() == 100 - 3 * 8
 
     @pytest.mark.parametrize(
         ("tier", "model"),

@@ -1,0 +1,187 @@
+"""Drawing while the client waits: what a dialect's one request is in use cases."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from litestar.concurrency import sync_to_thread
+from litestar.types import Receive
+
+from catalog.prompts import fold
+from catalog.selection import Wish
+from server.accounts.repository import Users
+from server.caller import Caller
+from server.credits.repository import Ledger
+from server.errors import NotFound
+from server.generations import service
+from server.generations.service import Followed
+from server.generations.states import Reason, has_ended
+from server.generations.submission import GenerationRequest, accept
+from server.generations.tables import Generation
+from server.http.errors import ClientGone, DrawingFailed
+from server.http.event_feed import StreamsFull, Subscription
+from server.http.event_stream import while_connected
+from server.http.services import Services
+from server.idempotency.repetitions import RepeatableRequests
+from server.images.store import Variant
+from server.projects import service as projects
+from server.projects.repository import Projects
+from server.routes.generations import limits_of
+
+PROJECT: Final = "My avatars"
+MAX_NAME_CHARS: Final = 100
+LOOK_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks for: some images of one prompt. seed: of the first; None draws each."""
+
+    prompt: str
+    wish: Wish
+    seed: int | None = None
+    images: int = 1
+
+    def requests(self, project_id: str) -> list[GenerationRequest]:
+        """Return what the use case takes, one for each image."""
+        return [
+            GenerationRequest(
+                project_id=project_id,
+                name=fold(self.prompt[:MAX_NAME_CHARS]),
+                prompt=self.prompt,
+                wish=self.wish,
+                seed=None if self.seed is None else (self.seed + number) % 2**32,
+            )
+            for number in range(self.images)
+        ]
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal requests."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was accepted for a request. record_id: of what its repetition finds."""
+
+    record_id: str
+    generation_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An image that was drawn, its bytes as they are stored, and what it has cost."""
+
+    generation: Generation
+    credits: int
+    image_key: str
+    png: bytes
+
+
+async def draw(
+    services: Services, caller: Caller, asked: Asked, receive: Receive, *, repeated: bool
+) -> tuple[list[Drawn], str]:
+    """Have images drawn, and wait for them without a thread or a connection of the database.
+
+    Return them, and the id of the record that is to be noted as answered. If the client goes, the drawing
+    goes on. repeated: the client sent the request before: what was accepted then is not accepted again.
+
+    Raises:
+        TooManyStreams, StreamsFull, DatabaseAway: nobody could wait for it, so nothing was accepted.
+        DrawingFailed: not one was drawn.
+        ClientGone: it has left; nobody reads an answer.
+        DomainError: see `accept`.
+
+    """
+    with services.feed.subscription(caller.user_id) as subscription:
+        await subscription.position()
+        accepted = await sync_to_thread(_accept, services, caller, asked, repeated)
+        unfinished = await sync_to_thread(_unfinished, services, caller, accepted.generation_ids)
+        if unfinished:
+            await while_connected(_until_ended(subscription, unfinished), receive)
+    if unfinished:
+        raise ClientGone
+    return await sync_to_thread(_drawn, services, caller, accepted.generation_ids), accepted.record_id
+
+
+def note_answered(services: Services, record_id: str) -> None:
+    """Note that an answer was sent: a later request that is equal is another one."""
+    with services.uow.begin() as tx:
+        RepeatableRequests(tx).answered(record_id)
+
+
+def _accept(services: Services, caller: Caller, asked: Asked, repeated: bool) -> Accepted:
+    limits = limits_of(services.settings)
+    project_id = _project(services, caller)
+    with services.uow.begin() as tx:
+        Users(tx).lock(caller.user_id)  # of two repetitions at once, each takes up another request
+        kept = RepeatableRequests(tx)
+        if repeated and (record := kept.resume(caller.user_id, asked.digest)) is not None:
+            return Accepted(record.id, record.generation_ids)
+        ids = [accept(tx, caller, request, limits).generation.id for request in asked.requests(project_id)]
+        accepted = Accepted(kept.keep(caller.user_id, asked.digest, ids), ids)
+    for generation_id in ids:
+        services.wakeups.note(generation_id)
+    return accepted
+
+
+def _project(services: Services, caller: Caller) -> str:
+    """Return the project that a dialect draws into: the user's first, made if there is none."""
+    with services.uow.read() as tx:
+        oldest = Projects(tx).oldest_of(caller.user_id)
+    return (oldest or projects.create(services.uow, caller, PROJECT)).id
+
+
+def _unfinished(services: Services, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
+    found = _followed(services, caller, generation_ids)
+    return {one.generation.id for one in found if not has_ended(one.generation.status)}
+
+
+async def _until_ended(subscription: Subscription, unfinished: set[str]) -> None:
+    """Take each generation out of a set when it has ended.
+
+    Raises:
+        StreamsFull: the server stops. What was accepted goes on, and a repetition finds it.
+
+    """
+    while unfinished:
+        frames = await subscription.frames(LOOK_S)
+        unfinished -= {frame.generation_id for frame in frames if frame.is_final}
+        if unfinished and subscription.ended:
+            raise StreamsFull
+
+
+def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Drawn]:
+    found = _followed(services, caller, generation_ids)
+    with services.uow.read() as tx:
+        captured = Ledger(tx).captured(generation_ids)
+    drawn = [
+        Drawn(
+            one.generation,
+            captured.get(one.generation.id, 0),
+            one.image_key,
+            services.images.read(one.image_key, Variant.FULL),
+        )
+        for one in found
+        if one.image_key is not None
+    ]
+    if not drawn:
+        failed = next((one.generation for one in found if one.generation.error_code), None)
+        raise DrawingFailed(
+            failed.error_code if failed and failed.error_code else Reason.CANCELLED.value,
+            failed.error_message if failed and failed.error_message else "It was deleted.",
+        )
+    return drawn
+
+
+def _followed(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Followed]:
+    """Return those of the generations that were not deleted meanwhile."""
+    found = []
+    with services.uow.read() as tx:
+        for generation_id in generation_ids:
+            with suppress(NotFound):
+                found.append(service.follow(tx, caller, generation_id))
+    return found

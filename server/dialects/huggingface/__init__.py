@@ -1,0 +1,1 @@
+"""The API of Hugging Face's inference clients for text to image."""

@@ -1,0 +1,1 @@
+"""OpenAI's API of images, as its client libraries speak it."""
