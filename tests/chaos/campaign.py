@@ -108,7 +108,11 @@ class Campaign:
     def _round(self, *, every: bool) -> None:
         accounts = [client.account for client in self.clients]
         operator = Operator(
-            self.stage, accounts, self.promises, f"{self.plan.seed} operator {len(self.calm)}"
+            self.stage,
+            accounts,
+            self.promises,
+            f"{self.plan.seed} operator {len(self.calm)}",
+            self.director.unvisited,
         )
         passing = TimePassing(self.stage, random.Random(f"{self.plan.seed} time"), self.report.faults)
         with _running([operator.run, *(client.run for client in self.clients)]):

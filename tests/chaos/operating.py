@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from uuid import uuid4
 
@@ -17,20 +18,32 @@ from tests.chaos.time_passing import misplace_kept_image, quarantine_stray
 from tests.server.signing import bearer, signed
 
 TRIES = 20
+MORE_OF_WANTED = 4
 WELCOME = 50
 EXISTS = "exists"
 NEWEST_UNFINISHED = """
     SELECT id FROM generations WHERE status IN ('pending', 'processing') ORDER BY created_at DESC LIMIT 2"""
 
+Job = Callable[[threading.Event], None]
+
 
 class Operator:
     """Runs one command after another. One that was killed or found no database is repeated."""
 
-    def __init__(self, stage: Stage, accounts: list[Account], promises: Promises, seed: str) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        accounts: list[Account],
+        promises: Promises,
+        seed: str,
+        unvisited: Callable[[], Iterable[str]],
+    ) -> None:
+        """unvisited: returns the crash points at which no process has died yet."""
         self._stage = stage
         self._accounts = accounts
         self._promises = promises
         self._chance = random.Random(seed)
+        self._unvisited = unvisited
         self._did_all = False
         self._jobs = [
             self._grant,
@@ -42,6 +55,7 @@ class Operator:
             self._seed,
             self._cancel,
             self._tier,
+            self._sign_in,
             self._look,
             self._repair,
             self._purge,
@@ -51,15 +65,36 @@ class Operator:
     def run(self, stopped: threading.Event) -> None:
         """Do one job after another until stopped, in an order that chance chooses, but each of them.
 
-        After the first time more of them are looks, which have several commands.
+        After the first time more of them are looks, which have several commands, and those that come to
+        points where no process has died.
         """
         while True:
-            jobs = self._jobs + (3 * [self._look] if self._did_all else [])
+            jobs = self._jobs + (3 * [self._look] + self._wanted() if self._did_all else [])
             for job in self._chance.sample(jobs, len(jobs)):
                 if stopped.wait(self._chance.uniform(0.2, 1.0)) and self._did_all:
                     return
                 job(stopped)
             self._did_all = True
+
+    def _wanted(self) -> list[Job]:
+        """Return, several times each, the jobs whose use cases have points that are not visited."""
+        left = {point.split(" | ")[1] for point in self._unvisited()}
+        wanted = {
+            self._grant: {"accounts/service.grant"},
+            self._visit: {"accounts/authentication.welcome"},
+            self._user_of_a_moment: {
+                "accounts/service.register",
+                "accounts/service.delete",
+                "generations/deletion.delete_projects",
+            },
+            self._keys: {"accounts/service.create_key", "accounts/service.revoke_keys"},
+            self._seed: {"entries/service.seed"},
+            self._cancel: {"generations/settlement.cancel", "generations/service.unknown"},
+            self._tier: {"accounts/service.set_tier", "accounts/service.set_operator"},
+            self._sign_in: {"accounts/sign_in.link", "accounts/sign_in.exchange"},
+            self._look: {"generations/statistics.statistics", "entries/service.examine"},
+        }
+        return [job for job, use_cases in wanted.items() if use_cases & left for _ in range(MORE_OF_WANTED)]
 
     def _insist(self, stopped: threading.Event, *arguments: str, unless: str | None = None) -> bool:
         """Run a command until it succeeds, or says these words; return whether it did."""
@@ -153,6 +188,26 @@ class Operator:
     def _tier(self, stopped: threading.Event) -> None:
         user = self._chance.choice([account for account in self._accounts if account.tier == "basic"])
         self._insist(stopped, "users", "set-tier", user.user_id, "basic")
+        self._insist(stopped, "users", "operator", user.user_id, "off")
+
+    def _sign_in(self, stopped: threading.Event) -> None:
+        """Exchange the code of a link for a key; a code that an answer was lost for may be used up."""
+        user = self._chance.choice(self._accounts)
+        with suppress(subprocess.TimeoutExpired):  # it was stopped at a point
+            printed = self._stage.run("link", user.user_id).stdout
+            code = printed.strip().partition("#code=")[2]
+            for _ in range(TRIES if code else 0):
+                with suppress(httpx.TransportError):
+                    url = self._chance.choice(self._stage.urls)
+                    answer = httpx.post(
+                        f"{url}/api/sign-in", json={"code": code}, timeout=20, trust_env=False
+                    )
+                    if answer.status_code in (200, 401, 409):  # done, done before, or too many keys
+                        return
+                    if answer.status_code != 503:
+                        self._promises.violated(f"sign-in: {answer.status_code} {answer.text[:300]}")
+                if stopped.wait(0.3):
+                    return
 
     def _back_up(self, stopped: threading.Event) -> None:
         """Back rows and images up; one that was killed is begun again in a new folder."""
