@@ -26,11 +26,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """The start of a phase, or the end of a denoising step (1 to steps)."""
+    """The start of a phase, or the end of a denoising step (1 to steps).
+
+    preview: makes a small picture of what is drawn so far, an eighth of the image's width; to be called, if
+    somebody wants to see it, before the report returns.
+    """
 
     phase: Phase
     step: int = 0
     steps: int = 0
+    preview: "Callable[[], Image] | None" = field(default=None, repr=False, compare=False)
 
 
 Report = Callable[[Progress], None]

@@ -113,7 +113,7 @@ class ScriptedBackend:
         for step in range(1, order.steps + 1):
             time.sleep(self.script.step_s)
             self._play(step, rows)
-            reports.to_all(Progress(Phase.STEP, step, order.steps))
+            reports.to_all(Progress(Phase.STEP, step, order.steps, lambda: _small(order)))
         reports.to_all(Progress(Phase.DECODE))
 
     def _play(self, step: int, rows: Sequence[BatchRow]) -> None:
@@ -135,6 +135,10 @@ class ScriptedBackend:
 def _picture(order: Order) -> Picture:
     drawn = (Phase.ENCODE, Phase.STEP, Phase.DECODE)
     return Picture(_gradient(order), Provenance.of_order("scripted", order), dict.fromkeys(drawn, 0.0))
+
+
+def _small(order: Order) -> Image.Image:
+    return _gradient(order).resize((order.width_px // 8, order.height_px // 8))
 
 
 def _gradient(order: Order) -> Image.Image:

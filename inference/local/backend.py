@@ -28,6 +28,7 @@ from inference.local.engine import Engine
 from inference.local.phases import Phases
 from inference.local.pipelines import load_pipeline, locate, read_weights
 from inference.local.placement import Placement, Planned, ReadWeights, Whole, plan_for, precision_of
+from inference.local.previews import Previewer
 from inference.local.profiles import Profile, choose_profile, wanted_eight_bit
 from inference.local.residency import Residency
 from inference.local.resident import Resident
@@ -98,6 +99,8 @@ class LocalBackend:
             self._placement.limit_bytes, devices.free_memory, devices.is_out_of_memory, Resident.leave
         )
         self._waiting: dict[ModelKey, Resident] = {}
+        self._full = config.profile == "full"
+        self._previewer: Previewer | None = None
 
     @property
     def resident(self) -> frozenset[str]:
@@ -223,11 +226,15 @@ class LocalBackend:
         reports: RowReports,
     ) -> dict[int, torch.Tensor]:
         """Run the steps. Returns the packed latents (1, T, 64) of the rows that have not ended."""
-        order = rows[0].order
+        order, patch_px = rows[0].order, 2 * pipeline.vae_scale_factor
+        tokens = canvas.height_px // patch_px, canvas.width_px // patch_px
 
         def row_of(number: int, prompt: EncodedPrompt) -> Row:
-            def step_ended(step: int) -> None:
-                reports.to_one(number, Progress(Phase.STEP, step, order.steps))
+            def step_ended(step: int, estimate: Callable[[], torch.Tensor]) -> None:
+                def preview() -> Image.Image:
+                    return self._previewer_of(pipeline).picture(estimate(), *tokens)
+
+                reports.to_one(number, Progress(Phase.STEP, step, order.steps, preview))
 
             return Row(prompt, rows[number].order.seed, step_ended)
 
@@ -249,6 +256,11 @@ class LocalBackend:
         if not finished:
             raise AllRowsEnded
         return finished
+
+    def _previewer_of(self, pipeline: FluxPipeline) -> Previewer:
+        if self._previewer is None:
+            self._previewer = Previewer.of_flux() if self._full else Previewer.fitted(pipeline.vae)
+        return self._previewer
 
     def _prepare(
         self, model_id: str, revision: str | None, adapter: Adapter | None, phases: Phases

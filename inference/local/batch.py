@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from diffusers import FluxPipeline
@@ -10,7 +11,7 @@ from diffusers.utils.torch_utils import get_module_execution_device
 from inference.errors import ImageNotFinite
 from inference.local.canvas import Canvas
 from inference.local.checks import check_latents
-from inference.local.denoising import Conditioning, denoise, schedule_for
+from inference.local.denoising import Conditioning, Estimate, denoise, schedule_for
 from inference.local.encoding import EncodedPrompt
 from inference.local.engine import Engine
 from inference.local.latents import image_ids, noise
@@ -20,12 +21,13 @@ from inference.local.latents import image_ids, noise
 class Row:
     """One image of a batch.
 
-    step_ended: called with the number of each finished step; an exception from it ends this row alone.
+    step_ended: called with the number of each finished step, and with what estimates the finished latents
+    (T, 64) at that step; an exception from it ends this row alone.
     """
 
     prompt: EncodedPrompt
     seed: int
-    step_ended: Callable[[int], None]
+    step_ended: Callable[[int, Callable[[], torch.Tensor]], None]
 
 
 Outcome = torch.Tensor | Exception
@@ -79,12 +81,12 @@ class _Progress:
         self._running = list(range(len(rows)))
         self._ended: dict[int, Exception] = {}
 
-    def at_step_end(self, step: int, latents: torch.Tensor) -> list[int]:
+    def at_step_end(self, step: int, latents: torch.Tensor, estimate: Estimate) -> list[int]:
         """Tell the rows; return the positions in the batch of those that go on."""
         self._step_queued()
         kept = []
         for position, number in enumerate(self._running):
-            error = self._end(self._rows[number], step, latents[position])
+            error = self._end(self._rows[number], step, latents[position], partial(estimate, position))
             if error is None:
                 kept.append(position)
             else:
@@ -97,7 +99,9 @@ class _Progress:
         finished = {number: latents[at : at + 1] for at, number in enumerate(self._running)}
         return [self._ended[n] if n in self._ended else finished[n] for n in range(len(self._rows))]
 
-    def _end(self, row: Row, step: int, latents: torch.Tensor) -> Exception | None:
+    def _end(
+        self, row: Row, step: int, latents: torch.Tensor, estimate: Callable[[], torch.Tensor]
+    ) -> Exception | None:
         """Return the exception that ends the row at this step, or None."""
         if step == self._steps:
             try:
@@ -105,7 +109,7 @@ class _Progress:
             except ImageNotFinite as error:
                 return error
         try:
-            row.step_ended(step)
+            row.step_ended(step, estimate)
         except Exception as error:  # noqa: BLE001 - whatever stops this row must not stop the others
             return error
         return None

@@ -6,6 +6,7 @@ It knows no prompt, no seed and no report: `inference.local.batch` brings these.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, Self
 
 import numpy as np
@@ -16,8 +17,14 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 Schedule = Sequence[tuple[torch.Tensor, torch.Tensor]]
 """Each step's timestep, which falls from 1 (noise) towards 0, and its dt < 0. Scalars on the device."""
 
-AtStepEnd = Callable[[int, torch.Tensor], Sequence[int]]
-"""Called with the number of a finished step (1 to steps) and its latents; returns the rows to go on with."""
+Estimate = Callable[[int], torch.Tensor]
+"""Returns what the latents (T, 64) of a row, by its position, will become if its velocity stays as it is."""
+
+AtStepEnd = Callable[[int, torch.Tensor, Estimate], Sequence[int]]
+"""Called with the number of a finished step (1 to steps), its latents, and what estimates the last ones.
+
+It returns the rows to go on with.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,18 @@ def denoise(
         batch = len(latents)
         direction = velocity(step, latents)  # (B, T, 64): noise minus image
         latents = (latents.float() + dt * direction).to(direction.dtype)  # Euler
-        kept = at_step_end(step, latents)
+        kept = at_step_end(step, latents, partial(_estimate, latents, direction, schedule[step:]))
         if not kept:
             return latents[:0]
         if len(kept) < batch:
             latents = latents[kept]
             velocity.keep(kept)
     return latents
+
+
+def _estimate(latents: torch.Tensor, direction: torch.Tensor, left: Schedule, position: int) -> torch.Tensor:
+    """Go the rest of the way in one step."""
+    estimate = latents[position].float()
+    for _, dt in left:
+        estimate = estimate + dt * direction[position].float()
+    return estimate

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text, false, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.orders import Order, Provenance
@@ -96,3 +96,17 @@ class Generation(Table):
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+
+
+class Preview(Table):
+    """A small picture of a generation that is being drawn. It is made while somebody looks."""
+
+    __tablename__ = "previews"
+    __table_args__ = (DELETABLE,)
+
+    generation_id: Mapped[str] = mapped_column(primary_key=True)
+    wanted_until: Mapped[datetime] = mapped_column(index=True)
+    """A worker that finds it in the future makes the next picture."""
+    step: Mapped[int] = mapped_column(default=0)
+    image: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """A JPEG; None before the first."""

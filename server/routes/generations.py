@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from server.caller import Caller
 from server.db.unit_of_work import Transaction
-from server.generations import service
+from server.generations import previews, service
 from server.generations.service import GenerationEnded
 from server.generations.states import Status, has_ended
 from server.generations.submission import Limits, accept
@@ -46,6 +46,17 @@ _QUEUED_OR_ASKED: Final = {
         generate_examples=False,
         description="What was or would be queued.",
     )
+}
+
+
+_PREVIEW: Final = {
+    200: ResponseSpec(
+        bytes,
+        media_type="image/jpeg",
+        generate_examples=False,
+        description="A JPEG of an eighth of its size.",
+    ),
+    204: ResponseSpec(None, description="There is none yet."),
 }
 
 
@@ -99,6 +110,19 @@ class GenerationController(Controller):
             await until_ended(services.feed, caller.user_id, generation_id, wait, request.receive)
             view = await sync_to_thread(_follow, services, caller, generation_id)
         return GenerationAnswer(generation=view)
+
+    @get("/generations/{generation_id:str}/preview", sync_to_thread=True, responses=_PREVIEW)
+    def preview(
+        self, generation_id: FromPath[str], request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[bytes]:
+        """Return a small JPEG of what is drawn so far, or 204 if there is none yet; 404 after the end.
+
+        While it is asked for, a new one is made about every half second. `X-Step` is the step that it shows.
+        """
+        found = previews.look(services.uow, request.user, generation_id)
+        if found is None:
+            return Response(b"", status_code=204, media_type="image/jpeg")
+        return Response(found.image, media_type="image/jpeg", headers={"X-Step": str(found.step)})
 
     @get("/generations", sync_to_thread=True)
     def list_page(

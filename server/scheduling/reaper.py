@@ -14,6 +14,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.entries.repository import Entries
 from server.errors import DatabaseAway
 from server.generations import settlement
+from server.generations.previews import Previews
 from server.generations.queue import PendingQueue
 from server.generations.states import Reason
 from server.idempotency.repetitions import RepeatableRequests
@@ -102,9 +103,10 @@ class Reaper:
         return audit_some(self._uow)
 
     def forget_answers(self) -> int:
-        """Delete the kept answers and requests that are too old to be repeated."""
+        """Delete kept answers and requests that are too old to be repeated, and previews of the past."""
         with self._uow.begin() as tx:
-            return KeptAnswers(tx).forget(now() - KEPT) + RepeatableRequests(tx).forget()
+            answers, requests = KeptAnswers(tx).forget(now() - KEPT), RepeatableRequests(tx).forget()
+            return answers + requests + Previews(tx).forget()
 
     def sweep_images(self) -> int:
         """Move images that no avatar owns into quarantine, and delete what is there long enough."""

@@ -11,12 +11,12 @@ const PATIENCE_MS = 30_000;
 export const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 /**
- * Send a request and return the decoded answer.
+ * Send a request and return the decoded answer, or as a Blob if it is raw; null if there is none.
  *
  * token: whose request it is; by default the session's, which ends if the server refuses it.
  * Throws Unreachable, or the ApiError that the answer describes.
  */
-export async function call(method, path, { body, headers = {}, token } = {}) {
+export async function call(method, path, { body, headers = {}, token, raw = false } = {}) {
   const ownToken = token === undefined ? getState().session?.token : token;
   let answer;
   try {
@@ -29,7 +29,8 @@ export async function call(method, path, { body, headers = {}, token } = {}) {
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     setState({ connected: true });
-    if (answer.ok) return await answer.json();
+    if (answer.status === 204) return null;
+    if (answer.ok) return await (raw ? answer.blob() : answer.json());
   } catch {
     setState({ connected: false });
     throw new Unreachable("The server does not answer");

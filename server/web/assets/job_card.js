@@ -1,6 +1,6 @@
 // What becomes of a wish: its place, its steps, its image, or why there is none.
 
-import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { ask } from "./api.js";
 import { Tile } from "./gallery.js";
 import { cancel, dismiss, hasEnded } from "./jobs.js";
@@ -10,6 +10,7 @@ import { useApp } from "./store.js";
 import { duration, inWords, phaseInWords, plural } from "./words.js";
 
 const LATEST = 6;
+const STILL_LOOKING_MS = 8000; // previews are made for 20 s after a look
 
 /** All that is followed, newest first; without any, the latest avatars. */
 export function Stage() {
@@ -34,7 +35,7 @@ function JobCard({ job, onOpen }) {
   const [trouble, setTrouble] = useState(null);
   const stop = () => cancel(job.id).catch((error) => setTrouble(inWords(error)));
   return html`<article class=${`card job ${job.status}`} aria-label=${job.prompt}>
-    ${job.status === "completed" ? html`<${Picture} job=${job} onOpen=${onOpen} />` : html`<div class="canvas" aria-hidden="true"><span></span></div>`}
+    ${job.status === "completed" ? html`<${Picture} job=${job} onOpen=${onOpen} />` : html`<${Unfinished} job=${job} />`}
     <div class="job-words">
       <p class="job-prompt">${job.prompt}</p>
       <${Progress} job=${job} />
@@ -53,6 +54,29 @@ function Picture({ job, onOpen }) {
   return html`<button type="button" class="canvas" onClick=${onOpen} aria-label="Look closer at the avatar">
     <img src=${job.imageUrl} alt=${`Avatar: ${job.prompt}`} />
   </button>`;
+}
+
+/** What is drawn so far, as soon as there is something to see. Asking for it has it made. */
+function Unfinished({ job }) {
+  const [url, setUrl] = useState(null);
+  const [looks, setLooks] = useState(0);
+  const latest = useRef(0);
+  useEffect(() => {
+    const timer = setInterval(() => setLooks((count) => count + 1), STILL_LOOKING_MS);
+    return () => clearInterval(timer);
+  }, []);
+  useEffect(() => {
+    if (hasEnded(job) || document.hidden) return;
+    const turn = (latest.current += 1);
+    ask("GET", `/generations/${job.id}/preview`, { raw: true })
+      .then((blob) => blob && turn === latest.current && setUrl(URL.createObjectURL(blob)))
+      .catch(() => {}); // it has ended meanwhile, or the next one comes
+  }, [job.status, job.phase, job.step, looks]);
+  useEffect(() => () => {
+    latest.current += 1; // what is on its way comes too late
+  }, []);
+  useEffect(() => () => url && URL.revokeObjectURL(url), [url]);
+  return html`<div class="canvas" aria-hidden="true">${url ? html`<img class="preview" src=${url} alt="" />` : html`<span></span>`}</div>`;
 }
 
 /** The words are read out when they change; the steps are only in the bar, or they would never stop. */

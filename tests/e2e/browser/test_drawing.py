@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from catalog.tiers import Tier
-from tests.e2e.browser.visitor import PROMPT, TIMES, UNFINISHED
+from tests.e2e.browser.visitor import DRAWN_S, PROMPT, TIMES, UNFINISHED
 
 pytestmark = pytest.mark.e2e
 
@@ -67,18 +67,22 @@ class TestDrawing:
         stranger.sees("This sign-in link was used already, or is too old. Ask for a new one.")
 
     def test_live_progress(self, visit, link):
-        """While it is drawn the page counts the steps, by the stream and without asking for each."""
+        """While it is drawn the page counts the steps, by the stream, and shows what is drawn so far."""
         visitor = visit(link(Tier.PRO))
         asked = []
         visitor.page.on("request", lambda request: asked.append(request.url))
         card = draw_hd(visitor)
         card.evaluate(WATCH)
         visitor.sees(card.get_by_role("progressbar"))
+        preview = visitor.sees(card.locator("img.preview"))
+        preview.evaluate("image => image.decode()")
+        assert preview.evaluate("image => image.naturalWidth") == 1536 // 8
+        expect(preview).to_have_count(0, timeout=DRAWN_S * 1000)
         visitor.image_of(card)
         seen = visitor.page.evaluate("window.seen")
         assert len(seen) >= 2  # the worker records a step a second
         assert seen == sorted(seen)
-        assert len([url for url in asked if "/generations/" in url]) <= 2
+        assert len([url for url in asked if re.search("/generations/[^/]+$", url)]) <= 2
 
     def test_cancelling(self, program, visit, link):
         """A cancelled generation says what was given back, and the balance is what it was."""

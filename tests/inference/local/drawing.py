@@ -31,7 +31,7 @@ def add(resident, miniature, adapter):
     resident.add(adapter, read_adapter(miniature / ADAPTER_FILE, adapter.model_id, resident.base))
 
 
-def latents(resident, *, batch=1, size_px=(512, 576), steps=4, tokens=32, step_ended=lambda _: None):
+def latents(resident, *, batch=1, size_px=(512, 576), steps=4, tokens=32, step_ended=lambda *_: None):
     """Draw a batch with what the resident has switched to. Returns the latents (B, T, 64).
 
     step_ended: of the first row.
@@ -40,7 +40,7 @@ def latents(resident, *, batch=1, size_px=(512, 576), steps=4, tokens=32, step_e
         Row(
             resident.prompts.encode(f"an old man with {number} hats", tokens),
             number,
-            step_ended if number == 0 else lambda _: None,
+            step_ended if number == 0 else lambda *_: None,
         )
         for number in range(batch)
     ]

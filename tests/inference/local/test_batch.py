@@ -38,7 +38,7 @@ def rows(dev):
 
     def make(told=None):
         def tell(number):
-            return lambda step: told is not None and told.append((number, step))
+            return lambda step, _: told is not None and told.append((number, step))
 
         return [
             Row(encoder.encode(prompt, 32), 100 + number, tell(number))
@@ -74,7 +74,7 @@ class TestOneRow:
     def test_it_is_the_pipeline_s_own_loop(self, miniature, model_id, dtype):
         """The latents of one row equal those of FluxPipeline, bit for bit."""
         pipeline = load(miniature, model_id, dtype)
-        row = Row(PromptEncoder(pipeline).encode(PROMPTS[0], 32), 100, lambda _: None)
+        row = Row(PromptEncoder(pipeline).encode(PROMPTS[0], 32), 100, lambda *_: None)
         [latents] = draw(pipeline, [row])
         assert latents.dtype is dtype
         assert torch.equal(latents, plain(pipeline, PROMPTS[0], 100))
@@ -103,7 +103,7 @@ class TestFourRows:
             lambda _module, _args, kwargs: sizes.append(len(kwargs["hidden_states"])), with_kwargs=True
         )
 
-        def cancel(step):
+        def cancel(step, _):
             told.append((1, step))
             if step == 2:
                 raise error
@@ -123,7 +123,7 @@ class TestFourRows:
         """When all rows are cancelled, no further step is computed."""
         queued = []
 
-        def cancel(_):
+        def cancel(*_):
             raise Cancelled
 
         batch = [Row(row.prompt, row.seed, cancel) for row in rows()]

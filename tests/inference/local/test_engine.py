@@ -74,7 +74,7 @@ class TestFast:
         class Cancelled(Exception):
             pass
 
-        def cancel(step):
+        def cancel(step, _):
             if step == 2:
                 raise Cancelled
 

@@ -54,7 +54,7 @@ def draw(resident):
     """Draw with whatever the resident has switched to, as the backend does."""
     pipeline = resident.pipeline
     canvas = canvas_for(512, 512, 2 * pipeline.vae_scale_factor)
-    row = Row(resident.prompts.encode("a man with a hat", 32), 3, lambda _: None)
+    row = Row(resident.prompts.encode("a man with a hat", 32), 3, lambda *_: None)
     [latents] = draw_latents(pipeline, [row], canvas, steps=2, guidance_scale=3.5, step_queued=lambda: None)
     pixels = decode(pipeline, latents, canvas)
     pipeline.maybe_free_model_hooks()

@@ -151,3 +151,22 @@ class TestProgress:
         assert answer["thumbnailUrl"] == avatar.json()["avatar"]["thumbnailUrl"]
         answer = self.read(api, account, failed)
         assert (answer["progress"], answer["imageUrl"], answer["thumbnailUrl"]) == (None, None, None)
+
+
+class TestPreview:
+    def test_a_preview_of_what_is_drawn(self, api, uow, make_account, submit_one, claim):
+        """The first look finds none; then a JPEG comes with the step that it shows, until the end."""
+        account = make_account()
+        generation = submit_one(account)
+        path, headers = f"{path_of(generation)}/preview", account.headers
+        answer = api.client.get(path, headers=headers)
+        assert (answer.status_code, answer.content) == (204, b"")
+        held = claim()
+        record_step(uow, held, "step", 7, 28, b"a picture")
+        answer = api.client.get(path, headers=headers)
+        assert (answer.status_code, answer.content) == (200, b"a picture")
+        assert (answer.headers["content-type"], answer.headers["x-step"]) == ("image/jpeg", "7")
+        assert answer.headers["cache-control"] == "no-store"
+        api.refused(api.client.get(path, headers=make_account().headers), 404, "RESOURCE_NOT_FOUND")
+        settlement.complete(uow, held, stored_image(), provenance_of(generation), {})
+        api.refused(api.client.get(path, headers=headers), 404, "RESOURCE_NOT_FOUND")

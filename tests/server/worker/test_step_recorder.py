@@ -1,6 +1,9 @@
+import threading
 import time
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from inference.backend import Phase, Progress
 from inference.scripted import Script
@@ -9,6 +12,7 @@ from server.db.unit_of_work import UnitOfWork
 from server.events.repository import Events
 from server.events.tables import Kind
 from server.generations import settlement
+from server.generations.previews import look
 from server.worker.step_recorder import PERIOD_S, recording
 
 QUICK_S = 0.01
@@ -116,3 +120,59 @@ class TestAttempt:
         assert 1 <= len(done) < 10
         assert done[0] >= 1
         assert done[-1] <= generation.order.steps == recorded[0]["steps"]
+
+
+class TestPreviews:
+    def test_a_preview_is_made_for_who_looks(self, make_account, submit_one, claim, uow, wait_until):
+        """While somebody looks the steps come with pictures, made by the thread that reports."""
+        account = make_account()
+        generation = submit_one(account)
+        held = claim()
+        look(uow, account.caller, generation.id)
+        made = []
+
+        def preview():
+            made.append(threading.current_thread())
+            return Image.new("RGB", (64, 64), "red")
+
+        with recording(uow, held, 28, QUICK_S) as record:
+
+            def seen():
+                record(Progress(Phase.STEP, len(made) + 1, 28, preview))
+                return look(uow, account.caller, generation.id)
+
+            wait_until(seen)
+        picture = look(uow, account.caller, generation.id)
+        assert Image.open(BytesIO(picture.image)).format == "JPEG"
+        assert set(made) == {threading.current_thread()}
+
+    def test_nobody_looks(self, make_account, submit_one, claim, uow, steps_of, wait_until):
+        """Without a look no picture is made."""
+        generation = submit_one(make_account())
+        made = []
+        with recording(uow, claim(), 28, QUICK_S) as record:
+            for step in (1, 2, 3):
+                record(Progress(Phase.STEP, step, 28, lambda: made.append(1)))
+                wait_until(lambda step=step: len(steps_of(generation.id)) == step)
+        assert made == []
+
+    def test_a_failure_ends_no_drawing(self, make_account, submit_one, claim, uow, steps_of, wait_until):
+        """If a picture cannot be made, the step is recorded all the same."""
+        account = make_account()
+        generation = submit_one(account)
+        look(uow, account.caller, generation.id)
+        failed = []
+
+        def preview():
+            failed.append(1)
+            raise RuntimeError("test")
+
+        with recording(uow, claim(), 28, QUICK_S) as record:
+
+            def tried():
+                record(Progress(Phase.STEP, 3, 28, preview))
+                return failed
+
+            wait_until(tried)
+            wait_until(lambda: steps_of(generation.id))
+        assert look(uow, account.caller, generation.id) is None
