@@ -1,8 +1,8 @@
 """Drawing while the client waits: what a dialect's one request is in use cases."""
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +32,8 @@ from server.routes.generations import limits_of
 
 PROJECT: Final = "My avatars"
 MAX_NAME_CHARS: Final = 100
-LOOK_S: Final = 60.0
+LOOK_S: Final = 15.0
+"""How long a wait in which nothing happens lasts at most until it looks at the database."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,76 @@ class Drawn:
     png: bytes
 
 
-async def draw(
-    services: Services, caller: Caller, asked: Asked, receive: Receive, *, repeated: bool
-) -> tuple[list[Drawn], str]:
+class Waiting:
+    """What was accepted for a request whose client waits."""
+
+    def __init__(
+        self,
+        services: Services,
+        caller: Caller,
+        accepted: Accepted,
+        subscription: Subscription,
+        unfinished: set[str],
+    ) -> None:
+        self.services = services
+        self.caller = caller
+        self.generation_ids = accepted.generation_ids
+        self.record_id = accepted.record_id
+        self._subscription = subscription
+        self._unfinished = unfinished
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every image is drawn, or never will be."""
+        return not self._unfinished
+
+    async def look(self, wait_s: float = LOOK_S) -> None:
+        """Wait until something happens, but no longer than a time; then see what has ended.
+
+        Raises:
+            StreamsFull: the server stops. What was accepted goes on, and a repetition finds it.
+
+        """
+        frames = await self._subscription.frames(min(wait_s, LOOK_S))
+        self._unfinished -= {frame.generation_id for frame in frames if frame.is_final}
+        if not frames and wait_s >= LOOK_S:  # of a deleted generation no event comes
+            self._unfinished = await sync_to_thread(
+                _unfinished, self.services, self.caller, self.generation_ids
+            )
+        if self._unfinished and self._subscription.ended:
+            raise StreamsFull
+
+    async def until_over(self) -> None:
+        """Wait for every image.
+
+        Raises:
+            StreamsFull: see `look`.
+
+        """
+        while not self.is_over:
+            await self.look()
+
+    async def drawn(self) -> list[Drawn]:
+        """Return the images that were drawn.
+
+        Raises:
+            DrawingFailed: not one was drawn.
+
+        """
+        return await sync_to_thread(_drawn, self.services, self.caller, self.generation_ids)
+
+
+@asynccontextmanager
+async def accepted_for(
+    services: Services, caller: Caller, asked: Asked, *, repeated: bool
+) -> AsyncIterator[Waiting]:
     """Have images drawn, and wait for them without a thread or a connection of the database.
 
-    Return them, and the id of the record that is to be noted as answered. If the client goes, the drawing
-    goes on. repeated: the client sent the request before: what was accepted then is not accepted again.
+    If the client goes, the drawing goes on. repeated: the client sent the request before: what was accepted
+    then is not accepted again.
 
     Raises:
         TooManyStreams, StreamsFull, DatabaseAway: nobody could wait for it, so nothing was accepted.
-        DrawingFailed: not one was drawn.
-        ClientGone: it has left; nobody reads an answer.
         DomainError: see `accept`.
 
     """
@@ -100,11 +159,25 @@ async def draw(
         await subscription.position()
         accepted = await sync_to_thread(_accept, services, caller, asked, repeated)
         unfinished = await sync_to_thread(_unfinished, services, caller, accepted.generation_ids)
-        if unfinished:
-            await while_connected(_until_ended(subscription, unfinished), receive)
-    if unfinished:
+        yield Waiting(services, caller, accepted, subscription, unfinished)
+
+
+async def draw(
+    services: Services, caller: Caller, asked: Asked, receive: Receive, *, repeated: bool
+) -> tuple[list[Drawn], str]:
+    """Return the images of a request when they are drawn, and the id of the record to note as answered.
+
+    Raises:
+        DrawingFailed: not one was drawn.
+        ClientGone: it has left; nobody reads an answer.
+        DomainError: see `accepted_for`.
+
+    """
+    async with accepted_for(services, caller, asked, repeated=repeated) as waiting:
+        await while_connected(waiting.until_over(), receive)
+    if not waiting.is_over:
         raise ClientGone
-    return await sync_to_thread(_drawn, services, caller, accepted.generation_ids), accepted.record_id
+    return await waiting.drawn(), waiting.record_id
 
 
 def note_answered(services: Services, record_id: str) -> None:
@@ -138,20 +211,6 @@ def _project(services: Services, caller: Caller) -> str:
 def _unfinished(services: Services, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
     found = _followed(services, caller, generation_ids)
     return {one.generation.id for one in found if not has_ended(one.generation.status)}
-
-
-async def _until_ended(subscription: Subscription, unfinished: set[str]) -> None:
-    """Take each generation out of a set when it has ended.
-
-    Raises:
-        StreamsFull: the server stops. What was accepted goes on, and a repetition finds it.
-
-    """
-    while unfinished:
-        frames = await subscription.frames(LOOK_S)
-        unfinished -= {frame.generation_id for frame in frames if frame.is_final}
-        if unfinished and subscription.ended:
-            raise StreamsFull
 
 
 def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Drawn]:

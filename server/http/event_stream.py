@@ -66,16 +66,16 @@ class EventStream(ASGIResponse):
         async with aclosing(self._batches(subscription)) as batches:
             first = await anext(batches)  # what fails here is answered as an error: nothing was sent
             if not first and self._has_ended:
-                await _start(send, 204)
-                await _body(send, b"", more=False)
+                await send_start(send, 204)
+                await send_body(send, b"", more=False)
                 return
             try:
-                await _in_time(_start(send, 200))
+                await _in_time(send_start(send, 200))
                 if first:
-                    await _in_time(_body(send, first))
+                    await _in_time(send_body(send, first))
                 async for batch in batches:
-                    await _in_time(_body(send, batch or HEARTBEAT))
-                await _in_time(_body(send, b"", more=False))
+                    await _in_time(send_body(send, batch or HEARTBEAT))
+                await _in_time(send_body(send, b"", more=False))
             except TimeoutError:
                 log.info("events.reader_stuck", generation_id=self._generation_id, user_id=self._user_id)
 
@@ -157,11 +157,13 @@ async def _in_time(sending: Coroutine[Any, Any, None]) -> None:
         await sending
 
 
-async def _start(send: Send, status: int) -> None:
+async def send_start(send: Send, status: int) -> None:
+    """Begin a stream."""
     await send({"type": "http.response.start", "status": status, "headers": list(_HEADERS)})
 
 
-async def _body(send: Send, data: bytes, *, more: bool = True) -> None:
+async def send_body(send: Send, data: bytes, *, more: bool = True) -> None:
+    """Send a piece of a stream. more: whether others follow."""
     await send({"type": "http.response.body", "body": data, "more_body": more})
 
 

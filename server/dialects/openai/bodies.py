@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from catalog.prompts import MAX_CHARS, MIN_CHARS
 from catalog.selection import Wish, WishedQuality
 from server.dialects.drawing import Asked
-from server.dialects.formats import PlainRequest, PlainView
+from server.dialects.formats import BEST, PlainRequest, PlainView
 from server.http.bodies import Fold
 
 SIZE: Final = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
@@ -52,6 +52,11 @@ class GenerateImages(PlainRequest):
         if value is not None and value != "auto" and not SIZE.fullmatch(value):
             raise PydanticCustomError("size", "Size must be WIDTHxHEIGHT, such as 1024x1024, or auto")
         return value
+
+    @property
+    def compression(self) -> int:
+        """The quality of JPEG and WebP."""
+        return BEST if self.output_compression is None else self.output_compression
 
     def asked(self, model_key: str | None) -> Asked:
         """Return what is to be drawn. model_key: of the entry that `model` means."""
@@ -120,6 +125,19 @@ class CompletedShape(PlainView):
     quality: str
     size: str
     usage: Usage
+
+
+class PartialShape(PlainView):
+    """An event of a stream: what the image is about to become, in its size."""
+
+    type: Literal["image_generation.partial_image"] = "image_generation.partial_image"
+    b64_json: str
+    background: Literal["opaque"] = "opaque"
+    created_at: int
+    output_format: Format
+    partial_image_index: int
+    quality: str
+    size: str
 
 
 class ModelShape(PlainView):

@@ -8,6 +8,7 @@ from litestar import Request, Response
 from catalog.selection import UnknownEntry
 from server.credits.errors import InsufficientCredits
 from server.dialects.openai.bodies import ErrorShape
+from server.errors import DomainError
 from server.http.envelope import known_as, log_error
 from server.http.errors import Described, DrawingFailed, describe
 
@@ -44,6 +45,13 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     return Response(
         _body(described, status, code), status_code=status, headers=headers, media_type="application/json"
     )
+
+
+def shape_of(error: DomainError) -> bytes:
+    """Return the body of an error that a stream ends with."""
+    described = describe(error)
+    code = error.code if isinstance(error, DrawingFailed) else described.code
+    return _body(described, described.status, code.lower())
 
 
 def _body(described: Described, status: int, code: str) -> bytes:

@@ -5,19 +5,19 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Final
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.response.base import ASGIResponse
 
 from catalog.entries import APP_ID, Entry
 from catalog.selection import UnknownEntry
 from server.caller import Caller
 from server.dialects.drawing import Drawn, draw, note_answered
-from server.dialects.formats import BEST, encoded
+from server.dialects.formats import encoded
 from server.dialects.openai.bodies import (
-    CompletedShape,
     GenerateImages,
     ImageShape,
     ImagesShape,
@@ -26,6 +26,7 @@ from server.dialects.openai.bodies import (
     Usage,
 )
 from server.dialects.openai.errors import answer_error
+from server.dialects.openai.stream import ImageStream
 from server.entries import service as entries
 from server.http.errors import InputInvalid
 from server.http.request import ApiRequest
@@ -54,19 +55,20 @@ class OpenAIController(Controller):
         request: ApiRequest,
         services: NamedDependency[Services],
         retries: RetryCount = 0,
-    ) -> Response[ImagesShape]:
-        """Draw images, and answer when they are drawn. What fails costs nothing."""
+    ) -> ASGIResponse:
+        """Draw images, and answer when they are drawn, or with a stream. What fails costs nothing."""
         if data.stream and data.n not in (None, 1):
             raise InputInvalid({"n": ["n: must be 1 with stream"]})
-        caller = request.user
-        model_key = _meant(data.model, services)
+        model_key, repeated = _meant(data.model, services), retries > 0
+        if data.stream:
+            return ImageStream(services, request.user, data, model_key, repeated=repeated)
         drawn, record_id = await draw(
-            services, caller, data.asked(model_key), request.receive, repeated=retries > 0
+            services, request.user, data.asked(model_key), request.receive, repeated=repeated
         )
-        body = await sync_to_thread(_events if data.stream else _images, data, drawn, request, services)
-        return Response(
-            body,  # type: ignore[arg-type]  # bytes are sent as they are; the type is for the OpenAPI document
-            media_type="text/event-stream" if data.stream else "application/json",
+        images = await sync_to_thread(_images, data, drawn, request, services)
+        return ASGIResponse(
+            body=images.model_dump_json(),
+            media_type="application/json",
             background=BackgroundTask(sync_to_thread, note_answered, services, record_id),
         )
 
@@ -104,51 +106,25 @@ def _models(services: Services, caller: Caller) -> Iterator[ModelShape]:
             yield ModelShape(id=name, created=RELEASED, owned_by=within_reach[meant].provider)
 
 
-def _images(data: GenerateImages, drawn: list[Drawn], request: ApiRequest, services: Services) -> bytes:
-    base = str(request.base_url).rstrip("/")
+def _images(data: GenerateImages, drawn: list[Drawn], request: ApiRequest, services: Services) -> ImagesShape:
+    base, kind = str(request.base_url).rstrip("/"), data.output_format or "png"
     shapes = [
         ImageShape(
-            b64_json=None if data.response_format == "url" else _base64(data, one.png),
+            b64_json=None
+            if data.response_format == "url"
+            else base64.b64encode(encoded(one.png, kind, data.compression)).decode(),
             url=None
             if data.response_format == "b64_json"
             else base + services.links.path(one.image_key, Variant.FULL),
         )
         for one in drawn
     ]
-    answer = ImagesShape(
+    order = drawn[0].generation.order
+    return ImagesShape(
         created=int(time.time()),
         data=shapes,
-        output_format=data.output_format or "png",
+        output_format=kind,
         quality=data.quality,
-        size=_size(drawn[0]),
+        size=f"{order.width_px}x{order.height_px}",
         usage=Usage.of(sum(one.credits for one in drawn)),
     )
-    return answer.model_dump_json().encode()
-
-
-def _events(data: GenerateImages, drawn: list[Drawn], _request: ApiRequest, _services: Services) -> bytes:
-    """Return a stream that has begun and ended: no step is seen before the image is drawn."""
-    return b"".join(
-        b"event: image_generation.completed\ndata: " + shape.model_dump_json().encode() + b"\n\n"
-        for shape in (
-            CompletedShape(
-                b64_json=_base64(data, one.png),
-                created_at=int(time.time()),
-                output_format=data.output_format or "png",
-                quality=data.quality or "auto",
-                size=_size(one),
-                usage=Usage.of(one.credits),
-            )
-            for one in drawn
-        )
-    )
-
-
-def _size(drawn: Drawn) -> str:
-    order = drawn.generation.order
-    return f"{order.width_px}x{order.height_px}"
-
-
-def _base64(data: GenerateImages, png: bytes) -> str:
-    quality = BEST if data.output_compression is None else data.output_compression
-    return base64.b64encode(encoded(png, data.output_format or "png", quality)).decode()

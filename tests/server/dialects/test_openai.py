@@ -15,7 +15,10 @@ from catalog.tiers import Tier
 from inference.errors import OutOfMemory
 from inference.scripted import Script
 from server.accounts import service as accounts
+from server.caller import Caller
 from server.credits.repository import Ledger
+from server.dialects import drawing as drawing_module
+from server.generations import service
 from server.generations.tables import Generation
 from tests.databases import ONE_DATABASE
 
@@ -114,10 +117,57 @@ class TestGenerate:
     def test_a_stream(self, client, drawing):
         """With `stream` the image comes as an event that says that it is complete."""
         drawing()
-        events = list(client.images.generate(prompt=PROMPT, stream=True, partial_images=2))
+        events = list(client.images.generate(prompt=PROMPT, stream=True))
         assert [event.type for event in events] == ["image_generation.completed"]
         assert Image.open(BytesIO(base64.b64decode(events[0].b64_json))).format == "PNG"
         assert events[0].usage.output_tokens == 12
+
+    @pytest.mark.parametrize("kind", ["png", "jpeg"])
+    def test_partial_images(self, client, drawing, kind):
+        """A stream shows what the image becomes, in its size and format, before the image comes."""
+        drawing(Script(step_s=0.1))
+        events = list(
+            client.images.generate(
+                prompt=PROMPT, size="512x768", stream=True, partial_images=2, output_format=kind
+            )
+        )
+        *partial, completed = events
+        assert [event.type for event in partial] == 2 * ["image_generation.partial_image"]
+        assert [event.partial_image_index for event in partial] == [0, 1]
+        assert completed.type == "image_generation.completed"
+        for event in events:
+            image = Image.open(BytesIO(base64.b64decode(event.b64_json)))
+            assert (image.size, image.format, event.size) == ((512, 768), kind.upper(), "512x768")
+
+    def test_a_stream_that_fails(self, client, drawing, uow, generations):
+        """If the drawing fails after the stream has begun, the client raises its error; it costs nothing."""
+        drawing(Script(fail_at=1, failure=OutOfMemory("test")))
+        with pytest.raises(openai.APIError) as caught:
+            list(client.images.generate(prompt=PROMPT, stream=True))
+        assert caught.value.code == "out_of_memory"
+        with uow.read() as tx:
+            assert Ledger(tx).balances(generations()[0].user_id) == (100, 0)
+
+    def test_what_is_refused_is_no_stream(self, live, make_account):
+        """What is refused before anything was accepted is an error as without a stream."""
+        with (
+            client_of(live.url, make_account(credits=1).token) as client,
+            pytest.raises(openai.APIStatusError) as caught,
+        ):
+            client.images.generate(prompt=PROMPT, stream=True)
+        assert (caught.value.status_code, caught.value.code) == (402, "insufficient_quota")
+
+    @ONE_DATABASE
+    def test_a_deleted_generation(self, client, live, uow, generations, monkeypatch):
+        """If what is waited for is deleted, the wait ends with an error."""
+        monkeypatch.setattr(drawing_module, "LOOK_S", 0.1)
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(client.images.generate, prompt=PROMPT)
+            [generation] = wait_for(generations)
+            service.delete(uow, Caller(generation.user_id, Tier.BASIC), generation.id)
+            with pytest.raises(openai.InternalServerError) as caught:
+                answer.result()
+        assert caught.value.code == "cancelled"
 
     @ONE_DATABASE
     def test_a_first_project_is_made(self, live, uow, drawing):
@@ -232,6 +282,19 @@ class TestRepetitions:
         assert [one.id for one in generations()] == [generation.id]
         with uow.read() as tx:
             assert Ledger(tx).balances(account.user_id) == (92, 0)
+
+    def test_a_cut_stream_costs_once(self, cutter, make_account, drawing, generations):
+        """A stream that is cut before its image is found again by whoever repeats it by hand."""
+        headers = {"X-Stainless-Retry-Count": "1"}
+        with client_of(cutter.url, make_account().token, max_retries=0) as client:
+            stream = client.images.generate(prompt=PROMPT, stream=True)
+            cutter.cut()
+            with pytest.raises(openai.APIConnectionError):
+                list(stream)
+            drawing()
+            [event] = client.images.generate(prompt=PROMPT, stream=True, extra_headers=headers)
+        assert event.type == "image_generation.completed"
+        assert len(generations()) == 1
 
     def test_an_equal_request_is_another_one(self, client, drawing, generations):
         """Whoever sends the same again, and not because an answer failed to come, gets another image."""
