@@ -14,7 +14,7 @@ from catalog.selection import Wish
 from server.accounts.repository import Users
 from server.caller import Caller
 from server.credits.repository import Ledger
-from server.errors import NotFound
+from server.errors import DatabaseAway, NotFound
 from server.generations import service
 from server.generations.service import Followed
 from server.generations.states import Reason, has_ended
@@ -181,8 +181,11 @@ async def draw(
 
 
 def note_answered(services: Services, record_id: str) -> None:
-    """Note that an answer was sent: a later request that is equal is another one."""
-    with services.uow.begin() as tx:
+    """Note that an answer was sent: a later request that is equal is another one.
+
+    If that cannot be noted, a repetition gets this answer again, for an hour.
+    """
+    with suppress(DatabaseAway), services.uow.begin() as tx:
         RepeatableRequests(tx).answered(record_id)
 
 

@@ -17,7 +17,7 @@ from server.generations.tables import Preview
 
 WANTED: Final = timedelta(seconds=20)
 """How long a worker goes on making pictures after somebody has looked."""
-KEPT: Final = timedelta(hours=1)
+KEPT: Final = timedelta(minutes=5)
 
 _PREVIEWS: Final = Preview.core()
 

@@ -2,7 +2,6 @@
 
 import base64
 import time
-from contextlib import suppress
 from io import BytesIO
 from typing import Final
 
@@ -22,8 +21,8 @@ from server.http.event_messages import HEARTBEAT
 from server.http.event_stream import MEDIA_TYPE, send_body, send_start, while_connected
 from server.http.services import Services
 
-LOOK_S: Final = 0.3
-"""How often a preview is looked for, while one is still to be sent."""
+STILL_LOOKING_S: Final = 8.0
+"""While nothing happens, a preview is asked for so often: one is made for 20 s after it was."""
 
 
 class ImageStream(ASGIResponse):
@@ -82,31 +81,38 @@ class ImageStream(ASGIResponse):
         wanted, sent = self._data.partial_images or 0, 0
         [generation_id] = waiting.generation_ids
         while sent < wanted and not waiting.is_over:
-            event = await sync_to_thread(self._partial, generation_id, sent)
+            try:
+                event = await sync_to_thread(self._partial, generation_id, sent)
+            except NotFound:  # it has ended, or was deleted
+                return
             if event is not None:
-                await send_body(send, event)
                 sent += 1
-            await waiting.look(LOOK_S)
+            await send_body(send, event or HEARTBEAT)
+            await waiting.look(STILL_LOOKING_S)
 
     def _partial(self, generation_id: str, index: int) -> bytes | None:
-        """Return the event with the newest preview, if it is that far; and have the next one made."""
-        with suppress(NotFound):  # it has ended, or was deleted
-            seen = previews.look(self._services.uow, self._caller, generation_id)
-            order = service.get(self._services.uow, self._caller, generation_id).order
-            due = order.steps * (index + 1) / ((self._data.partial_images or 0) + 1)
-            if seen is not None and seen.step >= due:
-                size_px = order.width_px, order.height_px
-                return self._event(
-                    PartialShape(
-                        b64_json=base64.b64encode(_enlarged(seen.image, size_px, self._format)).decode(),
-                        partial_image_index=index,
-                        created_at=int(time.time()),
-                        output_format=self._format,
-                        quality=self._data.quality or "auto",
-                        size=f"{size_px[0]}x{size_px[1]}",
-                    )
-                )
-        return None
+        """Return the event with the newest preview, if it is that far; and have the next one made.
+
+        Raises:
+            NotFound: the generation has ended, or was deleted.
+
+        """
+        seen = previews.look(self._services.uow, self._caller, generation_id)
+        order = service.get(self._services.uow, self._caller, generation_id).order
+        due = order.steps * (index + 1) / ((self._data.partial_images or 0) + 1)
+        if seen is None or seen.step < due:
+            return None
+        size_px = order.width_px, order.height_px
+        return self._event(
+            PartialShape(
+                b64_json=base64.b64encode(_enlarged(seen.image, size_px, self._format)).decode(),
+                partial_image_index=index,
+                created_at=int(time.time()),
+                output_format=self._format,
+                quality=self._data.quality or "auto",
+                size=f"{size_px[0]}x{size_px[1]}",
+            )
+        )
 
     def _completed(self, drawn: Drawn) -> bytes:
         order = drawn.generation.order

@@ -66,7 +66,7 @@ class TestLook:
             look(uow, account.caller, generation.id)
 
     def test_old_ones_are_forgotten(self, uow, account, submit_one):
-        """What nobody has looked at for an hour is deleted."""
+        """What nobody has looked at for some minutes is deleted."""
         for _ in range(2):
             old = submit_one(account)
             look(uow, account.caller, old.id)
