@@ -18,6 +18,8 @@ MINIATURE_FROM_S = 90
 """In a shorter run the local worker draws by a script: half of the time would go into importing torch."""
 DEEP_S = 600
 """From this length on, every point that was seen must have been visited, and the p99 counts."""
+DATABASES = ["sqlite", "postgresql"] if "CHAOS_S" in os.environ else ["postgresql"]
+"""Among other tests it runs on one of them: even the short run takes a minute of a core for each."""
 EXPECTED = Path(__file__).with_name("use_cases.json")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(6 * SECONDS + 900)]
@@ -30,7 +32,7 @@ def plan():
     return Plan(SECONDS, SEED, storm_s=80, calm_s=12, more_s=2 * SECONDS, points=POINTS)
 
 
-@pytest.fixture(scope="class", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="class", params=DATABASES)
 def report(request, tmp_path_factory, models_dir):
     """The report of a campaign on one kind of database."""
     folder = tmp_path_factory.mktemp("chaos") / "stage"
