@@ -1,8 +1,9 @@
 """From the printed link to an avatar, in a real browser, on a real program that draws with the miniature."""
 
 import re
+import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -13,6 +14,7 @@ from tests.e2e.browser.visitor import DRAWN_S, PROMPT, TIMES, UNFINISHED
 pytestmark = pytest.mark.e2e
 
 STEPS = re.compile(r"step (\d+) of 35")
+SETTLED_S = 1.0  # after which the page shows the last step that was recorded
 HD, LARGEST = "Ultra", "1536 px"  # thirty-five steps, and the slowest there are: long enough to be seen
 
 WATCH = """card => {
@@ -34,6 +36,17 @@ def draw_hd(visitor):
     return visitor.draw()
 
 
+def is_locked(program):
+    """Return whether a process holds the write lock of the program's database."""
+    with closing(sqlite3.connect(program.data_dir / "avatar-creator.db", timeout=0.2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.rollback()
+    return False
+
+
 @contextmanager
 def held_at_a_step(program, card):
     """Wait until a card shows a step, and let the worker draw nothing while the body runs."""
@@ -41,6 +54,11 @@ def held_at_a_step(program, card):
     expect(shown).to_be_visible()
     worker = program.child("server.worker")
     worker.suspend()
+    while is_locked(program):  # it was stopped in a transaction, for whose end all others would wait
+        worker.resume()
+        time.sleep(0.05)
+        worker.suspend()
+    time.sleep(SETTLED_S)
     try:
         yield int(STEPS.search(shown.inner_text())[1])
     finally:

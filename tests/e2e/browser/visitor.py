@@ -48,7 +48,7 @@ class Visitor:
 
     def image_of(self, card: Locator) -> Locator:
         """Wait until a card shows an image that the browser has decoded, and return it."""
-        image = card.locator("img")
+        image = card.locator("img:not(.preview)")
         expect(image).to_be_visible(timeout=DRAWN_S * 1000)
         image.evaluate("image => image.decode()")
         assert image.evaluate("image => image.naturalWidth") >= 512

@@ -8,6 +8,7 @@ from server.avatars.repository import Avatars, AvatarUses
 from server.avatars.tables import AvatarUse
 from server.clock import now
 from server.generations import settlement
+from server.generations.previews import Previews
 from server.images.store import ImageStore
 from tests.server.contract.observing import Direct, everything
 from tests.server.contract.tenancy import Tenant
@@ -50,6 +51,8 @@ def make_tenant(uow, settings, make_account, submit_one, claim):
         pending = submit_one(account)
         avatar = add_drawn_avatar(uow, images, account)
         with uow.begin() as tx:
+            Previews(tx).want(processing.id)
+            Previews(tx).keep(processing.id, 3, b"a picture")
             key_id = Users(tx).mint_key(account.user_id, "spare").stored.id
             for _ in range(MANY):
                 Avatars(tx).add(avatar_of(account))

@@ -44,6 +44,8 @@ PUBLIC: Final = {
 """What needs no token. Source: the contract, section 3; health is the operator's, the last are the page's."""
 
 DOCUMENTATION: Final = "/schema"
+OTHERS: Final = ("/api/operate", "/v1/", "/models/")
+"""What is for operators, or speaks another dialect: `routes/test_operate.py` and `dialects/` look there."""
 REQUEST_ID: Final = "tenancy"
 
 
@@ -182,8 +184,12 @@ def _text(schema: Mapping[str, Any]) -> Any:
 
 
 def private(app: Litestar) -> list[Endpoint]:
-    """Return the endpoints that want a token."""
-    return [endpoint for endpoint in endpoints(app) if not endpoint.public]
+    """Return the endpoints that want a token, and are for users by the contract."""
+    return [
+        endpoint
+        for endpoint in endpoints(app)
+        if not endpoint.public and not endpoint.path.startswith(OTHERS)
+    ]
 
 
 @dataclass(frozen=True)

@@ -157,12 +157,15 @@ class TestRefusals:
         assert 1 <= int(caught.value.response.headers["retry-after"]) <= 61
 
     @ONE_DATABASE
-    def test_no_type_that_is_drawn(self, live, account, generations):
-        """Whoever accepts no image is told which types there are."""
+    @pytest.mark.parametrize(
+        "accept", ["application/json", ";;;", "image/", ",", "a" * 3000]
+    )
+    def test_no_type_that_is_drawn(self, live, account, generations, accept):
+        """Whoever accepts no image, or says it in no known way, is told which types there are."""
         answer = httpx.post(
             f"{live.url}/models/{BASE}",
             json={"inputs": PROMPT},
-            headers={**account.headers, "Accept": "application/json"},
+            headers={**account.headers, "Accept": accept},
             trust_env=False,
         )
         assert answer.status_code == 400

@@ -255,6 +255,7 @@ class TestMarks:
     def test_every_route_that_the_contract_limits_is_marked(self, marks):
         """The contract's limited routes have their mark, and no other route has one."""
         limited = {("POST", PREFIX + path): name for path, name in LIMITED.items()}
+        limited |= {("POST", path): "generate" for path in ("/v1/images/generations", "/models/{repo:path}")}
         assert {key: mark for key, mark in marks.items() if mark in USER_LIMITS} == limited
 
     def test_no_other_mark_is_used(self, marks):

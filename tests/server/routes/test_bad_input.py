@@ -63,6 +63,7 @@ IDS = [
     *("x" * 5000, str(uuid.UUID(int=0)), "9" * 400, "NaN", "%0A", "%5C", "%2e%2e", ";", "null", "%E2%80%AE"),
 ]
 UPWARDS = ("..", "%2e%2e")
+DIALECTS = ("/v1/", "/models/")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"]
 
 
@@ -96,12 +97,17 @@ def paths(api, account, id_):
 
 
 def is_refusal(api, answer):
-    """Check that an answer is a refusal in the contract's shape."""
+    """Check that an answer is a refusal in the contract's shape, or in the shape of a dialect."""
     body = answer.json()
     error = body["error"]
     assert 400 <= answer.status_code < 500, answer.text
-    api.refused(answer, answer.status_code, error["code"], error.get("field"))
     assert "Traceback" not in answer.text
+    if answer.request.url.path.startswith(DIALECTS) and answer.status_code not in (404, 405):
+        assert body.keys() <= {"error", "error_type"}
+    elif isinstance(error, dict) and "statusCode" in error:
+        api.refused(answer, answer.status_code, error["code"], error.get("field"))
+    else:
+        assert answer.request.url.path.startswith(DIALECTS)
 
 
 class TestBodies:

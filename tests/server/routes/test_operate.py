@@ -52,6 +52,18 @@ class TestWhoMay:
         assert api.balance(account) == 100
         assert accounts.show(api.uow, account.user_id).user.tier == "free"
 
+    @ONE_DATABASE
+    def test_a_token_is_needed(self, api, subtests):
+        """Without a token, and with a wrong one, each route for operators is a 401."""
+        routes = [route for route in api.client.app.routes if route.path.startswith(OPERATE)]
+        assert len(routes) >= 6
+        for route in routes:
+            for method in route.methods - {"OPTIONS"}:
+                for headers in ({}, {"Authorization": "Bearer ac_wrong"}):
+                    with subtests.test(method=method, path=route.path, headers=headers):
+                        path = route.path_format.format(key=BASE, user_id="ada", key_id="x")
+                        assert api.client.request(method, path, headers=headers).status_code == 401
+
     def test_the_caller_is_told(self, api, make_account, operator):
         """GET /api/me says who the caller is, and whether an operator."""
         found = [api.client.get("/api/me", headers=one.headers).json() for one in (make_account(), operator)]
