@@ -157,9 +157,7 @@ class TestRefusals:
         assert 1 <= int(caught.value.response.headers["retry-after"]) <= 61
 
     @ONE_DATABASE
-    @pytest.mark.parametrize(
-        "accept", ["application/json", ";;;", "image/", ",", "a" * 3000]
-    )
+    @pytest.mark.parametrize("accept", ["application/json", ";;;", "image/", ",", "a" * 3000])
     def test_no_type_that_is_drawn(self, live, account, generations, accept):
         """Whoever accepts no image, or says it in no known way, is told which types there are."""
         answer = httpx.post(
