@@ -153,7 +153,7 @@ def flooded(launch):
     program = launch(QUEUE_MAX_PER_USER="8", QUEUE_MAX_DEPTH="100")
     program.start_json()
     flooder = program.new_user("enterprise", 0)
-    others = [program.new_user("basic", 1000) for _ in range(2)]
+    others = [program.new_user("basic", 1_000_000) for _ in range(2)]
     others[0].drawn(modelKey=ENTRY)
     until = time.monotonic() + OVERLOAD_S
     statuses: Counter[int] = Counter()
