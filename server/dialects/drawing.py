@@ -14,6 +14,7 @@ from catalog.selection import Wish
 from server.accounts.repository import Users
 from server.caller import Caller
 from server.credits.repository import Ledger
+from server.db.unit_of_work import Transaction
 from server.errors import DatabaseAway, NotFound
 from server.generations import service
 from server.generations.service import Followed
@@ -27,10 +28,8 @@ from server.http.services import Services
 from server.idempotency.repetitions import RepeatableRequests
 from server.images.store import Variant
 from server.projects import service as projects
-from server.projects.repository import Projects
 from server.routes.generations import limits_of
 
-PROJECT: Final = "My avatars"
 MAX_NAME_CHARS: Final = 100
 LOOK_S: Final = 15.0
 """How long a wait in which nothing happens lasts at most until it looks at the database."""
@@ -70,6 +69,7 @@ class Accepted:
 
     record_id: str
     generation_ids: list[str]
+    unfinished: set[str]
 
 
 @dataclass(frozen=True)
@@ -91,33 +91,30 @@ class Waiting:
         caller: Caller,
         accepted: Accepted,
         subscription: Subscription,
-        unfinished: set[str],
     ) -> None:
         self.services = services
         self.caller = caller
         self.generation_ids = accepted.generation_ids
         self.record_id = accepted.record_id
         self._subscription = subscription
-        self._unfinished = unfinished
+        self._unfinished = accepted.unfinished
 
     @property
     def is_over(self) -> bool:
         """Whether every image is drawn, or never will be."""
         return not self._unfinished
 
-    async def look(self, wait_s: float = LOOK_S) -> None:
+    async def look(self, wait_s: float) -> None:
         """Wait until something happens, but no longer than a time; then see what has ended.
 
         Raises:
             StreamsFull: the server stops. What was accepted goes on, and a repetition finds it.
 
         """
-        frames = await self._subscription.frames(min(wait_s, LOOK_S))
+        frames = await self._subscription.frames(wait_s)
         self._unfinished -= {frame.generation_id for frame in frames if frame.is_final}
-        if not frames and wait_s >= LOOK_S:  # of a deleted generation no event comes
-            self._unfinished = await sync_to_thread(
-                _unfinished, self.services, self.caller, self.generation_ids
-            )
+        if not frames:  # of a deleted generation no event comes
+            self._unfinished = await sync_to_thread(self._read_unfinished)
         if self._unfinished and self._subscription.ended:
             raise StreamsFull
 
@@ -129,7 +126,7 @@ class Waiting:
 
         """
         while not self.is_over:
-            await self.look()
+            await self.look(LOOK_S)
 
     async def drawn(self) -> list[Drawn]:
         """Return the images that were drawn.
@@ -139,6 +136,10 @@ class Waiting:
 
         """
         return await sync_to_thread(_drawn, self.services, self.caller, self.generation_ids)
+
+    def _read_unfinished(self) -> set[str]:
+        with self.services.uow.read() as tx:
+            return _unfinished(tx, self.caller, self.generation_ids)
 
 
 @asynccontextmanager
@@ -158,8 +159,7 @@ async def accepted_for(
     with services.feed.subscription(caller.user_id) as subscription:
         await subscription.position()
         accepted = await sync_to_thread(_accept, services, caller, asked, repeated)
-        unfinished = await sync_to_thread(_unfinished, services, caller, accepted.generation_ids)
-        yield Waiting(services, caller, accepted, subscription, unfinished)
+        yield Waiting(services, caller, accepted, subscription)
 
 
 async def draw(
@@ -191,34 +191,28 @@ def note_answered(services: Services, record_id: str) -> None:
 
 def _accept(services: Services, caller: Caller, asked: Asked, repeated: bool) -> Accepted:
     limits = limits_of(services.settings)
-    project_id = _project(services, caller)
+    project_id = projects.first(services.uow, caller).id
     with services.uow.begin() as tx:
         Users(tx).lock(caller.user_id)  # of two repetitions at once, each takes up another request
         kept = RepeatableRequests(tx)
         if repeated and (record := kept.resume(caller.user_id, asked.digest)) is not None:
-            return Accepted(record.id, record.generation_ids)
+            unfinished = _unfinished(tx, caller, record.generation_ids)
+            return Accepted(record.id, record.generation_ids, unfinished)
         ids = [accept(tx, caller, request, limits).generation.id for request in asked.requests(project_id)]
-        accepted = Accepted(kept.keep(caller.user_id, asked.digest, ids), ids)
+        accepted = Accepted(kept.keep(caller.user_id, asked.digest, ids), ids, set(ids))
     for generation_id in ids:
         services.wakeups.note(generation_id)
     return accepted
 
 
-def _project(services: Services, caller: Caller) -> str:
-    """Return the project that a dialect draws into: the user's first, made if there is none."""
-    with services.uow.read() as tx:
-        oldest = Projects(tx).oldest_of(caller.user_id)
-    return (oldest or projects.create(services.uow, caller, PROJECT)).id
-
-
-def _unfinished(services: Services, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
-    found = _followed(services, caller, generation_ids)
+def _unfinished(tx: Transaction, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
+    found = _followed(tx, caller, generation_ids)
     return {one.generation.id for one in found if not has_ended(one.generation.status)}
 
 
 def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Drawn]:
-    found = _followed(services, caller, generation_ids)
     with services.uow.read() as tx:
+        found = _followed(tx, caller, generation_ids)
         captured = Ledger(tx).captured(generation_ids)
     drawn = [
         Drawn(
@@ -239,11 +233,10 @@ def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) ->
     return drawn
 
 
-def _followed(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Followed]:
+def _followed(tx: Transaction, caller: Caller, generation_ids: Sequence[str]) -> list[Followed]:
     """Return those of the generations that were not deleted meanwhile."""
     found = []
-    with services.uow.read() as tx:
-        for generation_id in generation_ids:
-            with suppress(NotFound):
-                found.append(service.follow(tx, caller, generation_id))
+    for generation_id in generation_ids:
+        with suppress(NotFound):
+            found.append(service.follow(tx, caller, generation_id))
     return found

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
+from catalog.orders import Order
 from server.caller import Caller
 from server.clock import now
 from server.db.base import upsert
@@ -24,10 +25,11 @@ _PREVIEWS: Final = Preview.core()
 
 @dataclass(frozen=True)
 class Picture:
-    """A preview, and the step that it shows. image: a JPEG."""
+    """A preview, the step that it shows, and what is drawn. image: a JPEG."""
 
     step: int
     image: bytes
+    order: Order
 
 
 class Previews(Repository):
@@ -84,4 +86,4 @@ def look(uow: UnitOfWork, caller: Caller, generation_id: str) -> Picture | None:
             Previews(tx).want(generation_id)
     if found is None or found.image is None:
         return None
-    return Picture(found.step, found.image)
+    return Picture(found.step, found.image, generation.order)

@@ -14,6 +14,8 @@ from server.projects.tables import Project
 
 AVATARS_AT_ONCE: Final = 2_000
 """The avatars that an answer has at most, of all its projects together: 2 MB of JSON."""
+FIRST: Final = "My avatars"
+"""The name of the project that is made for whoever has none."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ def create(uow: UnitOfWork, caller: Caller, name: str, description: str | None =
     with uow.begin() as tx:
         Projects(tx).add(project)
     return project
+
+
+def first(uow: UnitOfWork, caller: Caller) -> Project:
+    """Return the caller's oldest project, made if there is none."""
+    with uow.read() as tx:
+        oldest = Projects(tx).oldest_of(caller.user_id)
+    return oldest or create(uow, caller, FIRST)
 
 
 def list_page(uow: UnitOfWork, caller: Caller, limit: int, *, after: Position | None = None) -> Page:

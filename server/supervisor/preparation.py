@@ -15,7 +15,6 @@ from server.db.migrate import migrate
 from server.db.unit_of_work import UnitOfWork
 from server.entries.service import seed
 from server.projects import service as projects
-from server.projects.repository import Projects
 from server.scheduling.registry import retire
 from server.settings import Settings
 from server.supervisor.data_folder import write_private
@@ -80,9 +79,7 @@ def _demo(uow: UnitOfWork, key_file: Path, url: str) -> Demo:
     accounts.set_operator(uow, DEMO_ID, is_operator=True)
     write_private(key_file, token)
     caller = accounts.find(uow, DEMO_ID)
-    with uow.read() as tx:
-        found = Projects(tx).oldest_of(caller.user_id)
-    project = found or projects.create(uow, caller, "My avatars")
+    project = projects.first(uow, caller)
     link = sign_in.link(uow, DEMO_ID, url)
     return Demo(link, token, project.id, caller.tier.value, balance(uow, caller))
 

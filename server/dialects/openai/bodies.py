@@ -114,30 +114,29 @@ class ImagesShape(PlainView):
     usage: Usage
 
 
-class CompletedShape(PlainView):
-    """An event of a stream: an image was drawn."""
+class EventShape(PlainView):
+    """An event of a stream: an image, or what it is about to become."""
 
-    type: Literal["image_generation.completed"] = "image_generation.completed"
     b64_json: str
     background: Literal["opaque"] = "opaque"
     created_at: int
     output_format: Format
     quality: str
     size: str
+
+
+class CompletedShape(EventShape):
+    """The image was drawn."""
+
+    type: Literal["image_generation.completed"] = "image_generation.completed"
     usage: Usage
 
 
-class PartialShape(PlainView):
-    """An event of a stream: what the image is about to become, in its size."""
+class PartialShape(EventShape):
+    """What the image is about to become, in its size."""
 
     type: Literal["image_generation.partial_image"] = "image_generation.partial_image"
-    b64_json: str
-    background: Literal["opaque"] = "opaque"
-    created_at: int
-    output_format: Format
     partial_image_index: int
-    quality: str
-    size: str
 
 
 class ModelShape(PlainView):

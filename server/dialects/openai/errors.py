@@ -28,7 +28,7 @@ NOT_FOUND: Final = 404
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer any exception as OpenAI does. Its clients repeat 408, 409, 429 and 5xx, unless told not to."""
+    """Answer any exception as OpenAI does. By default its clients repeat 408, 409, 429 and 5xx."""
     known = known_as(request, error)
     described = describe(known)
     log_error(request, known, described)

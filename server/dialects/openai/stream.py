@@ -2,21 +2,23 @@
 
 import base64
 import time
+from contextlib import suppress
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 from litestar.concurrency import sync_to_thread
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 from PIL import Image
 
+from catalog.orders import Order
 from server.caller import Caller
 from server.dialects.drawing import Drawn, Waiting, accepted_for, note_answered
 from server.dialects.formats import encoded
 from server.dialects.openai.bodies import CompletedShape, Format, GenerateImages, PartialShape, Usage
 from server.dialects.openai.errors import shape_of
 from server.errors import DomainError, NotFound
-from server.generations import previews, service
+from server.generations import previews
 from server.http.event_messages import HEARTBEAT
 from server.http.event_stream import MEDIA_TYPE, send_body, send_start, while_connected
 from server.http.services import Services
@@ -66,7 +68,7 @@ class ImageStream(ASGIResponse):
             await self._send_partial_images(waiting, send)
             while not waiting.is_over:
                 await send_body(send, HEARTBEAT)
-                await waiting.look()
+                await waiting.look(STILL_LOOKING_S)
             [drawn] = await waiting.drawn()
             event = await sync_to_thread(self._completed, drawn)
         except DomainError as error:
@@ -80,15 +82,13 @@ class ImageStream(ASGIResponse):
         """Send previews, evenly over the steps; what is drawn before it is seen has fewer."""
         wanted, sent = self._data.partial_images or 0, 0
         [generation_id] = waiting.generation_ids
-        while sent < wanted and not waiting.is_over:
-            try:
+        with suppress(NotFound):  # it has ended, or was deleted
+            while sent < wanted and not waiting.is_over:
                 event = await sync_to_thread(self._partial, generation_id, sent)
-            except NotFound:  # it has ended, or was deleted
-                return
-            if event is not None:
-                sent += 1
-            await send_body(send, event or HEARTBEAT)
-            await waiting.look(STILL_LOOKING_S)
+                if event is not None:
+                    sent += 1
+                await send_body(send, event or HEARTBEAT)
+                await waiting.look(STILL_LOOKING_S)
 
     def _partial(self, generation_id: str, index: int) -> bytes | None:
         """Return the event with the newest preview, if it is that far; and have the next one made.
@@ -98,42 +98,35 @@ class ImageStream(ASGIResponse):
 
         """
         seen = previews.look(self._services.uow, self._caller, generation_id)
-        order = service.get(self._services.uow, self._caller, generation_id).order
-        due = order.steps * (index + 1) / ((self._data.partial_images or 0) + 1)
-        if seen is None or seen.step < due:
+        if seen is None or seen.step < seen.order.steps * (index + 1) / (
+            (self._data.partial_images or 0) + 1
+        ):
             return None
-        size_px = order.width_px, order.height_px
-        return self._event(
-            PartialShape(
-                b64_json=base64.b64encode(_enlarged(seen.image, size_px, self._format)).decode(),
-                partial_image_index=index,
-                created_at=int(time.time()),
-                output_format=self._format,
-                quality=self._data.quality or "auto",
-                size=f"{size_px[0]}x{size_px[1]}",
-            )
-        )
+        image = _enlarged(seen.image, (seen.order.width_px, seen.order.height_px), self._format)
+        return _event(PartialShape(partial_image_index=index, **self._told(image, seen.order)))
 
     def _completed(self, drawn: Drawn) -> bytes:
-        order = drawn.generation.order
-        return self._event(
-            CompletedShape(
-                b64_json=base64.b64encode(encoded(drawn.png, self._format, self._data.compression)).decode(),
-                created_at=int(time.time()),
-                output_format=self._format,
-                quality=self._data.quality or "auto",
-                size=f"{order.width_px}x{order.height_px}",
-                usage=Usage.of(drawn.credits),
-            )
-        )
+        image = encoded(drawn.png, self._format, self._data.compression)
+        told = self._told(image, drawn.generation.order)
+        return _event(CompletedShape(usage=Usage.of(drawn.credits), **told))
+
+    def _told(self, image: bytes, order: Order) -> dict[str, Any]:
+        """Return what both kinds of events tell."""
+        return {
+            "b64_json": base64.b64encode(image).decode(),
+            "created_at": int(time.time()),
+            "output_format": self._format,
+            "quality": self._data.quality or "auto",
+            "size": f"{order.width_px}x{order.height_px}",
+        }
 
     @property
     def _format(self) -> Format:
         return self._data.output_format or "png"
 
-    @staticmethod
-    def _event(shape: CompletedShape | PartialShape) -> bytes:
-        return f"event: {shape.type}\ndata: {shape.model_dump_json()}\n\n".encode()
+
+def _event(shape: CompletedShape | PartialShape) -> bytes:
+    return f"event: {shape.type}\ndata: {shape.model_dump_json()}\n\n".encode()
 
 
 def _enlarged(preview: bytes, size_px: tuple[int, int], kind: str) -> bytes:

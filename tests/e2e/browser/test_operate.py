@@ -37,7 +37,7 @@ def field(dialog, label):
 
 class TestOperate:  # one class, and so one program for all of them
     def test_a_price_is_changed_and_used(self, program, operator):
-        """A new price is told before the button Draw, and it is what is drawn for."""
+        """A new price is shown before Draw is pressed, and it is what the avatar costs."""
         try:
             operator.page.get_by_role("button", name="change the price of FLUX.1-dev Base").click()
             price = operator.page.get_by_label("Credits for a generation")

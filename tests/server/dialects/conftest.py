@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import select
 
 from inference.scripted import Script
+from server.generations.tables import Generation
 from tests.server.routes.conftest import Live, live, serve  # noqa: F401  # fixtures
 from tests.server.worker.conftest import heartbeat, images, make_runner  # noqa: F401  # fixtures
 
@@ -33,6 +35,17 @@ def drawing(make_runner) -> Iterator[Callable[..., None]]:  # noqa: F811  # the 
     stopped.set()
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture
+def generations(uow):
+    """Read all generations, the oldest first."""
+
+    def read():
+        with uow.read() as tx:
+            return tx.session.scalars(select(Generation).order_by(Generation.created_at)).all()
+
+    return read
 
 
 class Cutter:

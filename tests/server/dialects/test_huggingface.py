@@ -7,14 +7,12 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
-from sqlalchemy import select
 
 from catalog.tiers import Tier
 from inference.errors import OutOfMemory
 from inference.scripted import Script
 from server.accounts import service as accounts
 from server.credits.repository import Ledger
-from server.generations.tables import Generation
 from tests.databases import ONE_DATABASE
 
 PROMPT = "portrait of a woman with long red hair"
@@ -35,17 +33,6 @@ def client(live, account):
         return InferenceClient(model=f"{live.url}/models/{model}", token=token)
 
     return of
-
-
-@pytest.fixture
-def generations(uow):
-    """Read all generations, the oldest first."""
-
-    def read():
-        with uow.read() as tx:
-            return tx.session.scalars(select(Generation).order_by(Generation.created_at)).all()
-
-    return read
 
 
 @pytest.mark.usefixtures("books_that_balance")

@@ -9,7 +9,6 @@ import httpx
 import openai
 import pytest
 from PIL import Image
-from sqlalchemy import select
 
 from catalog.tiers import Tier
 from inference.errors import OutOfMemory
@@ -19,7 +18,6 @@ from server.caller import Caller
 from server.credits.repository import Ledger
 from server.dialects import drawing as drawing_module
 from server.generations import service
-from server.generations.tables import Generation
 from tests.databases import ONE_DATABASE
 
 PROMPT = "portrait of a woman with long red hair"
@@ -36,17 +34,6 @@ def client(live, make_account):
     """OpenAI's client of a user with 100 credits."""
     with client_of(live.url, make_account(Tier.BASIC).token) as opened:
         yield opened
-
-
-@pytest.fixture
-def generations(uow):
-    """Read all generations, the oldest first."""
-
-    def read():
-        with uow.read() as tx:
-            return tx.session.scalars(select(Generation).order_by(Generation.created_at)).all()
-
-    return read
 
 
 def wait_for(look):

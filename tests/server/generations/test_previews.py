@@ -26,9 +26,9 @@ class TestLook:
         assert record_step(uow, held, "step", 1, 28) is False
         assert look(uow, account.caller, generation.id) is None
         assert record_step(uow, held, "step", 2, 28, b"two") is True
-        assert look(uow, account.caller, generation.id) == Picture(2, b"two")
+        assert look(uow, account.caller, generation.id) == Picture(2, b"two", generation.order)
         record_step(uow, held, "step", 5, 28, b"five")
-        assert look(uow, account.caller, generation.id) == Picture(5, b"five")
+        assert look(uow, account.caller, generation.id) == Picture(5, b"five", generation.order)
 
     def test_who_looks_no_more_wants_none(self, uow, account, submit_one, claim):
         """Some time after the last look no more pictures are wanted, until somebody looks again."""

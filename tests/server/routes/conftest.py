@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from server.accounts import service as accounts
 from server.application import create_app
 from server.generations import settlement
 from server.generations.steps import record_step
@@ -103,3 +104,11 @@ def complete(uow, claim):
         return settlement.complete(uow, held, stored_image(), provenance_of(generation), {"step": 2.8})
 
     return end
+
+
+@pytest.fixture
+def operator(make_account, uow):
+    """An operator."""
+    account = make_account()
+    accounts.set_operator(uow, account.user_id, is_operator=True)
+    return account

@@ -9,14 +9,6 @@ BASE = "avatar-creator:flux-dev-base"
 
 
 @pytest.fixture
-def operator(make_account, uow):
-    """An operator."""
-    account = make_account()
-    accounts.set_operator(uow, account.user_id, is_operator=True)
-    return account
-
-
-@pytest.fixture
 def ask(api, operator):
     """Send a request of the operator's and return the answer."""
 

@@ -10,14 +10,6 @@ USERS = f"{OPERATE}/users"
 
 
 @pytest.fixture
-def operator(make_account, uow):
-    """An operator."""
-    account = make_account()
-    accounts.set_operator(uow, account.user_id, is_operator=True)
-    return account
-
-
-@pytest.fixture
 def ask(api, operator):
     """Send a request of the operator's about users and return the answer's body."""
 
