@@ -26,29 +26,33 @@ class Heads:
             await self._app(scope, receive, send)
 
     async def _headed(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        begun = asyncio.Event()
+        begun, ended = asyncio.Event(), False
 
         async def until_begun() -> HTTPReceiveMessage:
             """Tell a stream that its reader has left as soon as its headers are sent."""
-            heard, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(begun.wait())
+            heard, sent = asyncio.ensure_future(receive()), asyncio.ensure_future(begun.wait())
             try:
-                await asyncio.wait((heard, ended), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((heard, sent), return_when=asyncio.FIRST_COMPLETED)
                 return heard.result() if heard.done() else {"type": "http.disconnect"}  # type: ignore[return-value]  # of an HTTP request
             finally:
                 heard.cancel()
-                ended.cancel()
+                sent.cancel()
 
         async def bodiless(message: Message) -> None:
+            nonlocal ended
             if message["type"] == "http.response.start":
                 scope["method"] = "HEAD"  # uvicorn looks here whether a body must follow
                 await send(message)
                 begun.set()
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                ended = True
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         scope["method"] = "GET"
         try:
             await self._app(scope, until_begun, bodiless)
+            if begun.is_set() and not ended:  # a stream whose reader has left may end without a last message
+                await bodiless({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             scope["method"] = "HEAD"
 

@@ -1,14 +1,18 @@
+import asyncio
+from typing import cast
+
 import httpx
 import pytest
 from litestar.routes import HTTPRoute
+from litestar.types import HTTPReceiveMessage, Message, Receive, Scope, Send
 
 from server.http.alias import PREFIX
+from server.http.heads import Heads
 from tests.databases import ONE_DATABASE
 from tests.server.http.serving import served
 
-pytestmark = ONE_DATABASE
 
-
+@ONE_DATABASE
 class TestHead:
     def test_every_get_has_it(self, api, make_account, subtests):
         """HEAD is answered with the status and the kind of GET, and with no body."""
@@ -56,6 +60,32 @@ class TestHead:
                 assert client.get("/health").json()["status"] == "ok"
 
 
+class TestAStream:
+    @pytest.mark.parametrize("last", [True, False])
+    def test_a_stream_that_just_stops(self, last):
+        """The answer is complete, once, whether or not a stream whose reader has left says that it ends."""
+        sent: list[Message] = []
+
+        async def stream(_scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"data: 1", "more_body": True})
+            assert await receive() == {"type": "http.disconnect"}
+            if last:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def silent() -> HTTPReceiveMessage:
+            return await asyncio.get_running_loop().create_future()
+
+        async def sending(message: Message) -> None:
+            sent.append(message)
+
+        scope = cast("Scope", {"type": "http", "method": "HEAD", "path": "/events"})
+        asyncio.run(Heads(stream)(scope, silent, sending))
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+@ONE_DATABASE
 class TestAllow:
     def test_it_lists_head(self, api):
         """Where GET is allowed, HEAD is too, and the header says so."""
