@@ -17,8 +17,10 @@ from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
+from server.dialects.fal.routes import FalController, FalQueueController
 from server.dialects.huggingface.routes import HuggingFaceController
 from server.dialects.openai.routes import OpenAIController
+from server.dialects.replicate.routes import ReplicateController
 from server.generations.quotes import Quotes
 from server.http import openapi
 from server.http.access_log import AccessLog
@@ -175,6 +177,10 @@ def _dialects(settings: Settings) -> Iterator[type[Controller]]:
         yield OpenAIController
     if settings.dialects.huggingface_api == "on":
         yield HuggingFaceController
+    if settings.dialects.replicate_api == "on":
+        yield ReplicateController
+    if settings.dialects.fal_api == "on":
+        yield from (FalController, FalQueueController)
 
 
 def _metrics_listener(settings: Settings, uow: UnitOfWork, wakeups: WakeUps) -> MetricsListener | None:

@@ -1,25 +1,22 @@
 """Drawing while the client waits: what a dialect's one request is in use cases."""
 
-import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 from litestar.concurrency import sync_to_thread
 from litestar.types import Receive
 
-from catalog.prompts import fold
-from catalog.selection import Wish
-from server.accounts.repository import Users
 from server.caller import Caller
 from server.credits.repository import Ledger
 from server.db.unit_of_work import Transaction
-from server.errors import DatabaseAway, NotFound
+from server.dialects.asking import Accepted, Asked, accept_all, take_up
+from server.errors import NotFound
 from server.generations import service
 from server.generations.service import Followed
 from server.generations.states import Reason, has_ended
-from server.generations.submission import GenerationRequest, accept
 from server.generations.tables import Generation
 from server.http.errors import ClientGone, DrawingFailed
 from server.http.event_feed import StreamsFull, Subscription
@@ -27,49 +24,9 @@ from server.http.event_stream import while_connected
 from server.http.services import Services
 from server.idempotency.repetitions import RepeatableRequests
 from server.images.store import Variant
-from server.projects import service as projects
-from server.routes.generations import limits_of
 
-MAX_NAME_CHARS: Final = 100
 LOOK_S: Final = 15.0
 """How long a wait in which nothing happens lasts at most until it looks at the database."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a client asks for: some images of one prompt. seed: of the first; None draws each."""
-
-    prompt: str
-    wish: Wish
-    seed: int | None = None
-    images: int = 1
-
-    def requests(self, project_id: str) -> list[GenerationRequest]:
-        """Return what the use case takes, one for each image."""
-        return [
-            GenerationRequest(
-                project_id=project_id,
-                name=fold(self.prompt[:MAX_NAME_CHARS]),
-                prompt=self.prompt,
-                wish=self.wish,
-                seed=None if self.seed is None else (self.seed + number) % 2**32,
-            )
-            for number in range(self.images)
-        ]
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal requests."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What was accepted for a request. record_id: of what its repetition finds."""
-
-    record_id: str
-    generation_ids: list[str]
-    unfinished: set[str]
 
 
 @dataclass(frozen=True)
@@ -91,13 +48,14 @@ class Waiting:
         caller: Caller,
         accepted: Accepted,
         subscription: Subscription,
+        unfinished: set[str],
     ) -> None:
         self.services = services
         self.caller = caller
         self.generation_ids = accepted.generation_ids
         self.record_id = accepted.record_id
         self._subscription = subscription
-        self._unfinished = accepted.unfinished
+        self._unfinished = unfinished
 
     @property
     def is_over(self) -> bool:
@@ -114,7 +72,9 @@ class Waiting:
         frames = await self._subscription.frames(wait_s)
         self._unfinished -= {frame.generation_id for frame in frames if frame.is_final}
         if not frames:  # of a deleted generation no event comes
-            self._unfinished = await sync_to_thread(self._read_unfinished)
+            self._unfinished = await sync_to_thread(
+                unfinished, self.services, self.caller, self.generation_ids
+            )
         if self._unfinished and self._subscription.ended:
             raise StreamsFull
 
@@ -137,10 +97,6 @@ class Waiting:
         """
         return await sync_to_thread(_drawn, self.services, self.caller, self.generation_ids)
 
-    def _read_unfinished(self) -> set[str]:
-        with self.services.uow.read() as tx:
-            return _unfinished(tx, self.caller, self.generation_ids)
-
 
 @asynccontextmanager
 async def accepted_for(
@@ -158,8 +114,8 @@ async def accepted_for(
     """
     with services.feed.subscription(caller.user_id) as subscription:
         await subscription.position()
-        accepted = await sync_to_thread(_accept, services, caller, asked, repeated)
-        yield Waiting(services, caller, accepted, subscription)
+        accepted, left = await sync_to_thread(_accepted, services, caller, asked, repeated)
+        yield Waiting(services, caller, accepted, subscription, left)
 
 
 async def draw(
@@ -180,34 +136,18 @@ async def draw(
     return await waiting.drawn(), waiting.record_id
 
 
-def note_answered(services: Services, record_id: str) -> None:
-    """Note that an answer was sent: a later request that is equal is another one.
-
-    If that cannot be noted, a repetition gets this answer again, for an hour.
-    """
-    with suppress(DatabaseAway), services.uow.begin() as tx:
-        RepeatableRequests(tx).answered(record_id)
-
-
-def _accept(services: Services, caller: Caller, asked: Asked, repeated: bool) -> Accepted:
-    limits = limits_of(services.settings)
-    project_id = projects.first(services.uow, caller).id
-    with services.uow.begin() as tx:
-        Users(tx).lock(caller.user_id)  # of two repetitions at once, each takes up another request
-        kept = RepeatableRequests(tx)
-        if repeated and (record := kept.resume(caller.user_id, asked.digest)) is not None:
-            unfinished = _unfinished(tx, caller, record.generation_ids)
-            return Accepted(record.id, record.generation_ids, unfinished)
-        ids = [accept(tx, caller, request, limits).generation.id for request in asked.requests(project_id)]
-        accepted = Accepted(kept.keep(caller.user_id, asked.digest, ids), ids, set(ids))
-    for generation_id in ids:
-        services.wakeups.note(generation_id)
-    return accepted
-
-
-def _unfinished(tx: Transaction, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
-    found = _followed(tx, caller, generation_ids)
+def unfinished(services: Services, caller: Caller, generation_ids: Sequence[str]) -> set[str]:
+    """Return those of some generations that have not ended."""
+    with services.uow.read() as tx:
+        found = _followed(tx, caller, generation_ids)
     return {one.generation.id for one in found if not has_ended(one.generation.status)}
+
+
+def _accepted(services: Services, caller: Caller, asked: Asked, repeated: bool) -> tuple[Accepted, set[str]]:
+    if repeated and (taken := take_up(services, caller, asked, RepeatableRequests.resume)) is not None:
+        return taken, unfinished(services, caller, taken.generation_ids)
+    accepted = accept_all(services, caller, asked, str(uuid4()))
+    return accepted, set(accepted.generation_ids)
 
 
 def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) -> list[Drawn]:
@@ -225,12 +165,17 @@ def _drawn(services: Services, caller: Caller, generation_ids: Sequence[str]) ->
         if one.image_key is not None
     ]
     if not drawn:
-        failed = next((one.generation for one in found if one.generation.error_code), None)
-        raise DrawingFailed(
-            failed.error_code if failed and failed.error_code else Reason.CANCELLED.value,
-            failed.error_message if failed and failed.error_message else "It was deleted.",
-        )
+        raise failure(one.generation for one in found)
     return drawn
+
+
+def failure(generations: Iterable[Generation]) -> DrawingFailed:
+    """Return why not one of some generations has an image."""
+    failed = next((one for one in generations if one.error_code), None)
+    return DrawingFailed(
+        failed.error_code if failed and failed.error_code else Reason.CANCELLED.value,
+        failed.error_message if failed and failed.error_message else "It was deleted.",
+    )
 
 
 def _followed(tx: Transaction, caller: Caller, generation_ids: Sequence[str]) -> list[Followed]:

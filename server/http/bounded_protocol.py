@@ -13,7 +13,7 @@ from uuid import uuid4
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.http.connections import Connections
+from server.http.connections import LINK, Connections, Link
 from server.http.envelope import envelope
 from server.http.errors import Described
 from server.settings.edge import EdgeSettings
@@ -42,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._bounds = bounds
         self._places = places
+        self._link = Link()
         self._running: RequestResponseCycle | None = None
         self._heard_of = False  # whether the client has sent anything
         self._in_head = False
@@ -70,6 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the place, and tell every request of the connection that its client is gone."""
+        self._link.is_lost = True
         self._places.leave(self)
         # uvicorn tells the last request only: one that others wait behind would never learn of it.
         for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
@@ -109,6 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count a head."""
         super().on_message_begin()
+        self.scope["extensions"] = {LINK: cast("Any", self._link)}
         self._in_head = True
         self._head_bytes = self._head_lines = 0
         if self._head_began is None:

@@ -2,10 +2,11 @@
 
 import resource
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from server.http.addresses import grouped
 from server.http.errors import Described
@@ -19,6 +20,23 @@ TOO_MANY: Final = Described(
 TOO_MANY_OF_ADDRESS: Final = Described(
     429, "RATE_LIMIT_EXCEEDED", "Too many connections from one address. Close one first", retry_after_s=5
 )
+
+
+LINK: Final = "avatar-creator.link"
+"""The extension of ASGI in which a request finds its connection."""
+
+
+@dataclass(eq=False)
+class Link:
+    """A connection as its requests see it. is_lost: whether it is closed, by whomever."""
+
+    is_lost: bool = False
+
+
+def link_of(scope: Mapping[str, Any]) -> Link:
+    """Return the connection of a request; under a server that tells of none, one of the request's own."""
+    found = (scope.get("extensions") or {}).get(LINK)
+    return found if isinstance(found, Link) else Link()
 
 
 class Connection(Protocol):

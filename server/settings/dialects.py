@@ -27,6 +27,10 @@ class DialectSettings(Group):
     huggingface_api: Switch = Field(
         "on", description="Hugging Face's text to image, under /models; off answers nothing there."
     )
+    replicate_api: Switch = Field(
+        "on", description="Replicate's predictions, under /v1; off answers nothing of them."
+    )
+    fal_api: Switch = Field("on", description="fal's queue and runs, under /fal; off answers nothing there.")
 
 
 class OpenAISettings(Group):

@@ -7,10 +7,10 @@ from pydantic import Field
 from catalog.entries import Entry
 from catalog.prompts import MAX_CHARS, MIN_CHARS
 from catalog.selection import Wish
-from server.dialects.drawing import Asked
+from server.dialects.asking import Asked
+from server.dialects.checks import NO_NEGATIVE_PROMPT, check_fixed, refuse
 from server.dialects.formats import PlainRequest
 from server.http.bodies import Fold
-from server.http.errors import InputInvalid
 
 
 class Parameters(PlainRequest):
@@ -30,17 +30,12 @@ class Parameters(PlainRequest):
             InputInvalid: it names each parameter at fault, and what it would have to be.
 
         """
-        problems: dict[str, list[str]] = {}
-        for name, wanted, fixed in (
-            ("num_inference_steps", self.num_inference_steps, entry.steps),
-            ("guidance_scale", self.guidance_scale, entry.guidance_scale),
-        ):
-            if wanted is not None and wanted != fixed:
-                problems[name] = [f"{name}: {entry.short_key} is drawn with {fixed:g}; leave it out"]
-        if self.negative_prompt:
-            problems["negative_prompt"] = ["negative_prompt: FLUX.1 takes none; leave it out"]
-        if problems:
-            raise InputInvalid(problems)
+        check_fixed(
+            entry,
+            steps={"num_inference_steps": self.num_inference_steps},
+            guidance={"guidance_scale": self.guidance_scale},
+        )
+        refuse(negative_prompt=NO_NEGATIVE_PROMPT if self.negative_prompt else None)
 
 
 class TextToImage(PlainRequest):
@@ -52,4 +47,4 @@ class TextToImage(PlainRequest):
     def asked(self, entry: Entry) -> Asked:
         """Return what is to be drawn."""
         wish = Wish(width_px=self.parameters.width, height_px=self.parameters.height, model_key=entry.key)
-        return Asked(self.inputs, wish, self.parameters.seed)
+        return Asked("huggingface", self.inputs, wish, self.parameters.seed)

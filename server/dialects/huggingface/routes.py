@@ -9,12 +9,11 @@ from litestar.datastructures import Accept
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from catalog.entries import APP_ID, Entry
 from catalog.selection import UnknownEntry
 from server.dialects.drawing import draw
 from server.dialects.formats import encoded
 from server.dialects.huggingface.bodies import TextToImage
-from server.entries import service as entries
+from server.dialects.names import entry_named
 from server.http.envelope import known_as, log_error
 from server.http.errors import InputInvalid, describe
 from server.http.request import ApiRequest
@@ -57,28 +56,8 @@ class HuggingFaceController(Controller):
         media_type = Accept(request.headers.get("accept", "*/*")).best_match([*TYPES])
         if media_type is None:
             raise InputInvalid({"Accept": [f"Accept must allow one of {', '.join(TYPES)}"]})
-        entry = await sync_to_thread(_meant, services, repo.strip("/"))
+        entry = await sync_to_thread(entry_named, services, repo.strip("/"))
         data.parameters.check(entry)
         [drawn], _ = await draw(services, request.user, data.asked(entry), request.receive, repeated=False)
         image = await sync_to_thread(encoded, drawn.png, TYPES[media_type])
         return Response(image, media_type=media_type)
-
-
-def _meant(services: Services, repo: str) -> Entry:
-    """Return the entry of a key, or the cheapest that draws with a model alone, or with an adapter.
-
-    Raises:
-        UnknownEntry: there is none that is on offer.
-
-    """
-    on_offer = sorted(
-        (entry for entry in entries.examine(services.uow)[0] if entry.enabled),
-        key=lambda entry: (entry.credit_cost, entry.key),
-    )
-    for entry in on_offer:
-        if repo.removeprefix(f"{APP_ID}:") == entry.short_key:
-            return entry
-    for entry in on_offer:
-        if repo == (entry.adapter.model_id if entry.adapter else entry.model_id):
-            return entry
-    raise UnknownEntry(repo, tuple(entry.short_key for entry in on_offer))

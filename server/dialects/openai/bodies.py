@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from catalog.prompts import MAX_CHARS, MIN_CHARS
 from catalog.selection import Wish, WishedQuality
-from server.dialects.drawing import Asked
+from server.dialects.asking import Asked
 from server.dialects.formats import BEST, PlainRequest, PlainView
 from server.http.bodies import Fold
 
@@ -68,7 +68,7 @@ class GenerateImages(PlainRequest):
             model_key=model_key,
             quality=QUALITIES.get(self.quality or "auto"),
         )
-        return Asked(self.prompt, wish, self.seed, self.n or 1)
+        return Asked("openai", self.prompt, wish, self.seed, self.n or 1)
 
 
 class ImageShape(PlainView):

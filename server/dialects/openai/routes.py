@@ -15,7 +15,8 @@ from litestar.response.base import ASGIResponse
 from catalog.entries import APP_ID, Entry
 from catalog.selection import UnknownEntry
 from server.caller import Caller
-from server.dialects.drawing import Drawn, draw, note_answered
+from server.dialects.asking import note_answered
+from server.dialects.drawing import Drawn, draw
 from server.dialects.formats import encoded
 from server.dialects.openai.bodies import (
     GenerateImages,
@@ -26,7 +27,7 @@ from server.dialects.openai.bodies import (
     Usage,
 )
 from server.dialects.openai.errors import answer_error
-from server.dialects.openai.stream import ImageStream
+from server.dialects.openai.stream import PartialImageStream
 from server.entries import service as entries
 from server.http.errors import InputInvalid
 from server.http.request import ApiRequest
@@ -61,7 +62,7 @@ class OpenAIController(Controller):
             raise InputInvalid({"n": ["n: must be 1 with stream"]})
         model_key, repeated = _meant(data.model, services), retries > 0
         if data.stream:
-            return ImageStream(services, request.user, data, model_key, repeated=repeated)
+            return PartialImageStream(services, request.user, data, model_key, repeated=repeated)
         drawn, record_id = await draw(
             services, request.user, data.asked(model_key), request.receive, repeated=repeated
         )
@@ -69,7 +70,7 @@ class OpenAIController(Controller):
         return ASGIResponse(
             body=images.model_dump_json(),
             media_type="application/json",
-            background=BackgroundTask(sync_to_thread, note_answered, services, record_id),
+            background=BackgroundTask(sync_to_thread, note_answered, services, [record_id]),
         )
 
     @get("/models", sync_to_thread=True)

@@ -1,9 +1,11 @@
 """A real server with a worker that draws by a script, and what cuts connections to it."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +16,8 @@ from tests.server.routes.conftest import Live, live, serve  # noqa: F401  # fixt
 from tests.server.worker.conftest import heartbeat, images, make_runner  # noqa: F401  # fixtures
 
 LOOK_S = 0.02
+CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"
+"""A certificate for 127.0.0.1, with its key, made for these tests. It signs itself."""
 
 
 @pytest.fixture
@@ -49,22 +53,25 @@ def generations(uow):
 
 
 class Cutter:
-    """Passes connections on to a server, and cuts the first ones when it is told to."""
+    """Passes connections on to a server, and cuts them when it is told to.
 
-    def __init__(self, port: int) -> None:
+    swallowing: so many answers are not passed on: their connections are cut instead.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._tls = tls
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.host = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self.url = f"http://{self.host}"
+        self.swallowing = 0
         self.connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def cut(self) -> None:
         """Cut all connections that there are, in mid-air."""
-        for connection in self.connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
+        self._close(*self.connections)
         self.connections.clear()
 
     def close(self) -> None:
@@ -78,17 +85,31 @@ class Cutter:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                if self._tls is not None:
+                    client = self._tls.wrap_socket(client, server_side=True)
                 server = socket.create_connection(("127.0.0.1", self._port))
                 self.connections += [client, server]
                 for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                    answers = source is server
+                    threading.Thread(
+                        target=self._pass_on, args=(source, target, answers), daemon=True
+                    ).start()
 
+    def _pass_on(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if answers and self.swallowing:
+                    self.swallowing -= 1
+                    self._close(source, target)
+                    return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+    def _close(self, *connections: socket.socket) -> None:
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
 
 @pytest.fixture
@@ -97,3 +118,25 @@ def cutter(live: Live) -> Iterator[Cutter]:  # noqa: F811  # the fixture
     opened = Cutter(int(live.url.rpartition(":")[2]))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def tls_cutter_of() -> Iterator[Callable[[Live], Cutter]]:
+    """Open a way by https to a server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    opened = []
+
+    def open_cutter(to: Live) -> Cutter:
+        opened.append(Cutter(int(to.url.rpartition(":")[2]), context))
+        return opened[-1]
+
+    yield open_cutter
+    for cutter in opened:
+        cutter.close()
+
+
+@pytest.fixture
+def tls_cutter(live: Live, tls_cutter_of: Callable[[Live], Cutter]) -> Cutter:  # noqa: F811  # the fixture
+    """A way by https to the server whose connections can be cut."""
+    return tls_cutter_of(live)

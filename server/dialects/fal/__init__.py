@@ -1,0 +1,1 @@
+"""fal's API of queued requests, as its client libraries speak it."""

@@ -1,0 +1,1 @@
+"""Replicate's API of predictions, as its client libraries speak it."""
