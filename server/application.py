@@ -17,6 +17,7 @@ from server.accounts.authentication import Authentication
 from server.accounts.key_uses import KeyUses
 from server.db.engine import open_database
 from server.db.unit_of_work import UnitOfWork
+from server.dialects.a1111.routes import A1111Controller
 from server.dialects.fal.routes import FalController, FalQueueController
 from server.dialects.huggingface.routes import HuggingFaceController
 from server.dialects.openai.routes import OpenAIController
@@ -181,6 +182,8 @@ def _dialects(settings: Settings) -> Iterator[type[Controller]]:
         yield ReplicateController
     if settings.dialects.fal_api == "on":
         yield from (FalController, FalQueueController)
+    if settings.dialects.a1111_api == "on":
+        yield A1111Controller
 
 
 def _metrics_listener(settings: Settings, uow: UnitOfWork, wakeups: WakeUps) -> MetricsListener | None:

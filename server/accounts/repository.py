@@ -188,6 +188,14 @@ class Users(Repository):
         if connection.dialect.name != "sqlite":  # where every transaction that writes has waited already
             connection.execute(_LOCK, {"of_user": user_id})
 
+    def chosen_entry(self, user_id: str) -> str | None:
+        """Return the key of the entry that a user's client has chosen; None if it has not."""
+        return self._session.scalar(select(User.chosen_entry).where(User.id == user_id))
+
+    def choose_entry(self, user_id: str, key: str) -> None:
+        """Remember the entry that a user's client has chosen."""
+        self._session.execute(update(User).where(User.id == user_id).values(chosen_entry=key))
+
     def mint_key(self, user_id: str, label: str, expires_at: datetime | None = None) -> MintedKey:
         """Issue an API key to a user."""
         secret = secrets.token_urlsafe(SECRET_BYTES)

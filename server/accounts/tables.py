@@ -21,6 +21,8 @@ class User(Table):
     tier: Mapped[str] = mapped_column(String(16))
     is_operator: Mapped[bool] = mapped_column(server_default=false())
     """Whether the user may see and change what the routes of operators show."""
+    chosen_entry: Mapped[str | None] = mapped_column(String(128))
+    """The key of the entry that the user's client has chosen before it asks, as clients of A1111 do."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_claimed_at: Mapped[datetime | None]
     """Written by workers before revision 0017 only, whose fair queue ordered users by it."""

@@ -31,6 +31,9 @@ class DialectSettings(Group):
         "on", description="Replicate's predictions, under /v1; off answers nothing of them."
     )
     fal_api: Switch = Field("on", description="fal's queue and runs, under /fal; off answers nothing there.")
+    a1111_api: Switch = Field(
+        "on", description="A1111's API, as Open WebUI uses it, under /sdapi/v1; off answers nothing there."
+    )
 
 
 class OpenAISettings(Group):

@@ -44,7 +44,7 @@ PUBLIC: Final = {
 """What needs no token. Source: the contract, section 3; health is the operator's, the last are the page's."""
 
 DOCUMENTATION: Final = "/schema"
-OTHERS: Final = ("/api/operate", "/v1/", "/models/")
+OTHERS: Final = ("/api/operate", "/v1/", "/models/", "/fal/", "/sdapi/")
 """What is for operators, or speaks another dialect: `routes/test_operate.py` and `dialects/` look there."""
 REQUEST_ID: Final = "tenancy"
 

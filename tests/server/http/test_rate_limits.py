@@ -15,6 +15,15 @@ pytestmark = ONE_DATABASE
 PREFIX = "/api/avatar-creator"
 PREFIXES = (PREFIX, "/api/apps/avatar-creator")
 POPULAR = "/api/models/popular"
+DRAW_AT_ONCE = [
+    "/v1/images/generations",
+    "/models/{repo:path}",
+    "/v1/predictions",
+    "/v1/models/{owner:str}/{name:str}/predictions",
+    "/fal/run/{application:path}",
+    "/sdapi/v1/txt2img",
+]
+"""The routes of dialects that count as submissions. fal's queue counts in its handler: repetitions do not."""
 WRONG = {"Authorization": "Bearer ac_wrong"}
 LIMITED = {
     "/projects": "projects",
@@ -255,7 +264,7 @@ class TestMarks:
     def test_every_route_that_the_contract_limits_is_marked(self, marks):
         """The contract's limited routes have their mark, and no other route has one."""
         limited = {("POST", PREFIX + path): name for path, name in LIMITED.items()}
-        limited |= {("POST", path): "generate" for path in ("/v1/images/generations", "/models/{repo:path}")}
+        limited |= {("POST", path): "generate" for path in DRAW_AT_ONCE}
         assert {key: mark for key, mark in marks.items() if mark in USER_LIMITS} == limited
 
     def test_no_other_mark_is_used(self, marks):

@@ -1,0 +1,1 @@
+"""The API of A1111's web UI, as far as Open WebUI uses it."""
