@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("benchmark", "catalog", "inference", "outbound", "server", "scripts", "tests")
+SOURCES = (
+    "avatar_creator_client",
+    "benchmark",
+    "catalog",
+    "inference",
+    "outbound",
+    "server",
+    "scripts",
+    "tests",
+)
 MAX_LINES = 400
 MIN_LINES = 20
 MAX_README_LINES = 120

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "restore": "server.cli.backup:restore",
     "stats": "server.cli.stats:stats",
     "weights": "server.cli.weights:weights",
+    "try": "server.cli.try_:try_",
     "generate": "server.cli.generate:generate",
     "plan": "server.cli.plan:plan",
     "doctor": "server.cli.doctor:doctor",
