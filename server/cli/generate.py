@@ -10,13 +10,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.entries import shipped_entries
 from catalog.orders import Order
-from catalog.prompts import MAX_CHARS, MIN_CHARS, compose, fold
+from catalog.prompts import compose
 from catalog.selection import Wish, choose
 from catalog.tiers import Tier
 from catalog.traits import Traits
 from inference.backend import Phase
 from inference.backend import Progress as Step
-from server.cli.options import FILE, takes_settings
+from server.cli.options import FILE, check_prompt, takes_settings
 from server.settings import Settings
 from server.worker.backends import make_backend
 
@@ -28,23 +28,6 @@ FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     ".webp": ("WEBP", {"lossless": True}),
 }
 """The format of a file by its ending, and how it is written."""
-
-
-def _check_prompt(_context: click.Context, _parameter: click.Parameter, prompt: str) -> str:
-    """Check a prompt as the API does.
-
-    Raises:
-        click.BadParameter: it is too short, too long, or no text.
-
-    """
-    folded = fold(prompt)
-    try:
-        folded.encode()
-    except UnicodeEncodeError as error:
-        raise click.BadParameter("it is not text in UTF-8") from error
-    if not MIN_CHARS <= len(folded) <= MAX_CHARS:
-        raise click.BadParameter(f"a prompt has {MIN_CHARS} to {MAX_CHARS} characters")
-    return folded
 
 
 def _check_ending(_context: click.Context, _parameter: click.Parameter, out: Path) -> Path:
@@ -60,7 +43,7 @@ def _check_ending(_context: click.Context, _parameter: click.Parameter, out: Pat
 
 
 @click.command()
-@click.argument("prompt", callback=_check_prompt)
+@click.argument("prompt", callback=check_prompt)
 @click.option(
     "--entry", "short_key", type=click.Choice(list(ENTRIES)), default="flux-dev-base", show_default=True
 )

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from catalog.prompts import MAX_CHARS, MIN_CHARS, fold
 from server.accounts.identity import MAX_EMAIL_CHARS
 from server.logs import configure_logs
 from server.settings import Settings
@@ -117,3 +118,20 @@ def takes_settings(command: Command) -> Command:
         return command(settings, *args, **options)
 
     return with_settings  # type: ignore[return-value]  # the decorated function takes other arguments
+
+
+def check_prompt(_context: click.Context, _parameter: click.Parameter, prompt: str) -> str:
+    """Check a prompt as the API does.
+
+    Raises:
+        click.BadParameter: it is too short, too long, or no text.
+
+    """
+    folded = fold(prompt)
+    try:
+        folded.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("it is not text in UTF-8") from error
+    if not MIN_CHARS <= len(folded) <= MAX_CHARS:
+        raise click.BadParameter(f"a prompt has {MIN_CHARS} to {MAX_CHARS} characters")
+    return folded

@@ -12,42 +12,49 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from avatar_creator_client import AvatarCreatorError, Client, Generation, Wish
 from avatar_creator_client import Progress as HowFar
-from catalog.prompts import MAX_CHARS
-from server.cli.options import FILE
+from server.cli.options import FILE, Address, Number, Text, check_prompt
 
+MAX_URL_CHARS: Final = 2_000
+MAX_TOKEN_CHARS: Final = 4_096
+MAX_MODEL_CHARS: Final = 128
 SHOWN_COLUMNS: Final = 40
 """The width of a picture in the terminal, in characters."""
 
 
 @click.command("try")
-@click.argument("prompt")
+@click.argument("prompt", callback=check_prompt)
 @click.option(
     "--url",
+    type=Address(MAX_URL_CHARS),
     envvar="AVATAR_URL",
     default="http://127.0.0.1:5000",
     show_default=True,
     help="The server; also from AVATAR_URL.",
 )
-@click.option("--key", envvar="AVATAR_KEY", required=True, help="An API key; also from AVATAR_KEY.")
-@click.option("--model", help="An entry of the catalogue; by default the one that the server chooses.")
+@click.option(
+    "--key",
+    type=Text(MAX_TOKEN_CHARS),
+    envvar="AVATAR_KEY",
+    required=True,
+    help="An API key; also from AVATAR_KEY.",
+)
+@click.option(
+    "--model",
+    type=Text(MAX_MODEL_CHARS),
+    help="An entry of the catalogue; by default the one that the server chooses.",
+)
 @click.option("--width", type=int, help="In pixels; by default the entry's.")
 @click.option("--height", type=int, help="In pixels; by default the entry's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="By default a random one, which is printed.")
 @click.option("--out", type=FILE, default="avatar.png", show_default=True, help="Where the PNG is written.")
 @click.option(
-    "--timeout-s", type=click.FloatRange(1), default=600.0, show_default=True, help="How long to wait for it."
+    "--timeout-s", type=Number(1, 86_400), default=600.0, show_default=True, help="How long to wait for it."
 )
 def try_(prompt: str, url: str, key: str, out: Path, timeout_s: float, **wished: Any) -> None:
     """Have a running server draw PROMPT, and show it.
 
     Terminals that show pictures show it, and everywhere it is a file.
     """
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter("an address begins with http:// or https://", param_hint="--url")
-    if not prompt.strip() or len(prompt) > MAX_CHARS:
-        raise click.BadParameter(f"a prompt has 1 to {MAX_CHARS} characters", param_hint="PROMPT")
-    if not (key.isascii() and key.isprintable()):
-        raise click.BadParameter("it has characters that no key has", param_hint="--key")
     wish = Wish(
         prompt,
         model=wished["model"],

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tomllib
@@ -27,6 +28,7 @@ from tests.e2e.documents import (
     simple_commands,
 )
 from tests.e2e.program import environment, wait_for
+from tests.server.dialects.conftest import CERTIFICATE, Cutter
 
 BLOCKS = blocks()
 RUN_TIMEOUT_S = 200  # a first image on a busy machine
@@ -143,7 +145,9 @@ PARSERS = {
 @pytest.fixture(scope="class")
 def reader(program, tmp_path_factory):
     """Who pastes blocks into a terminal, where the variables are that the documentation names."""
-    return Reader(program, tmp_path_factory.mktemp("reader"))
+    reading = Reader(program, tmp_path_factory.mktemp("reader"))
+    yield reading
+    reading.tls.close()
 
 
 @pytest.mark.e2e
@@ -166,6 +170,9 @@ class Reader:
     def __init__(self, program, folder):
         self.folder = folder
         self.demo = program.demo
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        self.tls = Cutter(int(program.url.rpartition(":")[2]), context)
         user = program.user(self.demo["apiKey"], self.demo["projectId"])
         self.generation_id = user.generate()["generation"]["id"]
         preset = user.get("presets")["presets"][0]["id"]
@@ -187,6 +194,11 @@ class Reader:
             project=self.demo["projectId"],
             id=self.generation_id,
             preset=preset,
+            # fal's client speaks https alone.
+            SSL_CERT_FILE=str(CERTIFICATE),
+            FAL_KEY=self.demo["apiKey"],
+            FAL_RUN_HOST=f"{self.tls.host}/fal/run",
+            FAL_QUEUE_RUN_HOST=f"{self.tls.host}/fal/queue",
         )
         self.filled = {
             "http://127.0.0.1:5000": program.url,

@@ -21,7 +21,7 @@ GOOD = {
     "gpu": "4090-24g",
     "prompt": "portrait of a woman with long red hair",
 }
-WITHOUT_DATABASE = {"bench", "generate", "plan", "weights download", "up", "api"}
+WITHOUT_DATABASE = {"bench", "generate", "plan", "weights download", "up", "api", "try"}
 """They need none, make their own, or serve on without it."""
 
 
@@ -175,7 +175,7 @@ AWAY = (
 class TestEnvironment:
     def test_settings(self, walk, folder, record_property):
         """A setting that cannot be used stops every command that reads settings."""
-        for words in COMMANDS.keys() - {"bench"}:  # which sets the settings of what it measures
+        for words in COMMANDS.keys() - {"bench", "try"}:  # which set those of what they measure, or read none
             for environ in BROKEN:
                 walk.refused(words, filled(COMMANDS[words], None, None, folder), **environ)
         assert walk.faults == []
