@@ -17,7 +17,7 @@ from server.settings.kinds import WHOLE
 USUAL: Final = ("api", "up", "drawing", "overhead", "saturation", "submit", "lists", "upload", "streams")
 # PostgreSQL is a package of the extra `dev`; a history takes ten minutes and 10 GB of the disk; the blocks
 # take a minute and only concern the real model.
-ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "switching", "batch", "blocks")
+ALL: Final = (*USUAL, "submit-postgresql", "history", "claims", "dialects", "switching", "batch", "blocks")
 ON_POSTGRESQL: Final = ("submit-postgresql", "history", "claims")
 ON_A_GPU: Final = ("drawing", "switching", "batch", "saturation")
 FULL_SIZE: Final = (*ON_A_GPU, "blocks")

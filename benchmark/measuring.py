@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmark.batching import SIZES, measure_batches, profiles_of
 from benchmark.batching import WARM_UPS as BATCH_WARM_UPS
 from benchmark.claims import measure_claims
+from benchmark.dialects import ROUNDS as WAITING_ROUNDS
+from benchmark.dialects import measure_dialects
 from benchmark.drawing import measure_drawing
 from benchmark.full_width import measure_blocks
 from benchmark.history import measure_history
@@ -57,6 +59,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "lists": Measurement(measure_lists, lambda _: len(PATHS)),
     "upload": Measurement(measure_uploads, lambda plan: plan.effort.uploads),
     "streams": Measurement(measure_streams, lambda _: 2 * ROUNDS),
+    "dialects": Measurement(measure_dialects, lambda plan: 8 * (2 + plan.effort.images) + 2 * WAITING_ROUNDS),
     "history": Measurement(measure_history, lambda _: 4),
     "claims": Measurement(measure_claims, lambda _: 5),
     "switching": Measurement(measure_switching, lambda plan: 2 * len(plan.profiles)),

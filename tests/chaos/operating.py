@@ -18,7 +18,8 @@ from tests.chaos.time_passing import misplace_kept_image, quarantine_stray
 from tests.server.signing import bearer, signed
 
 TRIES = 20
-MORE_OF_WANTED = 4
+OF_WANTED_ALONE = 0.8
+"""The share of rounds of such jobs alone."""
 WELCOME = 50
 EXISTS = "exists"
 NEWEST_UNFINISHED = """
@@ -65,11 +66,14 @@ class Operator:
     def run(self, stopped: threading.Event) -> None:
         """Do one job after another until stopped, in an order that chance chooses, but each of them.
 
-        After the first time more of them are looks, which have several commands, and those that come to
-        points where no process has died.
+        After the first time most rounds are of those jobs alone that come to points where no process has
+        died; the others have more looks, which have several commands.
         """
         while True:
-            jobs = self._jobs + (3 * [self._look] + self._wanted() if self._did_all else [])
+            jobs = self._jobs
+            if self._did_all:
+                wanted = self._wanted() if self._chance.random() < OF_WANTED_ALONE else []
+                jobs = wanted or self._jobs + 3 * [self._look]
             for job in self._chance.sample(jobs, len(jobs)):
                 if stopped.wait(self._chance.uniform(0.2, 1.0)) and self._did_all:
                     return
@@ -77,7 +81,7 @@ class Operator:
             self._did_all = True
 
     def _wanted(self) -> list[Job]:
-        """Return, several times each, the jobs whose use cases have points that are not visited."""
+        """Return the jobs whose use cases have points that are not visited."""
         left = {point.split(" | ")[1] for point in self._unvisited()}
         wanted = {
             self._grant: {"accounts/service.grant"},
@@ -94,7 +98,7 @@ class Operator:
             self._sign_in: {"accounts/sign_in.link", "accounts/sign_in.exchange"},
             self._look: {"generations/statistics.statistics", "entries/service.examine"},
         }
-        return [job for job, use_cases in wanted.items() if use_cases & left for _ in range(MORE_OF_WANTED)]
+        return [job for job, use_cases in wanted.items() if use_cases & left]
 
     def _insist(self, stopped: threading.Event, *arguments: str, unless: str | None = None) -> bool:
         """Run a command until it succeeds, or says these words; return whether it did."""
