@@ -60,6 +60,13 @@ class DrawingFailed(DomainError):
         return f"{self.reason} Its credits were given back"
 
 
+class NotYetDrawn(DomainError):
+    """The result of a request was asked for that has not ended."""
+
+    def __str__(self) -> str:
+        return "Request is still in progress"
+
+
 class ClientGone(DomainError):
     """The client has left before its images were drawn. They are drawn all the same."""
 
@@ -145,6 +152,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     TooManyKeys: Meaning(409, "CONFLICT"),
     TooManyStreams: Meaning(429, "RATE_LIMIT_EXCEEDED"),
     DrawingFailed: Meaning(502, "AI_PROVIDER_ERROR"),
+    NotYetDrawn: Meaning(400, "VALIDATION_ERROR"),
     ClientGone: Meaning(499, "CLIENT_GONE"),  # Source: nginx, whose log has this status then; nobody reads it
     StreamsFull: Meaning(503, "SERVICE_UNAVAILABLE"),
     QueueFull: Meaning(503, "SERVICE_UNAVAILABLE"),

@@ -8,7 +8,7 @@ from server.settings import SettingInvalid, Settings
 from server.settings.example import render
 from server.settings.groups import groups
 
-SETTING = re.compile(r"#([A-Z][A-Z_]+)=(.*)")
+SETTING = re.compile(r"#([A-Z][A-Z0-9_]+)=(.*)")
 
 
 def uncommented(text):

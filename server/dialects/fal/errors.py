@@ -1,7 +1,6 @@
 """Errors in fal's shape."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -13,22 +12,11 @@ from server.http.errors import Described, DrawingFailed, InputInvalid, describe
 
 NOT_FOUND: Final = 404
 UNPROCESSABLE: Final = 422
-BAD: Final = 400
-
-
-@dataclass
-class NotYetDrawn(DomainError):
-    """The result of a request was asked for that has not ended."""
-
-    def __str__(self) -> str:
-        return "Request is still in progress"
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception as fal does. Its clients repeat 408, 409 and 429, and broken connections."""
     known = known_as(request, error)
-    if isinstance(known, NotYetDrawn):
-        return _answer(BAD, str(known), "request_in_progress", {})
     described = describe(known)
     log_error(request, known, described)
     status, detail = described.status, _detail(described)

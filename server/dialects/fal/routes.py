@@ -17,14 +17,14 @@ from server.dialects.addresses import addresses_of
 from server.dialects.asking import Accepted, Asked, accept_all, note_answered, take_up
 from server.dialects.drawing import accepted_for, failure
 from server.dialects.fal.bodies import PUBLISHED, Arguments, ResultShape, status_of, urls_of
-from server.dialects.fal.errors import NotYetDrawn, answer_error
+from server.dialects.fal.errors import answer_error
 from server.dialects.fal.receipts import Receipts
 from server.dialects.fal.stream import PREVIEWS, ResultStream
 from server.dialects.names import entry_named
 from server.dialects.tickets import STORED, Ticket, ticket_id
 from server.http.authentication import KEY
 from server.http.connections import Link, link_of
-from server.http.errors import ClientGone, InputInvalid
+from server.http.errors import ClientGone, InputInvalid, NotYetDrawn
 from server.http.event_stream import while_connected
 from server.http.rate_limits import GENERATE, RateLimits
 from server.http.request import ApiRequest

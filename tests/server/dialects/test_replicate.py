@@ -202,7 +202,7 @@ class TestPredictions:
     @ONE_DATABASE
     def test_an_address_by_https(self, serve, account, drawing):
         """Behind TLS the output is the address of the image: the client makes a file of that as well."""
-        live = serve(trusted_proxies="127.0.0.1")
+        live = serve(trusted_proxies=("127.0.0.1",))
         drawing()
         answer = httpx.post(
             f"{live.url}/v1/models/{DEV}/predictions",
