@@ -12,11 +12,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from avatar_creator_client import AvatarCreatorError, Client, Generation, Wish
 from avatar_creator_client import Progress as HowFar
+from catalog.entries import MIN_SIZE_PX
 from server.cli.options import FILE, Address, Number, Text, check_prompt
 
 MAX_URL_CHARS: Final = 2_000
 MAX_TOKEN_CHARS: Final = 4_096
 MAX_MODEL_CHARS: Final = 128
+MAX_SIDE_PX: Final = 65_536
+SIDE: Final = click.IntRange(MIN_SIZE_PX, MAX_SIDE_PX)
 SHOWN_COLUMNS: Final = 40
 """The width of a picture in the terminal, in characters."""
 
@@ -43,8 +46,8 @@ SHOWN_COLUMNS: Final = 40
     type=Text(MAX_MODEL_CHARS),
     help="An entry of the catalogue; by default the one that the server chooses.",
 )
-@click.option("--width", type=int, help="In pixels; by default the entry's.")
-@click.option("--height", type=int, help="In pixels; by default the entry's.")
+@click.option("--width", type=SIDE, help="In pixels; by default the entry's.")
+@click.option("--height", type=SIDE, help="In pixels; by default the entry's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="By default a random one, which is printed.")
 @click.option("--out", type=FILE, default="avatar.png", show_default=True, help="Where the PNG is written.")
 @click.option(

@@ -51,7 +51,7 @@ class TestTry:
         ("more", "environ", "words"),
         [
             (["--model", "none"], {}, "modelKey is no available model"),
-            (["--width", "100"], {}, "width must be at least 512"),
+            (["--width", "520"], {}, "width must be a multiple of 16"),
             ([], {"AVATAR_KEY": "ac_none"}, "The token is not valid"),
             ([], {"credits_": 1}, "Insufficient credits"),
         ],
