@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import suppress
 
+from tests.chaos.dialects import draw_by_fal, draw_by_openai
 from tests.chaos.hanging_up import hang_up
 from tests.chaos.promises import Promise, Promises
 from tests.chaos.session import API, LATER, MARK, SCHNELL, Account, Session, new_key
@@ -30,6 +31,7 @@ class Client(Session):
             self.key_of_a_moment: 3,
             self.repeat: 6,
             self.change: 4,
+            self.another_dialect: 6,
         }
         others = [step for step in weights if step != self.generate]
         self._new = [self.generate, *self.chance.sample(others, len(others))]
@@ -216,6 +218,10 @@ class Client(Session):
     def repeat(self) -> None:
         """Leave in the middle of a request under a key, and repeat it: it is carried out once."""
         hang_up(self)
+
+    def another_dialect(self) -> None:
+        """Request an avatar as a client of another API does, which repeats without a key."""
+        self.chance.choice([draw_by_openai, draw_by_fal])(self)
 
     def _delete(self, noun: str, id_: str, within: list[Promise]) -> None:
         """Delete something with the images of some generations in it."""

@@ -60,6 +60,9 @@ RULES = {
     "a request under a key makes one generation": """
         SELECT avatar_name, count(*) FROM generations WHERE avatar_name LIKE 'key-%'
         GROUP BY avatar_name HAVING count(*) > 1""",
+    "a request of another dialect makes one generation, however often it was sent": """
+        SELECT prompt, count(*) FROM generations WHERE prompt LIKE '%once-%'
+        GROUP BY prompt HAVING count(*) > 1""",
     "an upload under a key makes one avatar": """
         SELECT name, count(*) FROM avatars WHERE source_type = 'uploaded' AND name LIKE 'key-%'
         GROUP BY name HAVING count(*) > 1""",
