@@ -47,7 +47,7 @@ class ApiError(AvatarCreatorError):
     """The server refused a request.
 
     code: as in the API's documentation. details: the messages of each field at fault.
-    retry_after_s: when the request may be sent again. request_id: for whoever operates the server.
+    retry_after_s: the seconds after which it may be sent again. request_id: by which an operator finds it.
     """
 
     status: int

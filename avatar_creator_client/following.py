@@ -69,7 +69,9 @@ class Following:
 
     @property
     def poll_s(self) -> int:
-        """How long the next request may wait for the end: not at all if a stream told something new.
+        """The seconds that the next request may wait for the end.
+
+        It is 0 if the stream told something before it broke: then another stream is tried at once.
 
         Raises:
             WaitedTooLong: the time is over.
@@ -79,7 +81,7 @@ class Following:
             return 0
         if not self.left_s:
             raise WaitedTooLong(self.generation_id, self.timeout_s or 0.0)
-        if self.last_id != self._resumed_at:  # it broke, and another one goes on after what it told
+        if self.last_id != self._resumed_at:
             self._resumed_at = self.last_id
             return 0
         return max(1, int(min(POLL_S, self.left_s)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -73,13 +74,27 @@ class Ticket:
         return self.stage not in {Stage.QUEUED, Stage.DRAWN}
 
     @property
+    def started_at(self) -> datetime | None:
+        """When the first generation was claimed."""
+        return min((one.started_at for one in self.generations if one.started_at), default=None)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the last generation ended; None as long as one goes on."""
+        ends = (one.completed_at for one in self.generations if one.completed_at)
+        return max(ends, default=None) if self.has_ended else None
+
+    @property
     def seconds(self) -> float | None:
         """The seconds from the first claim to the last end; None before that, or if nothing was claimed."""
-        starts = [one.started_at for one in self.generations if one.started_at]
-        ends = [one.completed_at for one in self.generations if one.completed_at]
-        if not self.has_ended or not starts or not ends:
+        if self.started_at is None or self.completed_at is None:
             return None
-        return (max(ends) - min(starts)).total_seconds()
+        return (self.completed_at - self.started_at).total_seconds()
+
+    @property
+    def failed(self) -> Generation | None:
+        """The first generation that failed."""
+        return next((one for one in self.generations if one.error_code), None)
 
 
 def ticket_id(generation_ids: Sequence[str], kind: str) -> str:

@@ -22,7 +22,7 @@ ModelName = Annotated[str, Field(max_length=128)]
 
 
 class Options(PlainRequest):
-    """What is set. Its clients send back all that they were told, with a change."""
+    """The options that a client sets. Clients send all of them back, most of them unchanged."""
 
     sd_model_checkpoint: ModelName | None = None
 

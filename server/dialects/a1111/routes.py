@@ -1,8 +1,9 @@
 """The routes of A1111's API."""
 
 from contextlib import suppress
+from typing import Any, Final
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
@@ -12,13 +13,24 @@ from catalog.selection import EntryBeyondTier, UnknownEntry, Wish, select_entry
 from server.accounts.repository import Users
 from server.caller import Caller
 from server.dialects.a1111.bodies import ImagesShape, ModelShape, Options, OptionsShape, TextToImage
-from server.dialects.a1111.errors import answer_error
 from server.dialects.drawing import draw
+from server.dialects.refusing import Refusal
 from server.entries import service as entries
 from server.entries.repository import Entries
 from server.http.authentication import BASIC
 from server.http.request import ApiRequest
 from server.http.services import Services
+
+UNAUTHORIZED: Final = 401
+
+
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer any exception in the shape in which Open WebUI looks for words, and in A1111's own."""
+    refusal = Refusal.of(request, error)
+    message, code = refusal.described.message, refusal.described.code
+    headers = {"WWW-Authenticate": "Basic"} if refusal.status == UNAUTHORIZED else {}
+    body = {"error": {"message": message, "type": code}, "detail": message}
+    return refusal.answer(body, refusal.status, headers)
 
 
 class A1111Controller(Controller):

@@ -134,8 +134,7 @@ def status_of(ticket: Ticket, base: str) -> dict[str, Any]:
     shape |= {"status": "COMPLETED", "metrics": {}}
     if ticket.seconds is not None:
         shape["metrics"] = {"inference_time": ticket.seconds}
-    if ticket.stage is not Stage.SUCCEEDED:
-        failed = next(one for one in ticket.generations if one.error_code)
+    if ticket.stage is not Stage.SUCCEEDED and (failed := ticket.failed) is not None:
         shape |= {"error": failed.error_message, "error_type": failed.error_code}
     return shape
 

@@ -6,34 +6,29 @@ from typing import Any, Final
 from litestar import Request, Response
 
 from catalog.selection import SizeRejected, UnknownEntry
+from server.dialects.refusing import Refusal
 from server.errors import DomainError
-from server.http.envelope import known_as, log_error
 from server.http.errors import Described, DrawingFailed, InputInvalid, describe
 
-NOT_FOUND: Final = 404
 UNPROCESSABLE: Final = 422
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception as fal does. Its clients repeat 408, 409 and 429, and broken connections."""
-    known = known_as(request, error)
-    described = describe(known)
-    log_error(request, known, described)
-    status, detail = described.status, _detail(described)
+    refusal = Refusal.of(request, error)
+    known, described = refusal.error, refusal.described
+    status, detail = refusal.status, _detail(described)
     if isinstance(known, UnknownEntry):
-        status, detail = NOT_FOUND, described.message
+        detail = described.message
     elif isinstance(known, InputInvalid | SizeRejected):
         status = UNPROCESSABLE
-    code = known.code if isinstance(known, DrawingFailed) else described.code
-    headers = {} if described.retry_after_s is None else {"Retry-After": str(described.retry_after_s)}
-    return _answer(status, detail, code, headers)
+    return refusal.answer(_body(detail, _code(known, described)), status)
 
 
 def shape_of(error: DomainError) -> bytes:
     """Return the body of an error that a stream ends with."""
     described = describe(error)
-    code = error.code if isinstance(error, DrawingFailed) else described.code
-    return _body(described.message, code)
+    return _body(described.message, _code(error, described))
 
 
 def _detail(described: Described) -> Any:
@@ -47,8 +42,8 @@ def _detail(described: Described) -> Any:
     ]
 
 
-def _answer(status: int, detail: Any, code: str, headers: dict[str, str]) -> Response[bytes]:
-    return Response(_body(detail, code), status_code=status, headers=headers, media_type="application/json")
+def _code(error: Exception, described: Described) -> str:
+    return error.code if isinstance(error, DrawingFailed) else described.code
 
 
 def _body(detail: Any, code: str) -> bytes:

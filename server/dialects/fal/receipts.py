@@ -6,7 +6,7 @@ connection. If the connection is lost before either, the answer was not read, as
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from server.http.connections import Link
@@ -20,11 +20,11 @@ FORGOTTEN_S: Final = UNREAD.total_seconds()
 class _Sent:
     link: Link
     at: float
-    request_id: str | None = field(default=None)
+    request_id: str | None = None
 
 
 class Receipts:
-    """The answers of this process that nobody is known to have read. Used on the event loop.
+    """The answers of this process that nobody is known to have read. Changed on the event loop alone.
 
     What an earlier process answered, and nobody is known to have read, was lost with it.
     """

@@ -175,7 +175,7 @@ async def _accepted(
     try:
         return await sync_to_thread(accept_all, services, caller, asked, record_id)
     except Exception:
-        receipts.forget(record_id)
+        receipts.forget(record_id)  # if it was accepted after all, a repetition finds it
         raise
 
 

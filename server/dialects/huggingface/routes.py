@@ -1,6 +1,5 @@
 """The route of Hugging Face's text to image: a prompt in, an image out."""
 
-import json
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, post
@@ -9,13 +8,12 @@ from litestar.datastructures import Accept
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from catalog.selection import UnknownEntry
 from server.dialects.drawing import draw
 from server.dialects.formats import encoded
 from server.dialects.huggingface.bodies import TextToImage
 from server.dialects.names import entry_named
-from server.http.envelope import known_as, log_error
-from server.http.errors import InputInvalid, describe
+from server.dialects.refusing import Refusal
+from server.http.errors import InputInvalid
 from server.http.request import ApiRequest
 from server.http.services import Services
 
@@ -25,16 +23,9 @@ NOT_FOUND: Final = 404
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception as Hugging Face does: its clients print `error`."""
-    known = known_as(request, error)
-    described = describe(known)
-    log_error(request, known, described)
-    headers = {} if described.retry_after_s is None else {"Retry-After": str(described.retry_after_s)}
-    return Response(
-        json.dumps({"error": described.message, "error_type": described.code}).encode(),
-        status_code=NOT_FOUND if isinstance(known, UnknownEntry) else described.status,
-        headers=headers,
-        media_type="application/json",
-    )
+    refusal = Refusal.of(request, error)
+    body = {"error": refusal.described.message, "error_type": refusal.described.code}
+    return refusal.answer(body, refusal.status)
 
 
 class HuggingFaceController(Controller):

@@ -8,8 +8,8 @@ from litestar import Request, Response
 from catalog.selection import UnknownEntry
 from server.credits.errors import InsufficientCredits
 from server.dialects.openai.bodies import ErrorShape
+from server.dialects.refusing import Refusal
 from server.errors import DomainError
-from server.http.envelope import known_as, log_error
 from server.http.errors import Described, DrawingFailed, describe
 
 PARAMS: Final = {"modelKey": "model", "width": "size", "height": "size"}
@@ -24,27 +24,21 @@ TYPES: Final = {
     429: "rate_limit_exceeded",
 }
 CODES: Final = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}
-NOT_FOUND: Final = 404
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer any exception as OpenAI does. By default its clients repeat 408, 409, 429 and 5xx."""
-    known = known_as(request, error)
-    described = describe(known)
-    log_error(request, known, described)
-    status, code = described.status, CODES.get(described.status, described.code.lower())
+    refusal = Refusal.of(request, error)
+    known, described = refusal.error, refusal.described
+    code = CODES.get(described.status, described.code.lower())
     if isinstance(known, UnknownEntry):  # which OpenAI's clients know as NotFoundError
-        status, code = NOT_FOUND, "model_not_found"
+        code = "model_not_found"
     if isinstance(known, DrawingFailed):
         code = known.code.lower()
     headers = {}
-    if described.retry_after_s is not None:
-        headers["Retry-After"] = str(described.retry_after_s)
     if isinstance(known, DrawingFailed | InsufficientCredits):
         headers["x-should-retry"] = "false"  # what failed was tried as often as it may be
-    return Response(
-        _body(described, status, code), status_code=status, headers=headers, media_type="application/json"
-    )
+    return refusal.answer(_body(described, refusal.status, code), refusal.status, headers)
 
 
 def shape_of(error: DomainError) -> bytes:

@@ -15,6 +15,7 @@ from litestar.response.base import ASGIResponse
 from catalog.entries import APP_ID, Entry
 from catalog.selection import UnknownEntry
 from server.caller import Caller
+from server.dialects.addresses import base_of, image_address
 from server.dialects.asking import note_answered
 from server.dialects.drawing import Drawn, draw
 from server.dialects.formats import encoded
@@ -32,7 +33,6 @@ from server.entries import service as entries
 from server.http.errors import InputInvalid
 from server.http.request import ApiRequest
 from server.http.services import Services
-from server.images.store import Variant
 
 RELEASED: Final = 1_722_470_400  # 1 August 2024, when FLUX.1 was published
 
@@ -108,15 +108,13 @@ def _models(services: Services, caller: Caller) -> Iterator[ModelShape]:
 
 
 def _images(data: GenerateImages, drawn: list[Drawn], request: ApiRequest, services: Services) -> ImagesShape:
-    base, kind = str(request.base_url).rstrip("/"), data.output_format or "png"
+    base, kind = base_of(request), data.output_format or "png"
     shapes = [
         ImageShape(
             b64_json=None
             if data.response_format == "url"
             else base64.b64encode(encoded(one.png, kind, data.compression)).decode(),
-            url=None
-            if data.response_format == "b64_json"
-            else base + services.links.path(one.image_key, Variant.FULL),
+            url=None if data.response_format == "b64_json" else image_address(services, base, one.image_key),
         )
         for one in drawn
     ]

@@ -113,9 +113,7 @@ class PredictionShape(PlainView):
     def of(cls, ticket: Ticket, output: list[str] | None, base: str) -> "PredictionShape":
         """Return a prediction. output: None until something is drawn. base: the address of this server."""
         first, order = ticket.first, ticket.first.order
-        failed = next((one for one in ticket.generations if one.error_code), None)
-        starts = [one.started_at for one in ticket.generations if one.started_at]
-        ends = [one.completed_at for one in ticket.generations if one.completed_at]
+        failed = ticket.failed if ticket.stage is Stage.FAILED else None
         path = f"{base}/v1/predictions/{ticket.id}"
         return cls(
             id=ticket.id,
@@ -133,11 +131,11 @@ class PredictionShape(PlainView):
             logs=_progress_bar(ticket),
             output=output,
             data_removed=ticket.stage is Stage.SUCCEEDED and not output,
-            error=failed.error_message if failed and ticket.stage is Stage.FAILED else None,
+            error=failed.error_message if failed else None,
             status=STATUSES[ticket.stage],
             created_at=wire(first.created_at),
-            started_at=wire(min(starts)) if starts else None,
-            completed_at=wire(max(ends)) if ends and ticket.has_ended else None,
+            started_at=wire(ticket.started_at),
+            completed_at=wire(ticket.completed_at),
             metrics={} if ticket.seconds is None else {"predict_time": ticket.seconds},
             urls={"get": path, "cancel": f"{path}/cancel"},
         )
